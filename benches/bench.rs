@@ -1,0 +1,155 @@
+//! Time, memory and size of the shipped binary, beside openclaw 2026.3.11 when `make peer` has
+//! installed it. Prints a table; asserts nothing about time.
+
+#![allow(clippy::print_stdout, reason = "printing is its purpose")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+
+#[path = "../tests/support/generate.rs"]
+mod generate;
+#[path = "../tests/support/openclaw.rs"]
+mod openclaw;
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use serde_json::Value;
+use wait4::Wait4 as _;
+
+const OURS: &str = env!("CARGO_BIN_EXE_claw-sessions");
+const NOW: &str = "2026-11-22T22:30:00Z";
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    if let [_, flag, dir] = args.as_slice()
+        && flag == "--generate"
+    {
+        return generate::generate(dir.as_ref(), &generate::Spec::issue_44687(), NOW.parse().unwrap());
+    }
+    machine();
+    issue_44687();
+}
+
+fn issue_44687() {
+    let world = tempfile::tempdir().unwrap();
+    let (state, copy) = (world.path().join("ours"), world.path().join("theirs"));
+    for dir in [&state, &copy] {
+        // In a process of its own: what this one holds in memory would count as its children's peak.
+        let status = Command::new(std::env::current_exe().unwrap()).arg("--generate").arg(dir).status();
+        assert!(status.unwrap().success());
+    }
+    println!("\nopenclaw#44687: 3 agents, 66 bindings, 56 transcripts, {}", mega(size(&state)));
+    println!("{:<58} {:>11} {:>12} {:>6}", "", "median wall", "peak memory", "runs");
+
+    let ours = |args: &[&str]| {
+        let mut command = clean(OURS, world.path());
+        command.args(args).args(["--json", "--now", NOW, "--state-dir"]).arg(&state);
+        let figures = measure(&mut command, 21, world.path(), || {
+            drop(fs::remove_dir_all(world.path().join("cache")));
+        });
+        figures.print(&format!("claw-sessions {} --json", args.join(" ")));
+        figures
+    };
+    ours(&["scan"]);
+    let gc = ours(&["gc", "-n"]);
+
+    let peer = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peer");
+    if peer.join(".installed").exists() {
+        let mut command = clean(peer.join("node").to_str().unwrap(), world.path());
+        command.arg(peer.join("node_modules/openclaw/openclaw.mjs")).env("OPENCLAW_STATE_DIR", &copy);
+        command.args(["sessions", "cleanup", "--all-agents", "--dry-run", "--json"]);
+        let theirs = measure(&mut command, 5, world.path(), || {});
+        theirs.print("openclaw sessions cleanup --all-agents --dry-run --json");
+        let memory = theirs.bytes as f64 / gc.bytes as f64;
+        let name = "gc -n: times faster, part of its memory";
+        println!("{name:<58} {:>9.0} × {:>12}", theirs.millis / gc.millis, format!("1/{memory:.0}"));
+        println!("{:<58} {:>9} × {:>12}", "  the bar", "300", "1/15");
+    } else {
+        println!("{:<58} skipped: peer not installed (make peer)", "openclaw sessions cleanup");
+    }
+    println!("\nbinary: {}", mega(fs::metadata(OURS).unwrap().len()));
+}
+
+struct Figures {
+    millis: f64,
+    bytes: u64,
+    runs: usize,
+}
+
+impl Figures {
+    fn print(&self, name: &str) {
+        println!("{name:<58} {:>8.1} ms {:>12} {:>6}", self.millis, mega(self.bytes), self.runs);
+    }
+}
+
+/// Medians of `runs` runs after one that is thrown away. Each must succeed and print JSON.
+fn measure(command: &mut Command, runs: usize, world: &Path, before: impl Fn()) -> Figures {
+    let stdout = world.join("stdout");
+    let mut millis = Vec::new();
+    let mut bytes = Vec::new();
+    for _ in 0..=runs {
+        before();
+        command.stdout(File::create(&stdout).unwrap());
+        let start = Instant::now();
+        let used = command.spawn().unwrap().wait4().unwrap();
+        millis.push(start.elapsed().as_secs_f64() * 1e3);
+        bytes.push(used.rusage.maxrss);
+        assert!(used.status.success(), "{command:?}: {}", used.status);
+        // The peer may log to stdout before its JSON.
+        let text = fs::read_to_string(&stdout).unwrap();
+        let json = text.find('{').map(|start| serde_json::from_str::<Value>(&text[start..]));
+        assert!(matches!(json, Some(Ok(_))), "{command:?}: no JSON on stdout:\n{text}");
+    }
+    Figures { millis: median(&mut millis[1..]), bytes: median(&mut bytes[1..]), runs }
+}
+
+fn median<T: PartialOrd + Copy>(values: &mut [T]) -> T {
+    values.sort_by(|a, b| a.partial_cmp(b).unwrap());
+    values[values.len() / 2]
+}
+
+/// A command with nothing of this environment but `PATH`, and its home in `world`.
+fn clean(program: &str, world: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", world)
+        .env("XDG_CACHE_HOME", world.join("cache"))
+        .env("TMPDIR", world)
+        .env("TZ", "UTC")
+        .current_dir(world)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
+fn machine() {
+    let field = |file: &str, name: &str| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
+        line.split_once(':').map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+    };
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    println!(
+        "{}, {} cores, {} of memory, Linux {}",
+        field("/proc/cpuinfo", "model name"),
+        std::thread::available_parallelism().map_or(0, usize::from),
+        field("/proc/meminfo", "MemTotal"),
+        kernel.trim()
+    );
+}
+
+fn size(dir: &Path) -> u64 {
+    walkdir::WalkDir::new(dir)
+        .into_iter()
+        .map(|entry| entry.unwrap().metadata().unwrap())
+        .filter(fs::Metadata::is_file)
+        .map(|meta| meta.len())
+        .sum()
+}
+
+fn mega(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}

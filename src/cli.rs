@@ -1,0 +1,352 @@
+//! The command line: the one source of help, man pages and completions.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::duration::{self, Limit};
+use crate::config::policy::{FailedMode, MaxRemovals, PolicyFlags};
+use crate::model::key::Class;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// Keeps the session stores of an OpenClaw gateway healthy.
+///
+/// Reads every agent's sessions.json and transcripts, says what each binding is and what would happen to it, takes
+/// stale, failed and damaged ones out, and brings them back byte for byte when asked.
+#[derive(Debug, Parser)]
+#[command(name = "claw-sessions", version, styles = STYLES, propagate_version = true, subcommand_required = true)]
+#[command(arg_required_else_help = true, after_help = "Start with `claw-sessions scan`: it changes nothing.")]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    /// The verb.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct GlobalArgs {
+    /// OpenClaw's state directory [default: as OpenClaw finds it: $OPENCLAW_STATE_DIR, ~/.openclaw, …].
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// OpenClaw's profile: state directory ~/.openclaw-NAME.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Look at this one store only.
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "agent")]
+    pub store: Option<PathBuf>,
+    /// Look at this agent only; repeatable.
+    #[arg(long, global = true, value_name = "ID")]
+    pub agent: Vec<String>,
+    /// The policy file [default: <state>/claw-sessions.toml, else ~/.config/claw-sessions/config.toml].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Judge ages as of this time instead of now.
+    #[arg(long, global = true, value_name = "RFC3339", value_parser = parse_time)]
+    pub now: Option<DateTime<Utc>>,
+    /// How to print.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// The same as --format json.
+    #[arg(long, global = true, conflicts_with = "format")]
+    pub json: bool,
+    /// Print error messages of runs whole. They may quote what people wrote.
+    #[arg(long, global = true)]
+    pub show_text: bool,
+    /// When to colour.
+    #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "WHEN")]
+    pub color: When,
+    /// When to show a progress bar.
+    #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "WHEN")]
+    pub progress: When,
+    /// How many threads read [default: one for each core].
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+    /// Print the summary only.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Print more: what was found where, every limit and its source, every row.
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs: one document on standard output.
+    Json,
+}
+
+/// When to do something that depends on the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Classify every binding; change nothing
+    Scan(ScanArgs),
+    /// Take stale, failed and damaged bindings out of the stores
+    Gc(Box<GcArgs>),
+    /// Put back what a run took away
+    Restore(RestoreArgs),
+    /// Everything known about one binding, and which rule decided
+    Explain(ExplainArgs),
+    /// Past runs: what each took, what can still be restored
+    Runs(RunsArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages into a directory
+    Man {
+        /// The directory.
+        dir: PathBuf,
+    },
+}
+
+/// Options of `scan`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  claw-sessions scan                        every binding, and what gc would do with it
+  claw-sessions scan --json | jq .summary
+  claw-sessions scan --check                exit 1 when something would go or is damaged")]
+pub struct ScanArgs {
+    /// Limits.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+    /// Exit 1 when a binding would go or a store cannot be read.
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// Options of `gc`.
+#[derive(Debug, Args)]
+#[command(before_help = "\
+  claw-sessions gc -n           show what would go, change nothing
+  claw-sessions gc              take it out; it stays in an archive
+  claw-sessions restore latest  bring it back")]
+pub struct GcArgs {
+    /// Show what would be done; change nothing.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Limits.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+    /// What may be deleted for good.
+    #[command(flatten)]
+    pub purge: PurgeArgs,
+    /// Safety.
+    #[command(flatten)]
+    pub safety: SafetyArgs,
+    /// Write the plan to FILE and change nothing.
+    #[arg(long, value_name = "FILE", help_heading = "Plan", conflicts_with = "apply")]
+    pub plan: Option<PathBuf>,
+    /// Apply a plan written by --plan instead of making one.
+    #[arg(long, value_name = "FILE", help_heading = "Plan", conflicts_with_all = ["dry_run"])]
+    pub apply: Option<PathBuf>,
+}
+
+/// What decides: shared by `scan`, `gc` and `explain`.
+#[derive(Debug, Args)]
+pub struct PolicyArgs {
+    /// Idle for this long is stale (90s 30m 24h 7d 2w 1h30m, or off) [default: OpenClaw's own reset rule].
+    #[arg(long, value_name = "DUR", value_parser = limit, help_heading = "What goes")]
+    pub idle: Option<LimitArg>,
+    /// Older than this is stale, or off [default: off].
+    #[arg(long, value_name = "DUR", value_parser = limit, help_heading = "What goes")]
+    pub max_age: Option<LimitArg>,
+    /// A failed binding goes after this idle time [default: 1h].
+    #[arg(long, value_name = "DUR", value_parser = duration::parse, help_heading = "What goes")]
+    pub error_idle: Option<TimeDelta>,
+    /// Which failures count [default: any of a program's session, permanent ones of a conversation].
+    #[arg(long, value_enum, value_name = "WHICH", help_heading = "What goes")]
+    pub failed: Option<FailedMode>,
+    /// At most N bindings for an agent; the longest idle go first.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "What goes")]
+    pub max_bindings: Option<u32>,
+    /// Every binding that is not live: the manual recipe, undoable.
+    #[arg(long, help_heading = "What goes")]
+    pub all: bool,
+    /// Active within this is left alone [default: 15m].
+    #[arg(long, value_name = "DUR", value_parser = duration::parse, help_heading = "What stays")]
+    pub grace: Option<TimeDelta>,
+    /// Protect a class; repeatable.
+    #[arg(long, value_enum, value_name = "CLASS", help_heading = "What stays")]
+    pub protect: Vec<Class>,
+    /// Do not protect a class [protected: main global group channel topic thread]; repeatable.
+    #[arg(long, value_enum, value_name = "CLASS", help_heading = "What stays")]
+    pub unprotect: Vec<Class>,
+    /// Keep keys that match (`*` and `?`, else exact); repeatable.
+    #[arg(long, value_name = "PATTERN", help_heading = "What stays")]
+    pub keep: Vec<String>,
+    /// Look at keys that match only; repeatable.
+    #[arg(long, value_name = "PATTERN", help_heading = "What stays")]
+    pub only: Vec<String>,
+    /// Keep the last N runs of each cron job.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "What stays")]
+    pub keep_last: Option<u32>,
+    /// Leave transcripts alone that nothing refers to.
+    #[arg(long, help_heading = "What stays")]
+    pub no_orphans: bool,
+}
+
+/// What may be deleted for good.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What is deleted for good")]
+pub struct PurgeArgs {
+    /// OpenClaw's .deleted. and .bak archives older than this.
+    #[arg(long, value_name = "DUR", value_parser = duration::parse)]
+    pub purge_archives: Option<TimeDelta>,
+    /// OpenClaw's .reset. archives older than this: history that people may want back.
+    #[arg(long, value_name = "DUR", value_parser = duration::parse)]
+    pub purge_resets: Option<TimeDelta>,
+    /// Own runs older than this are forgotten, or off; quarantined ones never [default: 30d].
+    #[arg(long, value_name = "DUR", value_parser = limit)]
+    pub keep_runs: Option<LimitArg>,
+}
+
+/// Safety.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Safety")]
+pub struct SafetyArgs {
+    /// Refuse a plan that takes more bindings than N or P%.
+    #[arg(long, value_name = "N|P%", value_parser = MaxRemovals::parse)]
+    pub max_removals: Option<MaxRemovals>,
+    /// Work although a live gateway of a version without store lock may write at the same moment.
+    #[arg(long)]
+    pub online: bool,
+}
+
+/// Options of `restore`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  claw-sessions runs                        which runs there were
+  claw-sessions restore latest              all that the last run took
+  claw-sessions restore agent:main:telegram:direct:42")]
+pub struct RestoreArgs {
+    /// A run (its id, a unique prefix, or `latest`), or the key of a binding.
+    #[arg(value_name = "RUN|KEY", required = true)]
+    pub what: String,
+    /// Bring back under a new key and file name what would collide.
+    #[arg(long)]
+    pub as_new: bool,
+    /// Work although a live gateway of a version without store lock may write at the same moment.
+    #[arg(long)]
+    pub online: bool,
+}
+
+/// Options of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The key of a binding.
+    pub key: String,
+    /// Limits.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+}
+
+/// Options of `runs`.
+#[derive(Debug, Args)]
+pub struct RunsArgs {
+    /// What to do with them; lists them when absent.
+    #[command(subcommand)]
+    pub command: Option<RunsCommand>,
+}
+
+/// What to do with past runs.
+#[derive(Debug, Subcommand)]
+pub enum RunsCommand {
+    /// Forget old runs for good; what they took can not be restored any more
+    Prune {
+        /// Runs that ended longer ago than this; those with quarantined bindings are kept.
+        #[arg(long, value_name = "DUR", value_parser = duration::parse)]
+        older_than: TimeDelta,
+    },
+}
+
+/// A duration, or off. A type of its own, since clap takes an `Option` for an optional argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitArg(pub Limit);
+
+fn limit(text: &str) -> Result<LimitArg, String> {
+    duration::parse_or_off(text).map(LimitArg)
+}
+
+fn parse_time(text: &str) -> Result<DateTime<Utc>, String> {
+    DateTime::parse_from_rfc3339(text)
+        .map(|time| time.with_timezone(&Utc))
+        .map_err(|error| format!("{error}; write it as 2026-11-22T22:30:00Z"))
+}
+
+impl PolicyArgs {
+    /// As policy flags.
+    pub fn flags(&self) -> PolicyFlags {
+        PolicyFlags {
+            idle: self.idle.map(|limit| limit.0),
+            max_age: self.max_age.map(|limit| limit.0),
+            error_idle: self.error_idle,
+            grace: self.grace,
+            max_bindings: self.max_bindings.map(|count| count as usize),
+            protect: self.protect.clone(),
+            unprotect: self.unprotect.clone(),
+            keep: self.keep.clone(),
+            only: self.only.clone(),
+            keep_last: self.keep_last.map(|count| count as usize),
+            failed: self.failed,
+            all: self.all,
+            no_orphans: self.no_orphans,
+            ..PolicyFlags::default()
+        }
+    }
+}
+
+impl GcArgs {
+    /// As policy flags.
+    pub fn flags(&self) -> PolicyFlags {
+        PolicyFlags {
+            keep_runs: self.purge.keep_runs.map(|limit| limit.0),
+            purge_archives: self.purge.purge_archives,
+            purge_resets: self.purge.purge_resets,
+            max_removals: self.safety.max_removals,
+            ..self.policy.flags()
+        }
+    }
+}
+
+impl GlobalArgs {
+    /// Whether to print JSON.
+    pub fn wants_json(&self) -> bool {
+        self.json || self.format == Format::Json
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,224 @@
+//! What every verb begins with: find, configure, load.
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Local, Utc};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{Failure, Session};
+use crate::cli::{GlobalArgs, When};
+use crate::config::openclaw::{ConfigState, LoadedConfig, Version};
+use crate::config::policy::{self, Policy, PolicyFlags};
+use crate::config::policy_file;
+use crate::decide::classify::Verdicts;
+use crate::decide::plan::{DirId, Plan};
+use crate::decide::rules::Judge;
+use crate::decide::startup::{self, Startup};
+use crate::model::inventory::{Gateway, Generation, Inventory};
+use crate::render::json::{self, Body, Preamble, View};
+use crate::store::dir::Dir;
+use crate::store::home::{self, Home};
+use crate::store::load::{self, Request};
+use crate::store::{config_file, discover, gateway, side};
+
+/// A state directory that was found, and what is configured for it.
+pub(super) struct Context<'a> {
+    pub(super) session: &'a Session,
+    pub(super) home: Home,
+    pub(super) config: LoadedConfig,
+    pub(super) policy: Policy,
+    pub(super) version: Option<Version>,
+    pub(super) now: DateTime<Utc>,
+    details: Vec<String>,
+    warnings: Vec<String>,
+}
+
+impl<'a> Context<'a> {
+    /// Finds the state directory, and reads the configuration and the policy.
+    pub(super) fn new(session: &'a Session, flags: &PolicyFlags) -> Result<Self, Failure> {
+        let global = &session.cli.global;
+        let options = home::Options { state_dir: global.state_dir.clone(), profile: global.profile.clone() };
+        let home = home::locate(&session.environment, &options).map_err(Failure::usage)?;
+        if !home.exists {
+            return Err(Failure::usage(anyhow::anyhow!("there is no state directory {}", home.state_dir.display()))
+                .hint("name OpenClaw's with --state-dir DIR or --profile NAME"));
+        }
+        let config = config_file::read(&home);
+        let file = match home::policy_path(&home, global.config.as_deref()) {
+            Some(path) => {
+                let text = fs_err::read_to_string(&path).map_err(Failure::usage)?;
+                let parsed = policy_file::parse(&text);
+                Some(parsed.map_err(|error| Failure::usage(anyhow::anyhow!("{}: {error}", path.display())))?)
+            }
+            None => None,
+        };
+        let policy = policy::resolve(flags, file.as_ref(), &config);
+        let mut warnings: Vec<String> =
+            config.problems.iter().map(|problem| format!("{}: {problem}", config.path.display())).collect();
+        if config.state == ConfigState::Invalid {
+            warnings.push("openclaw.json is invalid: nothing of it is used, and only explicit limits apply".to_owned());
+        }
+        let mut details = home.notes.clone();
+        details.extend(config.notes.iter().cloned());
+        let version = config.config.version();
+        let now = global.now.unwrap_or(session.started_at);
+        Ok(Self { session, home, config, policy, version, now, details, warnings })
+    }
+
+    /// What the version of OpenClaw means here.
+    pub(super) fn generation(&self) -> Generation {
+        let known_before = |limit: Version| self.version.as_ref().is_some_and(|version| *version < limit);
+        let evidence_from = || Version::new(2026, 4, 24);
+        Generation {
+            has_store_lock: known_before(Version::new(2026, 4, 30)),
+            locks_are_evidence: !known_before(evidence_from()),
+            resumes_interrupted: self.version.as_ref().is_some_and(|version| *version >= evidence_from()),
+        }
+    }
+
+    /// Whether a gateway is alive.
+    pub(super) fn gateway(&self) -> Gateway {
+        gateway::detect(&gateway::Known {
+            state_dir: &self.home.real_dir,
+            config_path: &self.home.config_path,
+            port: self.config.config.gateway_port,
+            environment: &self.home.environment,
+        })
+    }
+
+    /// Loads every store that was asked for.
+    pub(super) fn load(&mut self) -> Result<Inventory, Failure> {
+        let global = &self.session.cli.global;
+        let found = discover::stores(&self.home, &self.config.config, &global.agent, global.store.as_deref())
+            .map_err(Failure::usage)?;
+        self.details.extend(found.notes);
+        let cron_store = self.config.config.cron_store.as_ref().map(|text| self.home.environment.resolve(text));
+        let side = side::read(&self.home.real_dir, cron_store.as_deref());
+        self.warnings.extend(side.problems.iter().cloned());
+        let progress = Progress::new(global);
+        let inventory = load::load(Request {
+            state_dir: &self.home.real_dir,
+            main_key: self.config.config.main_key(),
+            stores: &found.stores,
+            openclaw: self.generation(),
+            gateway: self.gateway(),
+            side,
+            begin: &|files, bytes| progress.begin(files, bytes),
+            advance: &|bytes| progress.advance(bytes),
+        });
+        progress.end();
+        Ok(inventory)
+    }
+
+    /// Judges everything at the time of judgement, in the gateway's time zone.
+    pub(super) fn judge<'b>(&'b self, inventory: &'b Inventory) -> Judge<'b, Local> {
+        Judge { inventory, policy: &self.policy, now: self.now, zone: &Local }
+    }
+
+    /// The plan that carries out the verdicts.
+    pub(super) fn plan(&self, inventory: &Inventory, verdicts: &Verdicts) -> Plan {
+        Plan::from(inventory, verdicts, self.now, directory_id)
+    }
+
+    /// The startup estimate.
+    pub(super) fn startup(&self, inventory: &Inventory, verdicts: &Verdicts) -> Startup {
+        startup::estimate(inventory, &verdicts.bindings, &self.policy)
+    }
+
+    /// How paths and texts are shown.
+    pub(super) fn view(&self) -> View<'_> {
+        View { state_dir: &self.home.real_dir, show_text: self.session.cli.global.show_text }
+    }
+
+    /// The head of a document.
+    pub(super) fn preamble(&self, command: &str, gateway: &Gateway) -> Preamble {
+        Preamble {
+            schema: schema(command),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            now: self.now,
+            state_dir: self.home.state_dir.to_string_lossy().into_owned(),
+            config_file: (self.config.state != ConfigState::Missing)
+                .then(|| self.config.path.to_string_lossy().into_owned()),
+            openclaw_version: self.config.config.last_touched_version.clone(),
+            gateway: gateway.clone(),
+            warnings: self.warnings.clone(),
+        }
+    }
+
+    /// The body of a document.
+    pub(super) fn body(&self, inventory: &Inventory, verdicts: &Verdicts, plan: &Plan) -> Body {
+        json::body(inventory, verdicts, plan, self.startup(inventory, verdicts), self.view())
+    }
+
+    /// How everything was found, and every limit with its source.
+    pub(super) fn details(&self, gateway: &Gateway) -> Vec<String> {
+        let mut details = vec![
+            format!("state directory {}", self.home.state_dir.display()),
+            format!(
+                "configuration {} ({})",
+                self.home.config_path.display(),
+                match self.config.state {
+                    ConfigState::Missing => "missing",
+                    ConfigState::Valid => "valid",
+                    ConfigState::Invalid => "invalid",
+                }
+            ),
+            format!("user {}", self.home.environment.uid),
+        ];
+        details.extend(self.details.iter().cloned());
+        details.extend(gateway.evidence.iter().map(|evidence| format!("gateway: {evidence}")));
+        details.extend(crate::render::policy::lines(&self.policy));
+        details
+    }
+}
+
+/// The name of a document type.
+pub(super) fn schema(command: &str) -> String {
+    format!("claw-sessions/{command}/v1")
+}
+
+/// Device and inode of a directory.
+pub(super) fn directory_id(path: &Path) -> Option<DirId> {
+    Dir::open(path).and_then(|dir| dir.id()).ok()
+}
+
+/// A progress bar that appears when the work takes longer than a second, on a terminal.
+struct Progress {
+    bar: ProgressBar,
+    started: Instant,
+    delay: Option<Duration>,
+}
+
+impl Progress {
+    fn new(global: &GlobalArgs) -> Self {
+        let wanted = !global.quiet && !global.wants_json() && std::io::stderr().is_terminal();
+        let delay = match global.progress {
+            When::Always => Some(Duration::ZERO),
+            When::Auto if wanted => Some(Duration::from_secs(1)),
+            When::Auto | When::Never => None,
+        };
+        Self { bar: ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()), started: Instant::now(), delay }
+    }
+
+    fn begin(&self, files: usize, bytes: u64) {
+        self.bar.set_length(bytes);
+        let template = "{msg} {wide_bar} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            self.bar.set_style(style);
+        }
+        self.bar.set_message(format!("reading {files} transcripts"));
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.bar.inc(bytes);
+        if self.bar.is_hidden() && self.delay.is_some_and(|delay| self.started.elapsed() >= delay) {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+    }
+
+    fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,33 @@
+//! `scan`: classify every binding; change nothing.
+
+use super::context::Context;
+use super::{Exit, Failure, Session};
+use crate::cli::ScanArgs;
+use crate::model::store::StoreState;
+use crate::render::json::{self, Body, ScanDocument};
+use crate::render::text;
+
+/// Runs the verb.
+pub(super) fn run(session: &Session, args: &ScanArgs) -> Result<Exit, Failure> {
+    let mut context = Context::new(session, &args.policy.flags())?;
+    let inventory = context.load()?;
+    let verdicts = context.judge(&inventory).classify();
+    let plan = context.plan(&inventory, &verdicts);
+    let document = ScanDocument {
+        preamble: context.preamble("scan", &inventory.gateway),
+        body: context.body(&inventory, &verdicts, &plan),
+    };
+    if session.cli.global.wants_json() {
+        session.print(&json::to_text(&document))?;
+    } else {
+        let details = context.details(&inventory.gateway);
+        session.print(&text::scan(&document, &details, session.layout()))?;
+    }
+    let problems = args.check && has_problems(&document.body, plan.is_empty());
+    Ok(if problems { Exit::Problems } else { Exit::Done })
+}
+
+fn has_problems(body: &Body, nothing_to_do: bool) -> bool {
+    let sound = |state| matches!(state, StoreState::Ok | StoreState::Missing | StoreState::Symlink);
+    !nothing_to_do || body.stores.iter().any(|store| !sound(store.state))
+}

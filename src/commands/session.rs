@@ -1,0 +1,149 @@
+//! One invocation: what was typed, what was inherited, and where output goes.
+
+use std::io::{self, Write};
+
+use anstream::AutoStream;
+use anstream::ColorChoice;
+use chrono::{DateTime, Utc};
+
+use crate::cli::{Cli, Command, When};
+use crate::config::environment::Environment;
+use crate::render::json;
+use crate::render::text::Layout;
+
+/// How an invocation ends (design §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, or nothing to do.
+    Done,
+    /// A check found problems.
+    Problems,
+    /// Wrong usage; nothing was touched.
+    Usage,
+    /// Some items failed; the others were done.
+    Partial,
+    /// Refused for safety, wholly or in part.
+    Refused,
+}
+
+impl Exit {
+    /// The process's exit code.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Problems => 1,
+            Self::Usage => 2,
+            Self::Partial => 3,
+            Self::Refused => 4,
+        }
+    }
+}
+
+/// An error that ends the invocation, with what the user can do.
+#[derive(Debug)]
+pub struct Failure {
+    /// How it ends.
+    pub exit: Exit,
+    /// What went wrong.
+    pub error: anyhow::Error,
+    /// What the user can do.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// Wrong usage.
+    pub fn usage(error: impl Into<anyhow::Error>) -> Self {
+        Self { exit: Exit::Usage, error: error.into(), hint: None }
+    }
+
+    /// Refused for safety.
+    pub fn refused(error: impl Into<anyhow::Error>) -> Self {
+        Self { exit: Exit::Refused, error: error.into(), hint: None }
+    }
+
+    /// With a way out.
+    #[must_use]
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self { exit: Exit::Partial, error, hint: None }
+    }
+}
+
+/// One invocation.
+#[derive(Debug)]
+pub struct Session {
+    /// What was typed.
+    pub cli: Cli,
+    /// What was inherited.
+    pub environment: Environment,
+    /// The system's time when it began.
+    pub started_at: DateTime<Utc>,
+}
+
+impl Session {
+    /// Whether the verb typed changes nothing.
+    pub fn is_dry(&self) -> bool {
+        match &self.cli.command {
+            Command::Gc(args) => args.dry_run || args.plan.is_some(),
+            Command::Restore(_) => false,
+            _ => true,
+        }
+    }
+
+    fn choice(&self, stream: ColorChoice) -> ColorChoice {
+        match self.cli.global.color {
+            When::Auto => stream,
+            When::Always => ColorChoice::Always,
+            When::Never => ColorChoice::Never,
+        }
+    }
+
+    /// Prints to standard output, with colour where that is wanted. A reader that went away is no error.
+    pub fn print(&self, text: &str) -> anyhow::Result<()> {
+        let stdout = io::stdout();
+        let choice = self.choice(AutoStream::choice(&stdout));
+        let mut stream = AutoStream::new(stdout.lock(), choice);
+        match stream.write_all(text.as_bytes()).and_then(|()| stream.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Says what ended the invocation, on standard error, or as a document when JSON was asked for.
+    pub fn report(&self, failure: &Failure) {
+        if self.cli.global.wants_json() {
+            let report = json::ErrorReport {
+                schema: super::context::schema("error"),
+                error: format!("{:#}", failure.error),
+                hint: failure.hint.clone(),
+                exit_code: failure.exit.code(),
+            };
+            let _ = self.print(&json::to_text(&report));
+        }
+        let stderr = io::stderr();
+        let mut stream = AutoStream::new(stderr.lock(), self.choice(AutoStream::choice(&io::stderr())));
+        let style = anstyle::AnsiColor::Red.on_default().bold();
+        let error = format!("{:#}", failure.error);
+        let _ = writeln!(stream, "{style}error{style:#}: {}", crate::render::escape::escape(&error));
+        if let Some(hint) = &failure.hint {
+            let style = anstyle::AnsiColor::Cyan.on_default().bold();
+            let _ = writeln!(stream, "{style}hint{style:#}: {}", crate::render::escape::escape(hint));
+        }
+    }
+
+    /// How wide and how much. Without a terminal, `COLUMNS` or 120.
+    pub fn layout(&self) -> Layout {
+        let named = self.environment.var("COLUMNS").and_then(|columns| columns.parse().ok());
+        let terminal = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+        Layout {
+            width: named.or_else(terminal).unwrap_or(120).max(20),
+            quiet: self.cli.global.quiet,
+            verbose: self.cli.global.verbose > 0,
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Classify: a verdict for every binding and every loose file.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use chrono::{TimeDelta, TimeZone};
+
+use super::facts::{Facts, Finding};
+use super::references::References;
+use super::rules::{Case, Judge, Step, Trail, clock_words};
+use super::verdict::{Action, FileAction, Reason, Verdict};
+use crate::model::inventory::{Binding, Inventory, LooseFile, Store};
+use crate::model::key::Class;
+use crate::model::names::FileKind;
+
+/// A binding, judged.
+#[derive(Clone, Debug)]
+pub struct Classified {
+    /// Index of its store in the inventory.
+    pub store: usize,
+    /// Index of the binding in its store.
+    pub index: usize,
+    /// What the evidence means.
+    pub facts: Facts,
+    /// What happens.
+    pub verdict: Verdict,
+    /// The transcript that goes with it; `None` when there is none or it stays.
+    pub file: Option<PathBuf>,
+}
+
+impl Classified {
+    /// The binding.
+    pub fn binding<'a>(&self, inventory: &'a Inventory) -> &'a Binding {
+        &inventory.stores[self.store].bindings[self.index]
+    }
+
+    /// Its store.
+    pub fn store<'a>(&self, inventory: &'a Inventory) -> &'a Store {
+        &inventory.stores[self.store]
+    }
+}
+
+/// A loose file, judged.
+#[derive(Clone, Debug)]
+pub struct ClassifiedFile {
+    /// Index in the inventory.
+    pub index: usize,
+    /// What happens.
+    pub action: FileAction,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// All verdicts.
+#[derive(Clone, Debug)]
+pub struct Verdicts {
+    /// Every binding, in the order of the stores.
+    pub bindings: Vec<Classified>,
+    /// Every loose file.
+    pub files: Vec<ClassifiedFile>,
+}
+
+/// An unbound transcript younger than this may belong to a run that is not in the store yet.
+const ORPHAN_AGE: TimeDelta = TimeDelta::hours(24);
+
+impl<Tz: TimeZone> Judge<'_, Tz> {
+    /// Judges everything.
+    pub fn classify(&self) -> Verdicts {
+        let mut bindings = self.judge_bindings(|_| Trail::default()).0;
+        self.over_count(&mut bindings, &mut HashMap::new());
+        self.settle_files(&mut bindings);
+        let files = self.judge_files(&bindings);
+        Verdicts { bindings, files }
+    }
+
+    /// The rules tried for the bindings with this key, per binding.
+    pub fn explain(&self, key: &str) -> Vec<Vec<Step>> {
+        let record = |binding: &Binding| if binding.key == key { Trail::recording() } else { Trail::default() };
+        let (mut bindings, trails) = self.judge_bindings(record);
+        let mut trails: HashMap<(usize, usize), Trail> =
+            bindings.iter().zip(trails).map(|(one, trail)| ((one.store, one.index), trail)).collect();
+        self.over_count(&mut bindings, &mut trails);
+        let asked = bindings.iter().filter(|one| one.binding(self.inventory).key == key);
+        asked.map(|one| trails.remove(&(one.store, one.index)).unwrap_or_default().into_steps()).collect()
+    }
+
+    fn judge_bindings(&self, trail: impl Fn(&Binding) -> Trail) -> (Vec<Classified>, Vec<Trail>) {
+        let recent = self.policy.grace.value;
+        let mut facts: Vec<Vec<Facts>> = Vec::with_capacity(self.inventory.stores.len());
+        for store in &self.inventory.stores {
+            let of = |binding| Facts::of(binding, &self.inventory.side, self.now, recent);
+            facts.push(store.bindings.iter().map(of).collect());
+        }
+        let last = self.last_runs(&facts);
+        let (mut judged, mut trails) = (Vec::new(), Vec::new());
+        for (at, (store, facts)) in self.inventory.stores.iter().zip(facts).enumerate() {
+            for (index, (binding, mut facts)) in store.bindings.iter().zip(facts).enumerate() {
+                let mut trail = trail(binding);
+                let among_last = last.contains_key(&(at, index));
+                let case = Case { store, binding, facts: &facts, among_last };
+                let (verdict, findings): (Verdict, Vec<Finding>) = self.verdict(case, &mut trail);
+                facts.findings.extend(findings);
+                judged.push(Classified { store: at, index, facts, verdict, file: None });
+                trails.push(trail);
+            }
+        }
+        (judged, trails)
+    }
+
+    /// The newest `keep-last` runs of every cron job.
+    fn last_runs(&self, facts: &[Vec<Facts>]) -> HashMap<(usize, usize), ()> {
+        let keep = self.policy.classes.get(&Class::CronRun).map_or(0, |class| class.keep_last.value);
+        let mut jobs: HashMap<(&str, &str), Vec<(i64, usize, usize)>> = HashMap::new();
+        if keep > 0 {
+            for (at, store) in self.inventory.stores.iter().enumerate() {
+                for (index, binding) in store.bindings.iter().enumerate() {
+                    if let (Class::CronRun, Some(job)) = (binding.class, &binding.cron_job) {
+                        let idle = facts[at][index].idle.map_or(i64::MAX, |idle| idle.seconds);
+                        jobs.entry((&binding.agent, job)).or_default().push((idle, at, index));
+                    }
+                }
+            }
+        }
+        let mut last = HashMap::new();
+        for mut runs in jobs.into_values() {
+            runs.sort_unstable();
+            last.extend(runs.into_iter().take(keep).map(|(_, at, index)| ((at, index), ())));
+        }
+        last
+    }
+
+    /// Rule 5: the longest idle ones beyond the count go; protected ones count but stay.
+    fn over_count(&self, bindings: &mut [Classified], trails: &mut HashMap<(usize, usize), Trail>) {
+        let Some(limit) = self.policy.max_bindings.value else { return };
+        let mut agents: HashMap<String, Vec<usize>> = HashMap::new();
+        for (at, one) in bindings.iter().enumerate() {
+            if !one.verdict.action.removes() {
+                agents.entry(one.binding(self.inventory).agent.clone()).or_default().push(at);
+            }
+        }
+        for (agent, kept) in agents {
+            let mut excess = kept.len().saturating_sub(limit);
+            let mut free: Vec<usize> =
+                kept.iter().copied().filter(|&at| bindings[at].verdict.reasons == [Reason::WithinLimits]).collect();
+            free.sort_by_key(|&at| std::cmp::Reverse(bindings[at].facts.idle.map_or(0, |idle| idle.seconds)));
+            for at in free {
+                let one = &mut bindings[at];
+                let over = excess > 0;
+                let trail = trails.entry((one.store, one.index)).or_default();
+                if trail.test(Reason::OverCount, over, || {
+                    let source = &self.policy.max_bindings.source;
+                    format!(
+                        "{} bindings of {agent} remain; limit {limit} ({source}); {}",
+                        kept.len(),
+                        clock_words(&one.facts)
+                    )
+                }) {
+                    one.verdict = Verdict::new(Action::Expire, Reason::OverCount);
+                    excess -= 1;
+                }
+            }
+        }
+    }
+
+    /// Which transcripts go with their bindings: those that nothing that stays refers to.
+    fn settle_files(&self, bindings: &mut [Classified]) {
+        let kept = References::of_kept(self.inventory, bindings);
+        for one in bindings.iter_mut().filter(|one| one.verdict.action.removes()) {
+            let binding = one.binding(self.inventory);
+            let transcript = &binding.transcript;
+            let (Some(path), Some(_)) = (&transcript.path, transcript.stamp) else { continue };
+            if kept.refer_to(path, binding.entry.session_id.as_deref()) {
+                one.verdict.reasons.push(Reason::SharedId);
+            } else {
+                one.file = Some(path.clone());
+            }
+        }
+    }
+
+    fn judge_files(&self, bindings: &[Classified]) -> Vec<ClassifiedFile> {
+        let all = References::of_all(self.inventory, bindings);
+        let judge = |(index, file)| {
+            let (action, reason) = self.judge_file(file, &all);
+            ClassifiedFile { index, action, reason }
+        };
+        self.inventory.files.iter().enumerate().map(judge).collect()
+    }
+
+    fn judge_file(&self, file: &LooseFile, references: &References) -> (FileAction, Reason) {
+        let keep = |reason| (FileAction::Keep, reason);
+        if file.special {
+            return keep(Reason::Outside);
+        }
+        let older = |limit: Option<TimeDelta>| {
+            limit.is_some_and(|limit| file.archived_at.is_some_and(|time| self.now - time >= limit))
+        };
+        match file.kind {
+            FileKind::Orphan => {
+                let quiet = |time| self.now - time >= ORPHAN_AGE;
+                if !file.stores_known {
+                    keep(Reason::StoreUnknown)
+                } else if references.refer_to(&file.path, None) {
+                    keep(Reason::Referenced)
+                } else if !self.policy.orphans {
+                    keep(Reason::OrphansOff)
+                } else if quiet(file.touched_at) && file.last_at.is_none_or(quiet) {
+                    (FileAction::Archive, Reason::Orphan)
+                } else {
+                    keep(Reason::Grace)
+                }
+            }
+            FileKind::LockLive => keep(Reason::LockLive),
+            FileKind::LockDead if self.inventory.openclaw.locks_are_evidence => keep(Reason::LockEvidence),
+            FileKind::LockDead => (FileAction::Remove, Reason::LockDead),
+            FileKind::ArchiveDeleted | FileKind::ArchiveBak | FileKind::StoreBak
+                if older(self.policy.purge_archives) =>
+            {
+                (FileAction::Purge, Reason::PurgeArchives)
+            }
+            FileKind::ArchiveReset if older(self.policy.purge_resets) => (FileAction::Purge, Reason::PurgeResets),
+            _ => keep(Reason::Left),
+        }
+    }
+}

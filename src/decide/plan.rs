@@ -1,0 +1,256 @@
+//! The plan: what is to be done, item by item, each with what must still be true when it is done (design §5.1).
+//!
+//! A plan is complete in itself: it can be written to a file, read by a person, and applied later. Applying consumes
+//! it, so no plan runs twice.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::classify::Verdicts;
+use super::verdict::{Action, FileAction, Reason};
+use crate::config::policy::MaxRemovals;
+use crate::model::inventory::{Inventory, Stamp};
+use crate::model::key::Class;
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[must_use = "a plan does nothing until it is applied"]
+pub struct Plan {
+    /// `claw-sessions/plan/v1`
+    pub schema: String,
+    /// The state directory it was made for.
+    pub state_dir: PathBuf,
+    /// The time at which ages were judged.
+    pub now: DateTime<Utc>,
+    /// Bindings in all stores.
+    pub bindings: usize,
+    /// What leaves each store.
+    pub stores: Vec<StorePlan>,
+    /// Loose files.
+    pub files: Vec<FileItem>,
+}
+
+/// What leaves one store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StorePlan {
+    /// The agent of the store.
+    pub agent: String,
+    /// The store.
+    pub path: PathBuf,
+    /// The directory's device and inode: a directory that was swapped is not touched.
+    pub dir: DirId,
+    /// Bindings, in file order.
+    pub items: Vec<Item>,
+}
+
+/// Device and inode of a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DirId {
+    /// Device.
+    pub dev: u64,
+    /// Inode.
+    pub ino: u64,
+}
+
+/// A binding that leaves its store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Item {
+    /// The agent named in the key, else the store's.
+    pub agent: String,
+    /// The key.
+    pub key: String,
+    /// What the key names.
+    pub class: Class,
+    /// `expire` or `quarantine`.
+    pub action: Action,
+    /// Why; the first decides.
+    pub reasons: Vec<Reason>,
+    /// SHA-256 of the entry's bytes.
+    pub entry_sha256: String,
+    /// The session it points to.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub session_id: Option<String>,
+    /// Bytes of the entry.
+    pub entry_bytes: u64,
+    /// The transcript that goes with it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub file: Option<PlannedFile>,
+}
+
+/// A file as it was when the plan was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlannedFile {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its stamp.
+    pub stamp: Stamp,
+    /// Whether moving it frees its bytes: not while other hard links exist.
+    pub frees: bool,
+}
+
+/// A loose file that goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FileItem {
+    /// The agent of the store beside it.
+    pub agent: String,
+    /// What happens.
+    pub action: FileAction,
+    /// Why.
+    pub reason: Reason,
+    /// The file.
+    pub file: PlannedFile,
+    /// The directory's device and inode.
+    pub dir: DirId,
+}
+
+/// The schema of plan files.
+pub const SCHEMA: &str = "claw-sessions/plan/v1";
+
+impl Plan {
+    /// Makes the plan that carries out `verdicts`. `dirs` gives device and inode of a sessions directory.
+    pub fn from(
+        inventory: &Inventory,
+        verdicts: &Verdicts,
+        now: DateTime<Utc>,
+        dirs: impl Fn(&Path) -> Option<DirId>,
+    ) -> Self {
+        let mut stores = Vec::new();
+        for (at, store) in inventory.stores.iter().enumerate() {
+            let Some(dir) = dirs(store.dir()).filter(|_| store.is_writable()) else { continue };
+            let leaving = verdicts.bindings.iter().filter(|one| one.store == at && one.verdict.action.removes());
+            let items: Vec<Item> = leaving
+                .map(|one| {
+                    let binding = one.binding(inventory);
+                    let transcript = &binding.transcript;
+                    Item {
+                        agent: binding.agent.clone(),
+                        key: binding.key.clone(),
+                        class: binding.class,
+                        action: one.verdict.action,
+                        reasons: one.verdict.reasons.clone(),
+                        entry_sha256: sha256(store.entry_bytes(binding)),
+                        session_id: binding.entry.session_id.clone(),
+                        entry_bytes: binding.entry_bytes,
+                        file: one.file.clone().zip(transcript.stamp).map(|(path, stamp)| PlannedFile {
+                            path,
+                            stamp,
+                            frees: !transcript.linked,
+                        }),
+                    }
+                })
+                .collect();
+            if !items.is_empty() {
+                stores.push(StorePlan { agent: store.agent.clone(), path: store.path.clone(), dir, items });
+            }
+        }
+        let mut plan = Self {
+            schema: SCHEMA.to_owned(),
+            state_dir: inventory.state_dir.clone(),
+            now,
+            bindings: verdicts.bindings.len(),
+            stores,
+            files: Vec::new(),
+        };
+        for judged in verdicts.files.iter().filter(|judged| judged.action != FileAction::Keep) {
+            let file = &inventory.files[judged.index];
+            let Some(dir) = file.path.parent().and_then(&dirs) else { continue };
+            plan.files.push(FileItem {
+                agent: file.agent.clone(),
+                action: judged.action,
+                reason: judged.reason,
+                file: PlannedFile { path: file.path.clone(), stamp: file.stamp, frees: !file.linked },
+                dir,
+            });
+        }
+        plan
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.stores.is_empty() && self.files.is_empty()
+    }
+
+    /// Every binding that leaves.
+    pub fn items(&self) -> impl Iterator<Item = &Item> {
+        self.stores.iter().flat_map(|store| &store.items)
+    }
+
+    /// The transcripts that go, each once: a cron key and its run share one.
+    pub fn transcripts(&self) -> BTreeMap<&Path, &PlannedFile> {
+        self.items().filter_map(|item| item.file.as_ref()).map(|file| (file.path.as_path(), file)).collect()
+    }
+
+    /// How much there is to do.
+    pub fn totals(&self) -> Totals {
+        let count = |action| self.items().filter(|item| item.action == action).count();
+        let counted = |action| self.files.iter().filter(|item| item.action == action).count();
+        let transcripts = self.transcripts();
+        let freed = |file: &PlannedFile| if file.frees { file.stamp.size } else { 0 };
+        Totals {
+            expire: count(Action::Expire),
+            quarantine: count(Action::Quarantine),
+            transcripts: transcripts.len(),
+            archive: counted(FileAction::Archive),
+            remove: counted(FileAction::Remove),
+            purge: counted(FileAction::Purge),
+            freed_bytes: self
+                .items()
+                .map(|item| item.entry_bytes)
+                .chain(transcripts.values().map(|file| freed(file)))
+                .chain(self.files.iter().map(|item| freed(&item.file)))
+                .sum(),
+        }
+    }
+
+    /// The share of all bindings that leaves, in per cent.
+    pub fn share(&self) -> f64 {
+        if self.bindings == 0 { 0.0 } else { self.items().count() as f64 * 100.0 / self.bindings as f64 }
+    }
+
+    /// Whether the plan takes more than allowed.
+    pub fn exceeds(&self, limit: MaxRemovals) -> bool {
+        match limit {
+            MaxRemovals::Count(count) => self.items().count() > count,
+            MaxRemovals::Percent(percent) => self.share() > percent,
+        }
+    }
+}
+
+/// How much there is to do, or was done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Totals {
+    /// Bindings that expire.
+    pub expire: usize,
+    /// Bindings that go into quarantine.
+    pub quarantine: usize,
+    /// Transcripts that go with their bindings.
+    pub transcripts: usize,
+    /// Orphans that are archived.
+    pub archive: usize,
+    /// Dead locks that are removed.
+    pub remove: usize,
+    /// Archives of OpenClaw that are deleted.
+    pub purge: usize,
+    /// Bytes that leave the stores and the sessions directories.
+    pub freed_bytes: u64,
+}
+
+/// SHA-256 in hex.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        hex.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
+        hex.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
+        hex
+    })
+}

@@ -1,0 +1,167 @@
+//! Verdicts: an action and the reasons for it, each with a stable code.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What happens to a binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// It stays.
+    Keep,
+    /// It is taken out of the store; its transcript goes into the run's archive.
+    Expire,
+    /// The same, flagged as damaged.
+    Quarantine,
+}
+
+impl Action {
+    /// Every action, in table order.
+    pub const ALL: [Self; 3] = [Self::Keep, Self::Expire, Self::Quarantine];
+
+    /// Its name in tables and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Expire => "expire",
+            Self::Quarantine => "quarantine",
+        }
+    }
+
+    /// Whether the binding leaves its store.
+    pub const fn removes(self) -> bool {
+        !matches!(self, Self::Keep)
+    }
+}
+
+/// What happens to a file that is no bound transcript.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileAction {
+    /// It stays.
+    Keep,
+    /// It goes into the run's archive.
+    Archive,
+    /// A dead lock: it goes into the run's archive.
+    Remove,
+    /// It is deleted, on request.
+    Purge,
+}
+
+impl FileAction {
+    /// Its name in tables and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Archive => "archive",
+            Self::Remove => "remove",
+            Self::Purge => "purge",
+        }
+    }
+}
+
+macro_rules! reasons {
+    ($($name:ident $code:literal $rule:literal $text:literal;)*) => {
+        /// Why: stable codes (design §4). The rule that each belongs to is said by [`Reason::rule`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        pub enum Reason {
+            $(#[doc = $text] #[serde(rename = $code)] $name,)*
+        }
+
+        impl Reason {
+            /// Every reason, in the order of the rules.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The stable code.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// The rule of design §4 that gives it.
+            pub const fn rule(self) -> &'static str {
+                match self { $(Self::$name => $rule,)* }
+            }
+
+            /// What it means.
+            pub const fn describe(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    NotSelected "not-selected" "selection" "no --only pattern matches the key";
+    LiveLock "live-lock" "untouchable" "a process that exists holds the transcript's lock";
+    Running "running" "untouchable" "the entry says that a run is in progress, and it was active within the grace";
+    Symlink "symlink" "untouchable" "the store is reached through a symbolic link";
+    Outside "outside" "untouchable" "the transcript leads out of its sessions directory, or is a symbolic link";
+    Unreadable "unreadable" "untouchable" "the transcript could not be read";
+    Pinned "pinned" "untouchable" "pinned by --keep, the policy file or in OpenClaw";
+    Archived "archived" "untouchable" "archived in OpenClaw by a person";
+    AgeUnknown "age-unknown" "untouchable" "neither the entry nor the transcript has a usable clock";
+    Recent "recent" "untouchable" "active within the grace";
+    Freezes "freezes" "damage" "the next use would freeze the whole gateway";
+    Blocks "blocks" "damage" "every run of this session would fail";
+    Wiped "wiped" "damage" "the next use would replace the whole history by an empty one";
+    Missing "missing" "damage" "the transcript is expected and absent";
+    Empty "empty" "damage" "the transcript holds no entries";
+    All "all" "all" "--all takes every binding that is not live";
+    ProtectedClass "protected-class" "protection" "its class is protected";
+    Preferences "preferences" "protection" "the entry carries choices made by a person that OpenClaw would still honour";
+    CronJob "cron-job" "protection" "its job exists in cron/jobs.json";
+    SubagentRun "subagent-run" "protection" "subagents/runs.json has its run unfinished or unannounced";
+    ThreadBinding "thread-binding" "protection" "a channel thread is bound to it";
+    KeepLast "keep-last" "protection" "among the newest runs of its job that are to stay";
+    Errored "errored" "failure" "its last run ended in an error";
+    Aborted "aborted" "failure" "its last run was aborted";
+    Interrupted "interrupted" "failure" "its last run was cut off";
+    FailedPermanent "failed-permanent" "failure" "its last run ended in an error that the session cannot outlive";
+    MaxAge "max-age" "staleness" "older than the age limit";
+    Idle "idle" "staleness" "idle for longer than the idle limit";
+    CronRetention "cron-retention" "staleness" "a cron run past cron.sessionRetention";
+    ArchiveAfter "archive-after" "staleness" "a subagent whose run ended longer ago than archiveAfterMinutes";
+    ResetStale "reset-stale" "staleness" "OpenClaw's own reset rule would discard it at its next message";
+    PruneAfter "prune-after" "staleness" "idle for longer than session.maintenance.pruneAfter";
+    OverCount "over-count" "count" "more bindings than allowed for its agent; among the longest idle";
+    WithinLimits "within-limits" "none" "no rule applies";
+    SharedId "shared-id" "file" "its file stays: another binding or file refers to it";
+    Orphan "orphan" "file" "nothing refers to it";
+    Grace "grace" "file" "nothing refers to it, but it is too young to tell";
+    Referenced "referenced" "file" "something refers to it";
+    StoreUnknown "store-unknown" "file" "a store of its directory cannot be read, so its owner is not known";
+    OrphansOff "orphans-off" "file" "--no-orphans";
+    LockDead "lock-dead" "file" "its owner is gone";
+    LockLive "lock-held" "file" "its owner exists, or it names none";
+    LockEvidence "lock-evidence" "file" "its owner is gone; this OpenClaw, or one of unknown version, reads it at its next start";
+    PurgeArchives "purge-archives" "file" "archived longer ago than --purge-archives";
+    PurgeResets "purge-resets" "file" "archived longer ago than --purge-resets";
+    Left "left" "file" "OpenClaw's own; purged only on request";
+}
+
+/// What happens to one binding, and why; the first reason decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// What happens.
+    pub action: Action,
+    /// Why.
+    pub reasons: Vec<Reason>,
+}
+
+impl Verdict {
+    /// A verdict with one reason.
+    pub fn new(action: Action, reason: Reason) -> Self {
+        Self { action, reasons: vec![reason] }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_own_code() {
+        let codes: std::collections::BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(codes.len(), Reason::ALL.len());
+    }
+}

@@ -1,0 +1,118 @@
+//! Keeps the session stores of an OpenClaw gateway healthy.
+//!
+//! Data flows one way, and the modules below stand in that order:
+//!
+//! ```text
+//! discover ─ load ─► Inventory ─ classify ─► Verdicts ─ Plan::from ─► Plan ─┬─ render (a dry run stops here)
+//!     disk                     ───────────── pure ─────────────             └─ lock ► re-check ► journal ► apply ► render
+//! ```
+//!
+//! - [`cli`]: what the user typed.
+//! - [`commands`]: one short file per verb; the pipeline spelled out.
+//! - [`config`]: `openclaw.json`, the policy file and flags become a policy, each limit with its source.
+//! - [`model`]: what is on disk, as values. Parsing, no file access.
+//! - [`decide`]: classify and plan: pure functions of inventory, policy and time.
+//! - [`store`]: all disk access. Never prints.
+//! - [`render`]: all text. Never reads a store.
+
+pub mod cli;
+
+pub mod commands {
+    //! One file per verb; each spells out the pipeline.
+    mod context;
+    mod session;
+
+    mod completions;
+    mod explain;
+    mod gc;
+    mod restore;
+    mod runs;
+    mod scan;
+
+    pub use session::{Exit, Failure, Session};
+
+    use crate::cli::Command;
+
+    /// Runs the verb that was typed.
+    pub fn run(session: &Session) -> Result<Exit, Failure> {
+        if let Some(jobs) = session.cli.global.jobs {
+            // Fails only when a pool exists already, and then its size is as good.
+            let _ = rayon::ThreadPoolBuilder::new().num_threads(jobs.into()).build_global();
+        }
+        match &session.cli.command {
+            Command::Scan(args) => scan::run(session, args),
+            Command::Gc(args) => gc::run(session, args),
+            Command::Restore(args) => restore::run(session, args),
+            Command::Explain(args) => explain::run(session, args),
+            Command::Runs(args) => runs::run(session, args),
+            Command::Completions { shell } => completions::run(session, *shell),
+            Command::Man { dir } => completions::man(dir),
+        }
+    }
+}
+
+pub mod config {
+    //! Everything that can be configured, resolved to one policy.
+    pub mod duration;
+    pub mod environment;
+    pub mod openclaw;
+    pub mod policy;
+    pub mod policy_file;
+}
+
+pub mod model {
+    //! What is on disk, as values. No file, clock, environment or process is touched here.
+    pub mod entry;
+    pub mod failure;
+    pub mod inventory;
+    pub mod json;
+    pub mod key;
+    pub mod line;
+    pub mod lock;
+    pub mod names;
+    pub mod reset;
+    pub mod store;
+    pub mod transcript;
+}
+
+pub mod decide {
+    //! From evidence to plan. Pure: the same inventory, policy and time give the same plan.
+    pub mod classify;
+    pub mod facts;
+    pub mod guard;
+    pub mod plan;
+    pub mod references;
+    pub mod rules;
+    pub mod startup;
+    pub mod verdict;
+}
+
+pub mod store {
+    //! All disk access. Reading ends in `load`; writing starts in `apply`.
+    pub mod apply;
+    pub mod atomic;
+    pub mod config_file;
+    pub mod dir;
+    pub mod discover;
+    pub mod gateway;
+    pub mod home;
+    pub mod journal;
+    pub mod load;
+    pub mod lock;
+    pub mod process;
+    pub mod read;
+    pub mod recover;
+    pub mod restore;
+    pub mod side;
+    pub mod sqlite;
+    pub mod transfer;
+}
+
+pub mod render {
+    //! All text: for people and for programs.
+    pub mod escape;
+    pub mod json;
+    pub mod policy;
+    pub mod table;
+    pub mod text;
+}

@@ -1,0 +1,34 @@
+//! Parse, run, print the error and the way out, exit.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use chrono::Utc;
+use clap::Parser;
+use claw_sessions::cli::Cli;
+use claw_sessions::commands::{self, Session};
+use claw_sessions::config::environment::Environment;
+
+fn main() -> ExitCode {
+    let session = Session { cli: Cli::parse(), environment: environment(), started_at: Utc::now() };
+    match commands::run(&session) {
+        Ok(exit) => exit.code().into(),
+        Err(failure) => {
+            session.report(&failure);
+            failure.exit.code().into()
+        }
+    }
+}
+
+/// The one place that reads the process's environment.
+fn environment() -> Environment {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    Environment {
+        vars: std::env::vars_os().filter_map(text).collect::<BTreeMap<_, _>>(),
+        cwd: std::env::current_dir().unwrap_or_else(|_| "/".into()),
+        uid: rustix::process::geteuid().as_raw(),
+        os_home: std::env::home_dir(),
+    }
+}

@@ -1,0 +1,292 @@
+//! A binding's entry: the few fields that decide, read from its bytes (`openclaw-format.md` §2.2, §2.3).
+//!
+//! Everything else is skipped, not decoded: an entry is some ten kilobytes, of which about two hundred bytes matter.
+
+use chrono::{DateTime, Utc};
+
+use super::json::{self, JsonError, Kind, Scanner, Value};
+
+/// A time as an entry gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// Epoch milliseconds that name a real time.
+    At(DateTime<Utc>),
+    /// A number or another value that is no time.
+    Unusable,
+}
+
+/// The fields of an entry that decide.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// Not an object at all: OpenClaw lists it with empty fields (F§2.4).
+    pub not_an_object: bool,
+    /// `sessionId`, when it is a string.
+    pub session_id: Option<String>,
+    /// `sessionFile`, trimmed, when it is a non-empty string.
+    pub session_file: Option<String>,
+    /// `updatedAt`.
+    pub updated_at: Option<Clock>,
+    /// `lastInteractionAt` (2026.5.28 and later).
+    pub last_interaction_at: Option<Clock>,
+    /// `sessionStartedAt` (2026.5.28 and later).
+    pub session_started_at: Option<Clock>,
+    /// `systemSent` is true: a turn was begun.
+    pub system_sent: bool,
+    /// `abortedLastRun`.
+    pub aborted_last_run: Option<bool>,
+    /// `status`: running, done, failed, killed, timeout (2026.3.22 and later).
+    pub status: Option<String>,
+    /// `acp.state`: idle, running, error.
+    pub acp_state: Option<String>,
+    /// `chatType`, else `origin.chatType`.
+    pub chat_type: Option<String>,
+    /// `channel`, else `lastChannel`, else `origin.provider`.
+    pub channel: Option<String>,
+    /// `spawnedBy` and `parentSessionKey`: keys of other bindings.
+    pub parents: Vec<String>,
+    /// Every `sessionFile` named in `compactionCheckpoints`.
+    pub checkpoint_files: Vec<String>,
+    /// `archivedAt` is set (2026.7.1).
+    pub archived: bool,
+    /// `pinnedAt` is set (2026.7.1).
+    pub pinned: bool,
+    /// Names of fields that hold a person's choice, in file order.
+    pub preferences: Vec<&'static str>,
+    /// Hash of `skillsSnapshot.promptRef` (2026.6.11).
+    pub prompt_hash: Option<String>,
+}
+
+/// Choices that a person made with a command or in a client, and that OpenClaw honours until a reset (F§2.2, §12).
+const PREFERENCES: [&str; 25] = [
+    "label",
+    "thinkingLevel",
+    "verboseLevel",
+    "reasoningLevel",
+    "elevatedLevel",
+    "fastMode",
+    "traceLevel",
+    "ttsAuto",
+    "execHost",
+    "execSecurity",
+    "execAsk",
+    "execNode",
+    "responseUsage",
+    "groupActivation",
+    "sendPolicy",
+    "queueMode",
+    "queueDebounceMs",
+    "queueCap",
+    "queueDrop",
+    "providerOverride",
+    "modelOverride",
+    "authProfileOverride",
+    "category",
+    "goal",
+    "pinnedAt",
+];
+
+/// Times before this are no times of OpenClaw: a value in seconds falls here.
+const EARLIEST_MS: i64 = 1_262_304_000_000;
+
+/// Reads an entry from its bytes. The store's scanner has checked them, so an error here means other bytes.
+pub fn read(text: &[u8]) -> Result<Entry, JsonError> {
+    let mut entry = Entry::default();
+    let mut scanner = Scanner::new(text);
+    if scanner.peek() != Some(b'{') {
+        scanner.value()?;
+        entry.not_an_object = true;
+        return Ok(entry);
+    }
+    let (mut own_chat_type, mut channels) = (None, [None, None, None]);
+    let mut origin_chat_type = None;
+    let mut auth_override_is_automatic = false;
+    scanner.object(|scanner, key| {
+        let name = key.of(text);
+        match name {
+            b"origin" if scanner.peek() == Some(b'{') => {
+                scanner.object(|scanner, key| {
+                    let value = scanner.value()?;
+                    match key.of(text) {
+                        b"chatType" => origin_chat_type = string(text, value),
+                        b"provider" => channels[2] = string(text, value),
+                        _ => {}
+                    }
+                    Ok::<(), JsonError>(())
+                })?;
+                return Ok(());
+            }
+            b"acp" if scanner.peek() == Some(b'{') => {
+                scanner.object(|scanner, key| {
+                    let value = scanner.value()?;
+                    if key.of(text) == b"state" {
+                        entry.acp_state = string(text, value);
+                    }
+                    Ok::<(), JsonError>(())
+                })?;
+                return Ok(());
+            }
+            _ => {}
+        }
+        let value = scanner.value()?;
+        match name {
+            b"sessionId" => entry.session_id = string(text, value),
+            b"sessionFile" => entry.session_file = trimmed(text, value),
+            b"updatedAt" => entry.updated_at = clock(text, value),
+            b"lastInteractionAt" => entry.last_interaction_at = clock(text, value),
+            b"sessionStartedAt" => entry.session_started_at = clock(text, value),
+            b"systemSent" => entry.system_sent = value.kind == Kind::True,
+            b"abortedLastRun" => entry.aborted_last_run = boolean(value),
+            b"status" => entry.status = string(text, value),
+            b"chatType" => own_chat_type = string(text, value),
+            b"channel" => channels[0] = string(text, value),
+            b"lastChannel" => channels[1] = string(text, value),
+            b"spawnedBy" | b"parentSessionKey" => entry.parents.extend(string(text, value)),
+            b"compactionCheckpoints" => entry.checkpoint_files = named_strings(text, value, b"sessionFile"),
+            b"skillsSnapshot" => entry.prompt_hash = prompt_hash(text, value),
+            b"archivedAt" => entry.archived = value.kind != Kind::Null,
+            b"authProfileOverrideSource" => {
+                auth_override_is_automatic = string(text, value).as_deref() == Some("auto");
+            }
+            _ => {}
+        }
+        if name == b"pinnedAt" {
+            entry.pinned = value.kind != Kind::Null;
+        }
+        let chosen = PREFERENCES.iter().find(|known| known.as_bytes() == name);
+        if let Some(known) = chosen.filter(|_| is_set(text, value)) {
+            entry.preferences.push(known);
+        }
+        Ok::<(), JsonError>(())
+    })?;
+    if auth_override_is_automatic {
+        entry.preferences.retain(|name| *name != "authProfileOverride");
+    }
+    entry.chat_type = own_chat_type.or(origin_chat_type);
+    entry.channel = channels.into_iter().flatten().next();
+    Ok(entry)
+}
+
+fn string(text: &[u8], value: Value) -> Option<String> {
+    (value.kind == Kind::String).then(|| json::unescape(json::inside(value).of(text)))
+}
+
+fn trimmed(text: &[u8], value: Value) -> Option<String> {
+    string(text, value).map(|found| found.trim().to_owned()).filter(|found| !found.is_empty())
+}
+
+fn boolean(value: Value) -> Option<bool> {
+    match value.kind {
+        Kind::True => Some(true),
+        Kind::False => Some(false),
+        _ => None,
+    }
+}
+
+fn is_set(text: &[u8], value: Value) -> bool {
+    match value.kind {
+        Kind::Null => false,
+        Kind::String => !json::inside(value).of(text).trim_ascii().is_empty(),
+        _ => true,
+    }
+}
+
+/// Epoch milliseconds; `null` is as good as absent, all else that names no time is `Unusable`.
+fn clock(text: &[u8], value: Value) -> Option<Clock> {
+    if value.kind == Kind::Null {
+        return None;
+    }
+    let millis = (value.kind == Kind::Number)
+        .then(|| std::str::from_utf8(value.span.of(text)).ok()?.parse::<f64>().ok())
+        .flatten()
+        .filter(|millis| *millis >= EARLIEST_MS as f64 && *millis < 8.64e15);
+    let time = millis.and_then(|millis| DateTime::from_timestamp_millis(millis as i64));
+    Some(time.map_or(Clock::Unusable, Clock::At))
+}
+
+/// Every string member called `name` in `value`, down to the depth at which OpenClaw keeps such names.
+fn named_strings(text: &[u8], value: Value, name: &[u8]) -> Vec<String> {
+    const DEPTH: u8 = 6;
+    let mut found = Vec::new();
+    let mut open = vec![(value, 0)];
+    while let Some((value, depth)) = open.pop() {
+        if depth > DEPTH {
+            continue;
+        }
+        let mut scanner = Scanner::at(text, value.span.start);
+        let walked = match value.kind {
+            Kind::Object => scanner.object(|scanner, key| {
+                let member = scanner.value()?;
+                if key.of(text) == name {
+                    found.extend(trimmed(text, member));
+                }
+                open.push((member, depth + 1));
+                Ok::<(), JsonError>(())
+            }),
+            Kind::Array => scanner.array(|scanner| {
+                open.push((scanner.value()?, depth + 1));
+                Ok::<(), JsonError>(())
+            }),
+            _ => continue,
+        };
+        debug_assert!(walked.is_ok(), "the value was scanned before");
+    }
+    found
+}
+
+/// Whether entries stand below this value: members with a `sessionId` of their own.
+pub fn holds_entries(text: &[u8]) -> bool {
+    json::check(text).is_ok_and(|value| !named_strings(text, value, b"sessionId").is_empty())
+}
+
+fn prompt_hash(text: &[u8], value: Value) -> Option<String> {
+    if value.kind != Kind::Object {
+        return None;
+    }
+    let mut reference = None;
+    Scanner::at(text, value.span.start)
+        .object(|scanner, key| {
+            let member = scanner.value()?;
+            if key.of(text) == b"promptRef" {
+                reference = named_strings(text, member, b"hash").pop();
+            }
+            Ok::<(), JsonError>(())
+        })
+        .ok()?;
+    reference
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fields_that_decide_are_read() {
+        let entry = read(
+            br#"{"sessionId":"s","updatedAt":1795384800000,"sessionFile":" a.jsonl ","systemSent":true,
+            "abortedLastRun":false,"origin":{"chatType":"group","provider":"telegram"},"lastChannel":"slack",
+            "compactionCheckpoints":[{"pre":{"sessionFile":"x.checkpoint.1.jsonl"}}],"modelOverride":"m","label":" ",
+            "skillsSnapshot":{"prompt":"p","promptRef":{"hash":"ab"}},"acp":{"state":"running"}}"#,
+        )
+        .unwrap();
+        assert_eq!(entry.session_file.as_deref(), Some("a.jsonl"));
+        assert_eq!(entry.chat_type.as_deref(), Some("group"));
+        assert_eq!(entry.channel.as_deref(), Some("slack"));
+        assert_eq!(entry.checkpoint_files, ["x.checkpoint.1.jsonl"]);
+        assert_eq!(entry.preferences, ["modelOverride"]);
+        assert_eq!(entry.prompt_hash.as_deref(), Some("ab"));
+        assert_eq!(entry.acp_state.as_deref(), Some("running"));
+        assert!(matches!(entry.updated_at, Some(Clock::At(_))));
+        assert!(entry.system_sent && entry.aborted_last_run == Some(false));
+    }
+
+    #[test]
+    fn c06_c07_a_value_that_is_no_time_is_no_clock() {
+        for text in ["1795384800", "-5", "\"2020\"", "true", "1e300", "{}"] {
+            let entry = read(format!("{{\"updatedAt\":{text}}}").as_bytes()).unwrap();
+            assert_eq!(entry.updated_at, Some(Clock::Unusable), "{text}");
+        }
+        assert_eq!(read(b"{\"updatedAt\":null}").unwrap().updated_at, None);
+        assert!(read(b"null").unwrap().not_an_object);
+    }
+}

@@ -1,0 +1,241 @@
+//! The inventory: everything that was read, as values. Classifying and planning see nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::entry::Entry;
+use super::key::Class;
+use super::lock::LockState;
+use super::names::FileKind;
+use super::store::{Document, Effective, StoreState};
+use super::transcript::Summary;
+
+/// What tells one version of a file from another without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct Stamp {
+    /// Device.
+    pub dev: u64,
+    /// Inode.
+    pub ino: u64,
+    /// Size in bytes.
+    pub size: u64,
+    /// Modification time, nanoseconds since the epoch.
+    #[serde(rename = "mtimeNs")]
+    pub mtime_ns: i64,
+}
+
+/// Everything that was read.
+#[derive(Debug)]
+pub struct Inventory {
+    /// The state directory, links resolved.
+    pub state_dir: PathBuf,
+    /// The installed OpenClaw, as `meta.lastTouchedVersion` says.
+    pub openclaw: Generation,
+    /// Whether a gateway serves this state directory.
+    pub gateway: Gateway,
+    /// Every store, in the order of the agents.
+    pub stores: Vec<Store>,
+    /// Transcripts without a binding and all that is neither transcript nor store.
+    pub files: Vec<LooseFile>,
+    /// What other files say of the bindings.
+    pub side: Side,
+}
+
+/// What the version of OpenClaw means for a tool (F§0). An unknown version is treated with the care of a late one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Generation {
+    /// The store lock is honoured by a live gateway: 2026.2.26 to 2026.4.29.
+    pub has_store_lock: bool,
+    /// Dead transcript locks tell the gateway what to resume: 2026.4.24 and later.
+    pub locks_are_evidence: bool,
+    /// Interrupted conversations are run again at a start: 2026.4.24 and later.
+    pub resumes_interrupted: bool,
+}
+
+/// Whether a gateway serves this state directory, and how that is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Gateway {
+    /// Whether one is alive.
+    pub alive: bool,
+    /// What speaks for it, one sentence each.
+    pub evidence: Vec<String>,
+}
+
+/// One store and its bindings.
+#[derive(Debug)]
+pub struct Store {
+    /// The agent it belongs to; for a store that agents share, the default agent.
+    pub agent: String,
+    /// The file.
+    pub path: PathBuf,
+    /// What can be said of it.
+    pub state: StoreState,
+    /// Why, in words, when it is not `ok`.
+    pub problem: Option<String>,
+    /// Its size.
+    pub bytes: u64,
+    /// Its stamp when it was read.
+    pub stamp: Option<Stamp>,
+    /// Its bytes.
+    pub text: Vec<u8>,
+    /// Its members.
+    pub document: Document,
+    /// Its bindings.
+    pub bindings: Vec<Binding>,
+}
+
+impl Store {
+    /// Whether its bindings may be taken out.
+    pub fn is_writable(&self) -> bool {
+        self.state == StoreState::Ok
+    }
+
+    /// Whether its transcripts' owners are known. A store that cannot be read makes every file look like an orphan.
+    pub fn is_known(&self) -> bool {
+        matches!(self.state, StoreState::Ok | StoreState::Symlink)
+    }
+
+    /// The bytes of a binding's entry.
+    pub fn entry_bytes(&self, binding: &Binding) -> &[u8] {
+        self.document.members.get(binding.place.member).map_or(&[], |member| member.entry.span.of(&self.text))
+    }
+
+    /// The directory of its transcripts (F§1.3).
+    pub fn dir(&self) -> &Path {
+        self.path.parent().unwrap_or(&self.path)
+    }
+}
+
+/// One key, its entry, and what its transcript and locks show.
+#[derive(Debug)]
+pub struct Binding {
+    /// The agent named in the key, else the store's.
+    pub agent: String,
+    /// The key, decoded.
+    pub key: String,
+    /// Where it stands in the store.
+    pub place: Effective,
+    /// What the key names.
+    pub class: Class,
+    /// The channel named in the key, else in the entry.
+    pub channel: Option<String>,
+    /// The job of a cron key.
+    pub cron_job: Option<String>,
+    /// The entry.
+    pub entry: Entry,
+    /// Bytes of the entry.
+    pub entry_bytes: u64,
+    /// Another key of the store differs only in case.
+    pub case_collision: bool,
+    /// Its transcript.
+    pub transcript: Transcript,
+    /// The lock of its transcript.
+    pub lock: Option<Lock>,
+}
+
+/// A binding's transcript file.
+#[derive(Clone, Debug)]
+pub struct Transcript {
+    /// Where it is, or would be; `None` when neither `sessionFile` nor a usable `sessionId` names one.
+    pub path: Option<PathBuf>,
+    /// An absolute `sessionFile` leads elsewhere, and the file of the same name beside the store was taken (design §3).
+    pub relocated: bool,
+    /// What was found there.
+    pub content: Content,
+    /// Its stamp.
+    pub stamp: Option<Stamp>,
+    /// Other names of the same file (hard links) exist.
+    pub linked: bool,
+}
+
+/// What was found at a transcript's path.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// No file.
+    Absent,
+    /// Read whole.
+    Read(Summary),
+    /// Exists and could not be read; why.
+    Unreadable(String),
+    /// Leads out of the sessions directory, or is a symbolic link; in words.
+    Outside(String),
+}
+
+/// A lock file.
+#[derive(Clone, Debug)]
+pub struct Lock {
+    /// Its path.
+    pub path: PathBuf,
+    /// Whether it is held.
+    pub state: LockState,
+    /// The owner it names.
+    pub pid: Option<u32>,
+    /// Its stamp.
+    pub stamp: Option<Stamp>,
+}
+
+/// A file that is neither store nor bound transcript.
+#[derive(Clone, Debug)]
+pub struct LooseFile {
+    /// The agent of the store beside it.
+    pub agent: String,
+    /// Its path.
+    pub path: PathBuf,
+    /// What it is.
+    pub kind: FileKind,
+    /// Its stamp.
+    pub stamp: Stamp,
+    /// Other names of the same file exist.
+    pub linked: bool,
+    /// Is it a symbolic link or something else that is no regular file.
+    pub special: bool,
+    /// Modification time or, when later, change time: a file that was just put there is young whatever its mtime.
+    pub touched_at: DateTime<Utc>,
+    /// The last timestamp in it, for transcripts.
+    pub last_at: Option<DateTime<Utc>>,
+    /// When it was archived, from its name.
+    pub archived_at: Option<DateTime<Utc>>,
+    /// The stores of its directory are readable, so that "nothing refers to it" means something.
+    pub stores_known: bool,
+}
+
+/// What other files of the state directory say (F§1.4).
+#[derive(Clone, Debug, Default)]
+pub struct Side {
+    /// `subagents/runs.json`, by the child's key.
+    pub subagents: BTreeMap<String, SubagentRun>,
+    /// Ids of the jobs in `cron/jobs.json`; `None` when there is no such file or it cannot be read.
+    pub cron_jobs: Option<BTreeSet<String>>,
+    /// The last line of `cron/runs/*.jsonl` for a session key.
+    pub cron_runs: BTreeMap<String, CronRun>,
+    /// Session ids named in `cron/runs/*.jsonl`.
+    pub cron_session_ids: BTreeSet<String>,
+    /// Keys bound to threads in `telegram/thread-bindings-*.json` and `discord/thread-bindings.json`.
+    pub bound_keys: BTreeSet<String>,
+    /// Files that could not be read, with why.
+    pub problems: Vec<String>,
+}
+
+/// A run of a subagent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SubagentRun {
+    /// When it ended.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// Its requester was told, or need not be.
+    pub announced: bool,
+    /// `outcome.status`.
+    pub outcome: Option<String>,
+}
+
+/// A run of a cron job.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CronRun {
+    /// `status`: ok, error, skipped.
+    pub status: String,
+    /// `error`.
+    pub error: Option<String>,
+}

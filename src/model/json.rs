@@ -1,0 +1,611 @@
+//! A strict JSON scanner over bytes: full grammar, no recursion, no allocation per value, and exact offsets.
+//!
+//! Stores and transcripts are never re-serialised, so what matters is *where* a value begins and ends. The scanner
+//! accepts what Node's `JSON.parse` accepts of the same bytes (`openclaw-format.md` §2.1, `IgnoredAny` semantics):
+//! lone surrogate escapes, numbers of any size, duplicate keys, any depth; and, inside strings, bytes that are not
+//! UTF-8, which Node's decoder replaces before it parses.
+
+/// What is wrong, and at which byte of the scanned slice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JsonError {
+    /// Offset of the first byte that does not fit.
+    pub offset: usize,
+    /// What was found instead.
+    pub kind: JsonErrorKind,
+}
+
+/// The kinds of [`JsonError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JsonErrorKind {
+    /// The text ends inside a value.
+    Truncated,
+    /// A byte that no rule allows here.
+    Unexpected,
+    /// A control character inside a string.
+    ControlCharacter,
+    /// A malformed escape inside a string.
+    BadEscape,
+    /// A malformed number or literal.
+    BadLiteral,
+    /// A whole value, and then something else.
+    Trailing,
+}
+
+/// A half-open range of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// First byte.
+    pub start: usize,
+    /// One past the last byte.
+    pub end: usize,
+}
+
+impl Span {
+    /// The bytes of `text` in this range.
+    pub fn of(self, text: &[u8]) -> &[u8] {
+        text.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// How many bytes.
+    pub const fn len(self) -> usize {
+        self.end - self.start
+    }
+
+    /// Whether the range holds nothing.
+    pub const fn is_empty(self) -> bool {
+        self.end == self.start
+    }
+}
+
+/// The type of a value, told by its first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `{…}`
+    Object,
+    /// `[…]`
+    Array,
+    /// `"…"`
+    String,
+    /// A number.
+    Number,
+    /// `true`
+    True,
+    /// `false`
+    False,
+    /// `null`
+    Null,
+}
+
+/// A value of the scanned text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Value {
+    /// Its type.
+    pub kind: Kind,
+    /// Its bytes.
+    pub span: Span,
+}
+
+/// A position in a text.
+pub struct Scanner<'a> {
+    text: &'a [u8],
+    at: usize,
+    nesting: Nesting,
+}
+
+impl<'a> Scanner<'a> {
+    /// Starts at the first byte.
+    pub fn new(text: &'a [u8]) -> Self {
+        Self::at(text, 0)
+    }
+
+    /// Starts at byte `at`.
+    pub fn at(text: &'a [u8], at: usize) -> Self {
+        Self { text, at, nesting: Nesting::default() }
+    }
+
+    /// The byte that is read next.
+    pub fn offset(&self) -> usize {
+        self.at
+    }
+
+    /// The next byte that is not white space.
+    pub fn peek(&mut self) -> Option<u8> {
+        while let Some(&byte) = self.text.get(self.at) {
+            if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
+                return Some(byte);
+            }
+            self.at += 1;
+        }
+        None
+    }
+
+    /// Steps over `byte`, or says what stands in its place.
+    pub fn expect(&mut self, byte: u8) -> Result<(), JsonError> {
+        match self.peek() {
+            Some(found) if found == byte => {
+                self.at += 1;
+                Ok(())
+            }
+            found => Err(self.unexpected(found)),
+        }
+    }
+
+    /// Nothing but white space may follow.
+    pub fn end(&mut self) -> Result<(), JsonError> {
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => Err(JsonError { offset: self.at, kind: JsonErrorKind::Trailing }),
+        }
+    }
+
+    /// Checks one value whole and steps over it.
+    pub fn value(&mut self) -> Result<Value, JsonError> {
+        let first = self.peek();
+        let start = self.at;
+        let kind = match first {
+            Some(b'{') => Kind::Object,
+            Some(b'[') => Kind::Array,
+            Some(b'"') => Kind::String,
+            Some(b't') => Kind::True,
+            Some(b'f') => Kind::False,
+            Some(b'n') => Kind::Null,
+            Some(b'-' | b'0'..=b'9') => Kind::Number,
+            found => return Err(self.unexpected(found)),
+        };
+        match kind {
+            Kind::Object | Kind::Array => self.container()?,
+            _ => self.scalar()?,
+        }
+        Ok(Value { kind, span: Span { start, end: self.at } })
+    }
+
+    /// Calls `member` for every member of an object with the span of the key between its quotes. The callee must step
+    /// over exactly one value.
+    pub fn object<E: From<JsonError>>(
+        &mut self,
+        mut member: impl FnMut(&mut Self, Span) -> Result<(), E>,
+    ) -> Result<Span, E> {
+        self.expect(b'{')?;
+        let start = self.at - 1;
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(Span { start, end: self.at });
+        }
+        loop {
+            let key = self.key()?;
+            member(self, key)?;
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => {
+                    self.at += 1;
+                    return Ok(Span { start, end: self.at });
+                }
+                found => return Err(self.unexpected(found).into()),
+            }
+        }
+    }
+
+    /// Calls `element` for every element of an array. The callee must step over exactly one value.
+    pub fn array<E: From<JsonError>>(
+        &mut self,
+        mut element: impl FnMut(&mut Self) -> Result<(), E>,
+    ) -> Result<Span, E> {
+        self.expect(b'[')?;
+        let start = self.at - 1;
+        if self.peek() == Some(b']') {
+            self.at += 1;
+            return Ok(Span { start, end: self.at });
+        }
+        loop {
+            element(self)?;
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b']') => {
+                    self.at += 1;
+                    return Ok(Span { start, end: self.at });
+                }
+                found => return Err(self.unexpected(found).into()),
+            }
+        }
+    }
+
+    /// Steps over a key and its colon; gives the span between the quotes.
+    pub fn key(&mut self) -> Result<Span, JsonError> {
+        match self.peek() {
+            Some(b'"') => {
+                let start = self.at + 1;
+                self.string()?;
+                let key = Span { start, end: self.at - 1 };
+                self.expect(b':')?;
+                Ok(key)
+            }
+            found => Err(self.unexpected(found)),
+        }
+    }
+
+    fn unexpected(&self, found: Option<u8>) -> JsonError {
+        let kind = if found.is_some() { JsonErrorKind::Unexpected } else { JsonErrorKind::Truncated };
+        JsonError { offset: self.at, kind }
+    }
+
+    /// Objects and arrays of any depth: one bit a level says which of the two is open.
+    fn container(&mut self) -> Result<(), JsonError> {
+        self.nesting.clear();
+        self.open();
+        loop {
+            // Here a value or, right after an opening bracket, a closing one is due.
+            if self.closes_empty() {
+                if self.closed_all() {
+                    return Ok(());
+                }
+            } else {
+                if self.nesting.in_object() {
+                    self.key()?;
+                }
+                match self.peek() {
+                    Some(b'{' | b'[') => {
+                        self.open();
+                        continue;
+                    }
+                    _ => self.scalar()?,
+                }
+            }
+            // After a value: a comma, or as many closing brackets as there are.
+            loop {
+                let close = if self.nesting.in_object() { b'}' } else { b']' };
+                match self.peek() {
+                    Some(b',') => {
+                        self.at += 1;
+                        if matches!(self.peek(), Some(b'}' | b']')) {
+                            return Err(JsonError { offset: self.at, kind: JsonErrorKind::Unexpected });
+                        }
+                        break;
+                    }
+                    Some(byte) if byte == close => {
+                        self.at += 1;
+                        if self.closed_all() {
+                            return Ok(());
+                        }
+                    }
+                    found => return Err(self.unexpected(found)),
+                }
+            }
+        }
+    }
+
+    fn open(&mut self) {
+        self.nesting.push(self.text.get(self.at) == Some(&b'{'));
+        self.at += 1;
+    }
+
+    /// Steps over a closing bracket that directly follows its opening one.
+    fn closes_empty(&mut self) -> bool {
+        let (open, close) = if self.nesting.in_object() { (b'{', b'}') } else { (b'[', b']') };
+        let before = self.at;
+        if self.peek() != Some(close) {
+            return false;
+        }
+        let opened = self.text[..before].last() == Some(&open);
+        if opened {
+            self.at += 1;
+        }
+        opened
+    }
+
+    fn closed_all(&mut self) -> bool {
+        self.nesting.pop();
+        self.nesting.is_empty()
+    }
+
+    fn scalar(&mut self) -> Result<(), JsonError> {
+        match self.peek() {
+            Some(b'"') => self.string(),
+            Some(b't') => self.literal(b"true"),
+            Some(b'f') => self.literal(b"false"),
+            Some(b'n') => self.literal(b"null"),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            found => Err(self.unexpected(found)),
+        }
+    }
+
+    fn literal(&mut self, word: &[u8]) -> Result<(), JsonError> {
+        for &expected in word {
+            match self.text.get(self.at) {
+                Some(&byte) if byte == expected => self.at += 1,
+                Some(_) => return Err(JsonError { offset: self.at, kind: JsonErrorKind::BadLiteral }),
+                None => return Err(JsonError { offset: self.at, kind: JsonErrorKind::Truncated }),
+            }
+        }
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<(), JsonError> {
+        if self.text.get(self.at) == Some(&b'-') {
+            self.at += 1;
+        }
+        if self.text.get(self.at) == Some(&b'0') {
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.text.get(self.at) == Some(&b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.text.get(self.at), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.text.get(self.at), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Result<(), JsonError> {
+        let start = self.at;
+        while matches!(self.text.get(self.at), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if self.at > start {
+            return Ok(());
+        }
+        let kind = if self.at == self.text.len() { JsonErrorKind::Truncated } else { JsonErrorKind::BadLiteral };
+        Err(JsonError { offset: self.at, kind })
+    }
+
+    fn string(&mut self) -> Result<(), JsonError> {
+        self.at += 1;
+        loop {
+            self.at += plain_prefix(&self.text[self.at..]);
+            let Some(&byte) = self.text.get(self.at) else {
+                return Err(JsonError { offset: self.at, kind: JsonErrorKind::Truncated });
+            };
+            match byte {
+                b'"' => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                b'\\' => self.escape()?,
+                _ => return Err(JsonError { offset: self.at, kind: JsonErrorKind::ControlCharacter }),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), JsonError> {
+        let fault = |at: usize, found: Option<&u8>| JsonError {
+            offset: at,
+            kind: if found.is_some() { JsonErrorKind::BadEscape } else { JsonErrorKind::Truncated },
+        };
+        match self.text.get(self.at + 1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
+            Some(b'u') => {
+                for at in self.at + 2..self.at + 6 {
+                    let found = self.text.get(at);
+                    if !found.is_some_and(u8::is_ascii_hexdigit) {
+                        return Err(fault(at, found));
+                    }
+                }
+                self.at += 6;
+            }
+            found => return Err(fault(self.at + 1, found)),
+        }
+        Ok(())
+    }
+}
+
+/// How many bytes before the first quote, backslash or control character: eight at a time.
+fn plain_prefix(text: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let zero_bytes = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+    let mut at = 0;
+    while let Some(chunk) = text.get(at..at + 8).and_then(|chunk| <[u8; 8]>::try_from(chunk).ok()) {
+        let word = u64::from_le_bytes(chunk);
+        let quote = zero_bytes(word ^ (ONES * u64::from(b'"')));
+        let escape = zero_bytes(word ^ (ONES * u64::from(b'\\')));
+        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
+        let hit = quote | escape | control;
+        if hit != 0 {
+            return at + hit.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    at + text[at..].iter().take_while(|&&byte| byte != b'"' && byte != b'\\' && byte >= 0x20).count()
+}
+
+/// Open brackets, one bit each: a line of a hundred million `[` costs twelve megabytes, not a stack.
+#[derive(Default)]
+struct Nesting {
+    words: Vec<u64>,
+    depth: usize,
+}
+
+impl Nesting {
+    fn clear(&mut self) {
+        self.words.clear();
+        self.depth = 0;
+    }
+
+    fn push(&mut self, object: bool) {
+        let (word, bit) = (self.depth / 64, self.depth % 64);
+        if word == self.words.len() {
+            self.words.push(0);
+        }
+        self.words[word] = (self.words[word] & !(1 << bit)) | (u64::from(object) << bit);
+        self.depth += 1;
+    }
+
+    fn pop(&mut self) {
+        self.depth -= 1;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.depth == 0
+    }
+
+    fn in_object(&self) -> bool {
+        self.depth > 0 && self.words[(self.depth - 1) / 64] >> ((self.depth - 1) % 64) & 1 == 1
+    }
+}
+
+/// Checks that `text` is one value and nothing else.
+pub fn check(text: &[u8]) -> Result<Value, JsonError> {
+    let mut scanner = Scanner::new(text);
+    let value = scanner.value()?;
+    scanner.end()?;
+    Ok(value)
+}
+
+/// The text of a string value whose span is between the quotes. Lone surrogates and bytes that are not UTF-8 become
+/// U+FFFD, as in Node's decoder; so the result is for showing and comparing, never for writing back.
+pub fn unescape(raw: &[u8]) -> String {
+    let plain = String::from_utf8_lossy(raw);
+    if !plain.contains('\\') {
+        return plain.into_owned();
+    }
+    let mut text = String::with_capacity(plain.len());
+    let mut rest = plain.as_ref();
+    while let Some(at) = rest.find('\\') {
+        text.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        let Some(letter) = rest.chars().next() else { break };
+        rest = &rest[letter.len_utf8()..];
+        match letter {
+            'b' => text.push('\u{8}'),
+            'f' => text.push('\u{c}'),
+            'n' => text.push('\n'),
+            'r' => text.push('\r'),
+            't' => text.push('\t'),
+            'u' => {
+                let (c, used) = unicode_escape(rest);
+                text.push(c);
+                rest = &rest[used..];
+            }
+            other => text.push(other),
+        }
+    }
+    text.push_str(rest);
+    text
+}
+
+/// The character of `XXXX` or `XXXX\uYYYY` at the start of `rest`, and how many bytes it took.
+fn unicode_escape(rest: &str) -> (char, usize) {
+    let unit = |at: usize| rest.get(at..at + 4).and_then(|hex| u32::from_str_radix(hex, 16).ok());
+    let Some(first) = unit(0) else { return (char::REPLACEMENT_CHARACTER, 0) };
+    if (0xd800..0xdc00).contains(&first) && rest.get(4..6) == Some("\\u") {
+        if let Some(second @ 0xdc00..0xe000) = unit(6) {
+            let code = 0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00);
+            return (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 10);
+        }
+    }
+    (char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER), 4)
+}
+
+/// The span between the quotes of a string value.
+pub fn inside(value: Value) -> Span {
+    Span { start: value.span.start + 1, end: value.span.end.saturating_sub(1) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn accepts(text: &[u8]) -> bool {
+        check(text).is_ok()
+    }
+
+    #[test]
+    fn accepts_what_node_accepts() {
+        for text in [
+            r#""\ud800""#,
+            r#"{"a":1e999,"a":-0.0,"b":[[],{},[{}]]}"#,
+            " [1 , 2,\t3 ]\r\n",
+            "123456789012345678901234567890",
+            r#""\u00e9\/\b""#,
+        ] {
+            assert!(accepts(text.as_bytes()), "{text}");
+        }
+        assert!(accepts(b"\"\xff\xfe\""));
+    }
+
+    #[test]
+    fn rejects_what_node_rejects_and_names_the_byte() {
+        for (text, offset, kind) in [
+            (&b"\"\\u12G4\""[..], 5, JsonErrorKind::BadEscape),
+            (b"[1,]", 3, JsonErrorKind::Unexpected),
+            (b"{\"a\":1,}", 7, JsonErrorKind::Unexpected),
+            (b"{,}", 1, JsonErrorKind::Unexpected),
+            (b"[", 1, JsonErrorKind::Truncated),
+            (b"{\"a\"", 4, JsonErrorKind::Truncated),
+            (b"{}{}", 2, JsonErrorKind::Trailing),
+            (b"\"a\x00b\"", 2, JsonErrorKind::ControlCharacter),
+            (b"01", 1, JsonErrorKind::Trailing),
+            (b"nul", 3, JsonErrorKind::Truncated),
+            (b"nulL", 3, JsonErrorKind::BadLiteral),
+            (b"\xef\xbb\xbf{}", 0, JsonErrorKind::Unexpected),
+            (b"[}", 1, JsonErrorKind::Unexpected),
+            (b"[[]}", 3, JsonErrorKind::Unexpected),
+            (b"1.", 2, JsonErrorKind::Truncated),
+            (b"-", 1, JsonErrorKind::Truncated),
+            (b"[1 2]", 3, JsonErrorKind::Unexpected),
+            (b"[[] []]", 4, JsonErrorKind::Unexpected),
+        ] {
+            assert_eq!(check(text), Err(JsonError { offset, kind }), "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_million_levels_are_no_stack_overflow() {
+        let deep = [vec![b'['; 1_000_000], vec![b']'; 1_000_000]].concat();
+        assert!(accepts(&deep));
+        assert_eq!(check(&deep[..1_500_000]).map_err(|e| e.kind), Err(JsonErrorKind::Truncated));
+    }
+
+    #[test]
+    fn unescapes_pairs_and_marks_lone_surrogates() {
+        assert_eq!(unescape(br"a\ud83d\ude00\n\/"), "a\u{1f600}\n/");
+        assert_eq!(unescape(br"x\ud83d"), "x\u{fffd}");
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_serde_json_on_mutated_documents(
+            mut text in r#"[\[\]{}:,"0-9eE.+\\nrtu a-f-]{0,40}"#.prop_map(String::into_bytes),
+            noise in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        ) {
+            for (index, byte) in noise {
+                if !text.is_empty() {
+                    let at = index.index(text.len());
+                    text[at] = byte & 0x7f;
+                }
+            }
+            let peer = serde_json::from_slice::<serde::de::IgnoredAny>(&text).is_ok();
+            prop_assert_eq!(accepts(&text), peer, "{}", text.escape_ascii());
+        }
+
+        #[test]
+        fn accepts_every_document_that_serde_json_writes(value in json_value()) {
+            for text in [serde_json::to_vec(&value), serde_json::to_vec_pretty(&value)] {
+                prop_assert!(accepts(&text.unwrap_or_default()));
+            }
+        }
+    }
+
+    fn json_value() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<f64>().prop_map(Into::into),
+            ".*".prop_map(Into::into),
+        ];
+        leaf.prop_recursive(6, 64, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
+                prop::collection::vec((".*", inner), 0..6)
+                    .prop_map(|members| { serde_json::Value::Object(members.into_iter().collect()) }),
+            ]
+        })
+    }
+}

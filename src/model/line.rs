@@ -1,0 +1,328 @@
+//! One line of a transcript: what of it the loader looks at (`openclaw-format.md` §4.3, §4.5).
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::json::{self, JsonError, JsonErrorKind, Kind, Scanner, Value};
+
+/// An id or parent id, as JavaScript's `Map` and truth rules see it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Id {
+    /// The field is absent.
+    #[default]
+    Undefined,
+    /// `null`.
+    Null,
+    /// `""`, `0` or `false`: present, yet no link.
+    Falsy,
+    /// A value; never 0.
+    Key(u64),
+}
+
+/// What a message says about how its run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judging {
+    /// A user's message: unanswered if nothing follows.
+    User,
+    /// A tool's result: unanswered if nothing follows.
+    ToolResult,
+    /// An answer that ended by itself (`stop`, `length`).
+    Stop,
+    /// An answer that calls a tool.
+    ToolUse,
+    /// An answer that ended in an error.
+    Error,
+    /// An answer that was aborted.
+    Aborted,
+}
+
+/// The part of an entry that decides what the loader does with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A message that tells how its run ended.
+    Judges(Judging),
+    /// Any other entry, unknown types included.
+    Plain,
+    /// A `message` entry without a message: building the context fails on it.
+    NoMessage,
+    /// A compaction; the key of its `firstKeptEntryId`.
+    Compaction(Id),
+    /// A number, string, boolean or array.
+    Scalar,
+}
+
+/// A `session` line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeaderLine {
+    /// `id`, when it is a string.
+    pub id: Option<String>,
+    /// `version`; absent or `null` counts as 1.
+    pub version: f64,
+    /// `parentSession`: the path of the transcript it was forked from.
+    pub parent_session: Option<String>,
+}
+
+/// An entry line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntryLine {
+    /// `id`.
+    pub id: Id,
+    /// `parentId`.
+    pub parent: Id,
+    /// What it is to the loader.
+    pub role: Role,
+    /// Whether it is an assistant's message, mirrors included.
+    pub assistant: bool,
+    /// The error of a failed answer, cut short.
+    pub error: Option<String>,
+}
+
+/// A line that is one JSON value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Line<'a> {
+    /// `null`.
+    Null,
+    /// A `session` line, with its raw timestamp.
+    Header(HeaderLine, Option<&'a [u8]>),
+    /// Any other value, with its raw timestamp.
+    Entry(EntryLine, Option<&'a [u8]>),
+}
+
+/// The most bytes of an error message that are kept.
+const ERROR_BYTES: usize = 400;
+
+/// Reads one line, checking it whole.
+pub fn read(text: &[u8]) -> Result<Line<'_>, JsonError> {
+    let mut scanner = Scanner::new(text);
+    if scanner.peek() != Some(b'{') {
+        let value = scanner.value()?;
+        scanner.end()?;
+        return Ok(if value.kind == Kind::Null { Line::Null } else { Line::Entry(scalar(), None) });
+    }
+    let mut fields = Fields::default();
+    scanner.object(|scanner, key| {
+        let name = key.of(text);
+        if name == b"message" && scanner.peek() == Some(b'{') {
+            fields.message = Some(message(scanner, text)?);
+            return Ok(());
+        }
+        let value = scanner.value()?;
+        match name {
+            b"type" => fields.kind = Some(value),
+            b"id" => fields.id = Some(value),
+            b"parentId" => fields.parent = Some(value),
+            b"timestamp" => fields.timestamp = Some(value),
+            b"version" => fields.version = Some(value),
+            b"parentSession" => fields.parent_session = Some(value),
+            b"firstKeptEntryId" => fields.first_kept = Some(value),
+            b"message" => {
+                // `null.role` throws; `"text".role` is merely undefined.
+                fields.message = (value.kind != Kind::Null).then(Message::default);
+            }
+            _ => {}
+        }
+        Ok::<(), JsonError>(())
+    })?;
+    scanner.end()?;
+    Ok(fields.into_line(text))
+}
+
+fn scalar() -> EntryLine {
+    EntryLine { id: Id::Undefined, parent: Id::Undefined, role: Role::Scalar, assistant: false, error: None }
+}
+
+#[derive(Default)]
+struct Fields {
+    kind: Option<Value>,
+    id: Option<Value>,
+    parent: Option<Value>,
+    timestamp: Option<Value>,
+    version: Option<Value>,
+    parent_session: Option<Value>,
+    first_kept: Option<Value>,
+    message: Option<Message>,
+}
+
+#[derive(Default)]
+struct Message {
+    judging: Option<Judging>,
+    assistant: bool,
+    error: Option<String>,
+}
+
+impl Fields {
+    fn into_line(self, text: &[u8]) -> Line<'_> {
+        let raw = |value: Option<Value>| value.filter(|v| v.kind == Kind::String).map(|v| json::inside(v).of(text));
+        let timestamp = raw(self.timestamp);
+        let kind = raw(self.kind).unwrap_or_default();
+        if kind == b"session" {
+            let header = HeaderLine {
+                id: raw(self.id).map(json::unescape),
+                version: version(text, self.version),
+                parent_session: raw(self.parent_session).map(json::unescape),
+            };
+            return Line::Header(header, timestamp);
+        }
+        let (role, message) = match (kind, self.message) {
+            (b"message", None) => (Role::NoMessage, Message::default()),
+            (b"message", Some(message)) => (message.judging.map_or(Role::Plain, Role::Judges), message),
+            (b"compaction", _) => (Role::Compaction(id(text, self.first_kept)), Message::default()),
+            _ => (Role::Plain, Message::default()),
+        };
+        let Message { assistant, error, .. } = message;
+        let (id, parent) = (id(text, self.id), id(text, self.parent));
+        Line::Entry(EntryLine { id, parent, role, assistant, error }, timestamp)
+    }
+}
+
+/// `header.version ?? 1`, compared with numbers as JavaScript does.
+fn version(text: &[u8], value: Option<Value>) -> f64 {
+    let Some(value) = value else { return 1.0 };
+    let number = |bytes: &[u8]| std::str::from_utf8(bytes).ok().and_then(|text| text.trim().parse().ok());
+    match value.kind {
+        Kind::Null => 1.0,
+        Kind::True => 1.0,
+        Kind::False => 0.0,
+        Kind::Number => number(value.span.of(text)).unwrap_or(f64::NAN),
+        Kind::String => number(json::inside(value).of(text)).unwrap_or(f64::NAN),
+        Kind::Object | Kind::Array => f64::NAN,
+    }
+}
+
+fn id(text: &[u8], value: Option<Value>) -> Id {
+    let Some(value) = value else { return Id::Undefined };
+    let bytes = value.span.of(text);
+    match value.kind {
+        Kind::Null => Id::Null,
+        Kind::False => Id::Falsy,
+        Kind::Number if number_is_zero(bytes) => Id::Falsy,
+        Kind::String => match json::inside(value).of(text) {
+            b"" => Id::Falsy,
+            plain if !plain.contains(&b'\\') => Id::Key(key(plain)),
+            escaped => Id::Key(key(json::unescape(escaped).as_bytes())),
+        },
+        _ => Id::Key(key(&[b"\0", bytes].concat())),
+    }
+}
+
+fn number_is_zero(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| text.parse::<f64>().is_ok_and(|number| number == 0.0))
+}
+
+/// Eight bytes stand for an id: the ids of pi (eight hex digits) exactly, longer ones by a hash.
+fn key(bytes: &[u8]) -> u64 {
+    if let Ok(word) = <[u8; 8]>::try_from(bytes) {
+        return u64::from_le_bytes(word);
+    }
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish().max(1)
+}
+
+fn message(scanner: &mut Scanner<'_>, text: &[u8]) -> Result<Message, JsonError> {
+    let (mut role, mut stop, mut provider, mut error, mut abort) = (None, None, None, None, false);
+    scanner.object(|scanner, key| {
+        let value = scanner.value()?;
+        match key.of(text) {
+            b"role" => role = Some(value),
+            b"stopReason" => stop = Some(value),
+            b"provider" => provider = Some(value),
+            b"errorMessage" => error = Some(value),
+            b"openclawAbort" => abort = value.kind == Kind::Object,
+            _ => {}
+        }
+        Ok::<(), JsonError>(())
+    })?;
+    let raw = |value: Option<Value>| match value {
+        Some(value) if value.kind == Kind::String => json::inside(value).of(text),
+        _ => b"",
+    };
+    let judging = match (raw(role), raw(stop)) {
+        (b"user", _) => Some(Judging::User),
+        (b"toolResult", _) => Some(Judging::ToolResult),
+        // Mirrors of what was sent elsewhere; the partial answer of an aborted run is the one that tells something.
+        (b"assistant", _) if raw(provider) == b"openclaw" => abort.then_some(Judging::Aborted),
+        (b"assistant", b"error") => Some(Judging::Error),
+        (b"assistant", b"aborted") => Some(Judging::Aborted),
+        (b"assistant", b"toolUse") => Some(Judging::ToolUse),
+        (b"assistant", _) => Some(Judging::Stop),
+        _ => None,
+    };
+    let failed = matches!(judging, Some(Judging::Error | Judging::Aborted));
+    let error = failed.then(|| raw(error)).filter(|raw| !raw.is_empty()).map(excerpt);
+    Ok(Message { judging, assistant: raw(role) == b"assistant", error })
+}
+
+fn excerpt(raw: &[u8]) -> String {
+    let mut text = json::unescape(&raw[..raw.len().min(ERROR_BYTES)]);
+    // The cut may have gone through an escape or a character.
+    if raw.len() > ERROR_BYTES {
+        while text.ends_with(char::REPLACEMENT_CHARACTER) {
+            text.pop();
+        }
+        text.push('…');
+    }
+    text
+}
+
+/// Whether a line that failed with [`JsonErrorKind::Trailing`] is several whole objects on one line: what an append
+/// after a missing final newline leaves (F§4.5).
+pub fn is_glued(text: &[u8], error: JsonError) -> bool {
+    if error.kind != JsonErrorKind::Trailing {
+        return false;
+    }
+    let mut scanner = Scanner::at(text, error.offset);
+    scanner.peek() == Some(b'{') && scanner.value().is_ok()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn entry(text: &str) -> EntryLine {
+        match read(text.as_bytes()).unwrap() {
+            Line::Entry(entry, _) => entry,
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_message_is_judged_by_role_and_stop_reason() {
+        let judged = |message: &str| entry(&format!(r#"{{"type":"message","message":{message}}}"#)).role;
+        assert_eq!(judged(r#"{"role":"user"}"#), Role::Judges(Judging::User));
+        assert_eq!(judged(r#"{"role":"assistant","stopReason":"error"}"#), Role::Judges(Judging::Error));
+        assert_eq!(judged(r#"{"role":"assistant","stopReason":"length"}"#), Role::Judges(Judging::Stop));
+        assert_eq!(judged(r#"{"role":"assistant","provider":"openclaw","stopReason":"stop"}"#), Role::Plain);
+        assert_eq!(judged("null"), Role::NoMessage);
+        assert_eq!(judged("7"), Role::Plain);
+        assert_eq!(entry(r#"{"type":"message"}"#).role, Role::NoMessage);
+    }
+
+    #[test]
+    fn ids_follow_javascript_truth() {
+        let ids = |text: &str| entry(&format!("{{\"id\":{text}}}")).id;
+        assert_eq!(ids("null"), Id::Null);
+        assert_eq!(ids("\"\""), Id::Falsy);
+        assert_eq!(ids("0.0"), Id::Falsy);
+        assert_eq!(ids("\"a\\u0062\""), ids("\"ab\""));
+        assert_ne!(ids("5"), ids("\"5\""));
+        assert_eq!(entry("{}").id, Id::Undefined);
+        assert!(matches!(ids("\"12345678\""), Id::Key(_)));
+    }
+
+    #[test]
+    fn a_later_duplicate_field_wins() {
+        assert_eq!(
+            entry(r#"{"type":"x","type":"message","message":{"role":"user"},"message":null}"#).role,
+            Role::NoMessage
+        );
+    }
+
+    #[test]
+    fn glued_objects_are_told_from_junk() {
+        let glued = |text: &[u8]| read(text).is_err_and(|error| is_glued(text, error));
+        assert!(glued(br#"{"a":1}{"b":2}"#));
+        assert!(!glued(br#"{"a":1}{"b":"#));
+        assert!(!glued(br#"{"a":1} junk"#));
+    }
+}

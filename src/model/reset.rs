@@ -1,0 +1,112 @@
+//! OpenClaw's reset rule: when the next message would start a new session (`openclaw-format.md` §7.1, §12).
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Days, Duration, LocalResult, TimeZone, Utc};
+
+use super::key::Class;
+
+/// One reset setting as written; a field that is absent inherits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ResetSetting {
+    /// `mode`: daily or idle.
+    pub mode: Option<ResetMode>,
+    /// `atHour`, 0 to 23, the gateway's local time.
+    pub at_hour: Option<u32>,
+    /// `idleMinutes`, at least 1.
+    pub idle_minutes: Option<u32>,
+}
+
+/// `session.reset.mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetMode {
+    /// A new session after the daily hour.
+    Daily,
+    /// A new session after some idle minutes.
+    Idle,
+}
+
+/// `session.reset`, `resetByType`, `resetByChannel` and the legacy `idleMinutes` of `openclaw.json`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResetRules {
+    /// `session.reset`.
+    pub base: Option<ResetSetting>,
+    /// `session.resetByType`, by `direct`, `dm`, `group`, `thread`.
+    pub by_type: BTreeMap<String, ResetSetting>,
+    /// `session.resetByChannel`, by lower-case channel.
+    pub by_channel: BTreeMap<String, ResetSetting>,
+    /// `session.idleMinutes`, legacy.
+    pub idle_minutes: Option<u32>,
+}
+
+/// What holds for one binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResetPolicy {
+    /// The local hour of the daily reset, when there is one.
+    pub daily_at_hour: Option<u32>,
+    /// Idle minutes after which the session is stale, when limited.
+    pub idle_minutes: Option<u32>,
+}
+
+impl ResetRules {
+    /// The setting for a binding of this class and channel: the channel's own, else the type's over the base.
+    pub fn resolve(&self, class: Class, channel: Option<&str>) -> ResetPolicy {
+        let by_channel = channel.and_then(|name| self.by_channel.get(&name.to_lowercase()));
+        let kind = match class {
+            Class::Topic | Class::Thread => "thread",
+            Class::Group | Class::Channel => "group",
+            _ => "direct",
+        };
+        let by_type = match by_channel {
+            Some(_) => None,
+            None => self.by_type.get(kind).or_else(|| (kind == "direct").then(|| self.by_type.get("dm")).flatten()),
+        };
+        let base = by_channel.or(self.base.as_ref());
+        let legacy = if by_channel.is_some() { None } else { self.idle_minutes };
+        let explicit = base.is_some() || !self.by_type.is_empty();
+        let pick = |field: fn(&ResetSetting) -> Option<u32>| by_type.and_then(field).or_else(|| base.and_then(field));
+        let mode = by_type
+            .and_then(|s| s.mode)
+            .or_else(|| base.and_then(|s| s.mode))
+            .unwrap_or(if !explicit && legacy.is_some() { ResetMode::Idle } else { ResetMode::Daily });
+        let idle = pick(|s| s.idle_minutes).or(legacy).map(|minutes| minutes.max(1));
+        match mode {
+            ResetMode::Daily => {
+                let hour = pick(|s| s.at_hour).unwrap_or(4).min(23);
+                ResetPolicy { daily_at_hour: Some(hour), idle_minutes: idle }
+            }
+            ResetMode::Idle => ResetPolicy { daily_at_hour: None, idle_minutes: Some(idle.unwrap_or(60)) },
+        }
+    }
+}
+
+impl ResetPolicy {
+    /// Whether OpenClaw would start a new session at a message that arrives `now`. `zone` is the gateway's time zone.
+    pub fn is_stale<Tz: TimeZone>(self, last_activity: DateTime<Utc>, now: DateTime<Utc>, zone: &Tz) -> bool {
+        let daily = self.daily_at_hour.is_some_and(|hour| last_activity < last_boundary(now, hour, zone));
+        let idle = self.idle_minutes.is_some_and(|minutes| now > last_activity + Duration::minutes(minutes.into()));
+        daily || idle
+    }
+}
+
+/// The last daily reset before `now`. An hour that a DST change skips is taken an hour later, one that comes twice
+/// is taken at its first coming: as JavaScript's `Date.setHours` does.
+fn last_boundary<Tz: TimeZone>(now: DateTime<Utc>, hour: u32, zone: &Tz) -> DateTime<Utc> {
+    let local = now.with_timezone(zone);
+    let today = local.date_naive();
+    let at = |date: chrono::NaiveDate| {
+        let naive = date.and_hms_opt(hour, 0, 0)?;
+        match zone.from_local_datetime(&naive) {
+            LocalResult::Single(time) | LocalResult::Ambiguous(time, _) => Some(time.with_timezone(&Utc)),
+            LocalResult::None => {
+                let later = zone.from_local_datetime(&(naive + Duration::hours(1))).earliest()?;
+                Some(later.with_timezone(&Utc))
+            }
+        }
+    };
+    let boundary = at(today).unwrap_or(now);
+    if boundary <= now {
+        return boundary;
+    }
+    today.checked_sub_days(Days::new(1)).and_then(at).unwrap_or(boundary)
+}

@@ -1,0 +1,361 @@
+//! The store as text: where each binding begins and ends, how some are taken out, and how they come back
+//! (`openclaw-format.md` §2). Nothing here re-serialises: what stays keeps its bytes.
+
+use std::collections::HashMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::json::{self, JsonError, JsonErrorKind, Kind, Scanner, Span, Value};
+
+/// One key and its entry, as they stand in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The key between its quotes, escapes untouched.
+    pub key: Span,
+    /// The entry.
+    pub entry: Value,
+}
+
+/// A store that is one JSON object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Document {
+    /// Every member, in file order, duplicates included.
+    pub members: Vec<Member>,
+    /// Offset of `{`.
+    open: usize,
+    /// Offset of the last `}`.
+    close: usize,
+}
+
+/// Why a store's text holds no bindings for OpenClaw (F§2.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Defect {
+    /// 0 bytes, or white space only.
+    Empty,
+    /// A byte order mark: `JSON.parse` rejects what follows, however good.
+    Bom,
+    /// An array, a scalar or `null`.
+    NotAnObject(Kind),
+    /// Broken at this byte.
+    Malformed {
+        /// What and where.
+        error: JsonError,
+        /// How many members were complete before it.
+        complete: usize,
+    },
+}
+
+/// Reads a store's text in one pass.
+pub fn read(text: &[u8]) -> Result<Document, Defect> {
+    if text.starts_with(b"\xef\xbb\xbf") {
+        return Err(Defect::Bom);
+    }
+    let mut scanner = Scanner::new(text);
+    match scanner.peek() {
+        None => return Err(Defect::Empty),
+        Some(b'{') => {}
+        Some(_) => {
+            return Err(match json::check(text) {
+                Ok(value) => Defect::NotAnObject(value.kind),
+                Err(error) => Defect::Malformed { error, complete: 0 },
+            });
+        }
+    }
+    let open = scanner.offset();
+    let mut members = Vec::new();
+    let mut visit = || -> Result<Span, JsonError> {
+        let span = scanner.object(|scanner, key| {
+            let entry = scanner.value()?;
+            members.push(Member { key, entry });
+            Ok::<(), JsonError>(())
+        })?;
+        scanner.end()?;
+        Ok(span)
+    };
+    match visit() {
+        Ok(span) => Ok(Document { members, open, close: span.end - 1 }),
+        Err(error) => Err(Defect::Malformed { error, complete: members.len() }),
+    }
+}
+
+/// A binding in a document: the member that counts, and earlier ones with the same key that it hides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effective {
+    /// The decoded key.
+    pub key: String,
+    /// Index of the last member with this key: the one `JSON.parse` keeps.
+    pub member: usize,
+    /// Indices of earlier members with the same key. They come to light if the last one goes, so they go with it.
+    pub hidden: Vec<usize>,
+}
+
+impl Document {
+    /// The bindings as `JSON.parse` sees them, in order of first appearance.
+    pub fn effective(&self, text: &[u8]) -> Vec<Effective> {
+        let mut seen: HashMap<String, usize> = HashMap::with_capacity(self.members.len());
+        let mut bindings: Vec<Effective> = Vec::with_capacity(self.members.len());
+        for (index, member) in self.members.iter().enumerate() {
+            let key = json::unescape(member.key.of(text));
+            if let Some(&at) = seen.get(&key) {
+                let earlier = std::mem::replace(&mut bindings[at].member, index);
+                bindings[at].hidden.push(earlier);
+            } else {
+                seen.insert(key.clone(), bindings.len());
+                bindings.push(Effective { key, member: index, hidden: Vec::new() });
+            }
+        }
+        bindings
+    }
+
+    /// The byte ranges to cut so that the members at `remove` are gone: each with the comma and the white space that
+    /// belong to it. Cutting them leaves a valid document whose other bytes are untouched.
+    pub fn cuts(&self, remove: &[usize]) -> Vec<Span> {
+        let mut gone = vec![false; self.members.len()];
+        for &index in remove {
+            if let Some(slot) = gone.get_mut(index) {
+                *slot = true;
+            }
+        }
+        let Some(first_kept) = gone.iter().position(|&gone| !gone) else {
+            let all = Span { start: self.open + 1, end: self.close };
+            return if self.members.is_empty() { Vec::new() } else { vec![all] };
+        };
+        let mut cuts: Vec<Span> = Vec::new();
+        if first_kept > 0 {
+            cuts.push(Span { start: self.start_of(0), end: self.start_of(first_kept) });
+        }
+        for index in first_kept + 1..self.members.len() {
+            if gone[index] {
+                let cut =
+                    Span { start: self.members[index - 1].entry.span.end, end: self.members[index].entry.span.end };
+                match cuts.last_mut().filter(|last| last.end == cut.start) {
+                    Some(last) => last.end = cut.end,
+                    None => cuts.push(cut),
+                }
+            }
+        }
+        cuts
+    }
+
+    fn start_of(&self, index: usize) -> usize {
+        self.members[index].key.start - 1
+    }
+
+    /// The text with more members at its end, laid out as OpenClaw does. `members` are raw keys and raw entries.
+    pub fn with_members(&self, text: &[u8], members: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+        if members.is_empty() {
+            return text.to_vec();
+        }
+        let (at, tail): (usize, &[u8]) = match self.members.last() {
+            Some(last) => (last.entry.span.end, b""),
+            None => (self.open + 1, b"\n"),
+        };
+        let resume = if self.members.is_empty() { self.close } else { at };
+        let mut new = text[..at].to_vec();
+        for (index, (key, entry)) in members.iter().enumerate() {
+            if index > 0 || !self.members.is_empty() {
+                new.push(b',');
+            }
+            new.extend_from_slice(b"\n  \"");
+            new.extend_from_slice(key);
+            new.extend_from_slice(b"\": ");
+            new.extend_from_slice(entry);
+        }
+        new.extend_from_slice(tail);
+        new.extend_from_slice(&text[resume..]);
+        new
+    }
+}
+
+/// `text` without the ranges `cuts`, which are sorted and do not overlap.
+pub fn cut(text: &[u8], cuts: &[Span]) -> Vec<u8> {
+    let removed: usize = cuts.iter().map(|cut| cut.len()).sum();
+    let mut new = Vec::with_capacity(text.len() - removed);
+    let mut from = 0;
+    for cut in cuts {
+        new.extend_from_slice(&text[from..cut.start]);
+        from = cut.end;
+    }
+    new.extend_from_slice(&text[from..]);
+    new
+}
+
+/// The inverse of [`cut`]: `removed` holds the bytes of all cuts, one after the other. `None` when they do not fit.
+pub fn uncut(text: &[u8], cuts: &[Span], removed: &[u8]) -> Option<Vec<u8>> {
+    let mut old = Vec::with_capacity(text.len() + removed.len());
+    let (mut from, mut taken) = (0, 0);
+    for cut in cuts {
+        let kept = cut.start.checked_sub(old.len())?;
+        old.extend_from_slice(text.get(from..from + kept)?);
+        from += kept;
+        old.extend_from_slice(removed.get(taken..taken + cut.len())?);
+        taken += cut.len();
+    }
+    old.extend_from_slice(text.get(from..)?);
+    (taken == removed.len()).then_some(old)
+}
+
+/// What can be said of a store file before its bindings are looked at (design §6, `stores[].state`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum StoreState {
+    /// One JSON object.
+    Ok,
+    /// No such file, and no sign that there was one.
+    Missing,
+    /// 0 bytes or white space. OpenClaw reads no bindings and writes `{}` at its next save.
+    Empty,
+    /// Not JSON. OpenClaw reads no bindings and overwrites the file at its next save.
+    Malformed,
+    /// JSON, but an array, a scalar or `null`.
+    NotAnObject,
+    /// Good JSON behind a byte order mark.
+    Bom,
+    /// Could not be read.
+    Unreadable,
+    /// Gone or empty beside `sessions.json.bak.*`: a rotation lost it (F§6.2).
+    RotatedAway,
+    /// The file, or a directory on the way to it, is a symbolic link: read, never written.
+    Symlink,
+    /// Sessions live in SQLite.
+    Sqlite,
+}
+
+impl StoreState {
+    /// The state that a defect of the text means.
+    pub fn of(defect: &Defect) -> Self {
+        match defect {
+            Defect::Empty => Self::Empty,
+            Defect::Bom => Self::Bom,
+            Defect::NotAnObject(_) => Self::NotAnObject,
+            Defect::Malformed { .. } => Self::Malformed,
+        }
+    }
+
+    /// Its name in tables and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Missing => "missing",
+            Self::Empty => "empty",
+            Self::Malformed => "malformed",
+            Self::NotAnObject => "not-an-object",
+            Self::Bom => "bom",
+            Self::Unreadable => "unreadable",
+            Self::RotatedAway => "rotated-away",
+            Self::Symlink => "symlink",
+            Self::Sqlite => "sqlite",
+        }
+    }
+}
+
+impl JsonErrorKind {
+    /// The error in words.
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::Truncated => "ends inside a value",
+            Self::Unexpected => "has a byte that no JSON allows there",
+            Self::ControlCharacter => "has a raw control character in a string",
+            Self::BadEscape => "has a malformed escape",
+            Self::BadLiteral => "has a malformed number or literal",
+            Self::Trailing => "goes on after its end",
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn removing(text: &str, remove: &[usize]) -> String {
+        let document = read(text.as_bytes()).unwrap();
+        let cuts = document.cuts(remove);
+        let new = cut(text.as_bytes(), &cuts);
+        let removed: Vec<u8> = cuts.iter().flat_map(|cut| cut.of(text.as_bytes()).to_vec()).collect();
+        assert_eq!(uncut(&new, &cuts, &removed).unwrap(), text.as_bytes(), "uncut undoes cut");
+        String::from_utf8(new).unwrap()
+    }
+
+    #[test]
+    fn the_first_the_last_and_all_members_go_cleanly() {
+        let text = "{\n  \"a\": 1,\n  \"b\": 2,\n  \"c\": 3\n}";
+        assert_eq!(removing(text, &[0]), "{\n  \"b\": 2,\n  \"c\": 3\n}");
+        assert_eq!(removing(text, &[1]), "{\n  \"a\": 1,\n  \"c\": 3\n}");
+        assert_eq!(removing(text, &[2]), "{\n  \"a\": 1,\n  \"b\": 2\n}");
+        assert_eq!(removing(text, &[0, 1]), "{\n  \"c\": 3\n}");
+        assert_eq!(removing(text, &[0, 2]), "{\n  \"b\": 2\n}");
+        assert_eq!(removing(text, &[0, 1, 2]), "{}");
+        assert_eq!(removing(text, &[]), text);
+    }
+
+    #[test]
+    fn an_emptied_store_takes_members_back() {
+        let document = read(b"{}").unwrap();
+        let members = [(b"a".to_vec(), b"1".to_vec()), (b"b".to_vec(), b"{}".to_vec())];
+        assert_eq!(document.with_members(b"{}", &members), b"{\n  \"a\": 1,\n  \"b\": {}\n}");
+        let text = b"{\n  \"z\": 0\n}";
+        let document = read(text).unwrap();
+        assert_eq!(document.with_members(text, &members[..1]), b"{\n  \"z\": 0,\n  \"a\": 1\n}");
+    }
+
+    #[test]
+    fn the_last_of_equal_keys_counts_and_hides_the_others() {
+        let text = br#"{"a":1,"b":2,"\u0061":3}"#;
+        let bindings = read(text).unwrap().effective(text);
+        assert_eq!(bindings.len(), 2);
+        assert_eq!((bindings[0].member, bindings[0].hidden.as_slice()), (2, &[0][..]));
+    }
+
+    #[test]
+    fn every_defect_has_its_state() {
+        let state = |text: &[u8]| read(text).map_or_else(|defect| StoreState::of(&defect), |_| StoreState::Ok);
+        assert_eq!(state(b""), StoreState::Empty);
+        assert_eq!(state(b" \n"), StoreState::Empty);
+        assert_eq!(state(b"\xef\xbb\xbf{}"), StoreState::Bom);
+        assert_eq!(state(b"[]"), StoreState::NotAnObject);
+        assert_eq!(state(b"null"), StoreState::NotAnObject);
+        assert_eq!(state(b"{\"a\":{}"), StoreState::Malformed);
+        assert_eq!(state(b"{} x"), StoreState::Malformed);
+        assert_eq!(state(b"{\"a\":{\"sessionId\":\"\\ud83d\",\"n\":12345678901234567890}}"), StoreState::Ok);
+    }
+
+    fn store() -> impl Strategy<Value = (String, Vec<(String, serde_json::Value)>)> {
+        let space = prop::sample::select(vec!["", " ", "\n  ", "\r\n", "\t"]);
+        let entry = prop_oneof![
+            Just("null".to_owned()),
+            Just(r#"{"sessionId":"x","big":123456789012345678901,"f":1.0}"#.to_owned()),
+            Just(r#"{"s":"\ud83d","u":"\u00e9\/"}"#.to_owned()),
+            "[a-z{},:\\[\\] ]{0,9}".prop_map(|text| format!("[{text:?}, {{\"a\":[]}}]")),
+        ];
+        let member = ("[a-z0-9:@ü]{1,8}", entry, space.clone(), space.clone());
+        (prop::collection::vec(member, 0..12), space).prop_map(|(members, last)| {
+            let mut seen = std::collections::HashSet::new();
+            let members: Vec<_> = members.into_iter().filter(|m| seen.insert(m.0.clone())).collect();
+            let body: Vec<String> = members.iter().map(|(k, v, a, b)| format!("{a}\"{k}\"{b}:{a}{v}{b}")).collect();
+            let values = members.iter().map(|m| (m.0.clone(), lossy(&m.1))).collect();
+            (format!("{{{}{last}}}", body.join(",")), values)
+        })
+    }
+
+    fn lossy(entry: &str) -> serde_json::Value {
+        serde_json::from_str(&entry.replace("\\ud83d", "?")).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn what_stays_keeps_its_bytes_and_its_meaning((text, values) in store(), picks in any::<u16>()) {
+            let document = read(text.as_bytes()).unwrap();
+            prop_assert_eq!(document.members.len(), values.len());
+            let remove: Vec<usize> = (0..values.len()).filter(|i| picks >> i & 1 == 1).collect();
+            let new = removing(&text, &remove);
+            let parsed: serde_json::Map<String, serde_json::Value> =
+                serde_json::from_str(&new.replace("\\ud83d", "?")).unwrap();
+            let expected: serde_json::Map<_, _> =
+                values.into_iter().enumerate().filter(|(i, _)| !remove.contains(i)).map(|(_, kv)| kv).collect();
+            prop_assert_eq!(parsed, expected);
+        }
+    }
+}

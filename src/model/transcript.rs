@@ -1,0 +1,779 @@
+//! A transcript, judged in one streaming pass: what OpenClaw's loader would make of it, and how its last run ended
+//! (`openclaw-format.md` §4.3-§4.5).
+//!
+//! The loader reads every line, takes the file for lost when the first readable one is no header, links the entries
+//! into a tree by `id` and `parentId`, and builds the context from the path between the last entry and its root. So
+//! the verdict here is not the sum of defects but what that procedure does with them. An [`Analyzer`] is fed the
+//! lines and keeps some twelve bytes for each; nothing depends on how long a line or a file is.
+
+use std::collections::VecDeque;
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::json::JsonError;
+use super::line::{self, HeaderLine, Id, Judging, Line, Role};
+
+/// How sound a transcript is, worst first: named after what OpenClaw 2026.3.11 does at the next use (design §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Integrity {
+    /// A cycle on the active path: the whole gateway hangs.
+    Freezes,
+    /// The loader throws: every run of this session fails.
+    Blocks,
+    /// The whole history is replaced by an empty one.
+    Wiped,
+    /// Expected and absent: starts empty.
+    Missing,
+    /// No entries: starts empty.
+    Empty,
+    /// Earlier history leaves the context.
+    Cut,
+    /// The last entries are lost.
+    Torn,
+    /// Could not be read, or is no regular file.
+    Unreadable,
+    /// Leads out of its sessions directory, or is a symbolic link: not followed.
+    Outside,
+    /// No file, and none expected.
+    NeverWritten,
+    /// Nothing of the above.
+    Intact,
+}
+
+impl Integrity {
+    /// Its name in tables and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Freezes => "freezes",
+            Self::Blocks => "blocks",
+            Self::Wiped => "wiped",
+            Self::Missing => "missing",
+            Self::Empty => "empty",
+            Self::Cut => "cut",
+            Self::Torn => "torn",
+            Self::Unreadable => "unreadable",
+            Self::Outside => "outside",
+            Self::NeverWritten => "never-written",
+            Self::Intact => "intact",
+        }
+    }
+
+    /// What OpenClaw 2026.3.11 does at the next use (F§4.5).
+    pub const fn at_next_use(self) -> &'static str {
+        match self {
+            Self::Freezes => "the whole gateway hangs",
+            Self::Blocks => "every run of this session fails",
+            Self::Wiped => "the whole history is replaced by an empty one",
+            Self::Missing | Self::Empty => "the session starts empty",
+            Self::Cut => "earlier history leaves the context",
+            Self::Torn => "the last entries are lost",
+            Self::Unreadable => "unknown: it could not be read",
+            Self::Outside => "unknown: it was not followed",
+            Self::NeverWritten | Self::Intact => "normal",
+        }
+    }
+}
+
+/// Something worth saying about one line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Defect {
+    /// The first readable line is no `session` header with a string id.
+    NoHeader,
+    /// The line is `null`.
+    NullLine,
+    /// The line is a number, string, boolean or array.
+    ScalarLine,
+    /// The line is not JSON.
+    MalformedLine,
+    /// The last line is not JSON.
+    TruncatedLine,
+    /// Several objects on one line.
+    GluedLines,
+    /// The line holds NUL bytes and nothing else.
+    NulLine,
+    /// The file ends without a newline: the next append is glued to its last line.
+    NoFinalNewline,
+    /// A `message` entry without a message.
+    NoMessage,
+    /// The parent of this entry does not exist.
+    DanglingParent,
+    /// The entry has no `parentId` field.
+    MissingParent,
+    /// Following the parents from the last entry comes back to this one.
+    Cycle,
+    /// A compaction keeps entries from one that is not there.
+    UnknownKept,
+    /// The last entry has no usable id.
+    NoIdLast,
+    /// A header without `version`, or with one below 3: the file is rewritten and its ids are made anew.
+    OldVersion,
+    /// Bytes that are not UTF-8.
+    InvalidUtf8,
+    /// User messages and no answer: they are dropped at the next run.
+    UserOnly,
+}
+
+/// A defect and where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LineFinding {
+    /// What it is.
+    pub defect: Defect,
+    /// Line number, from 1.
+    pub line: u64,
+    /// Byte offset in the file, where the pass knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub byte: Option<u64>,
+}
+
+/// How the last run ended, as the last message that tells it says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", tag = "kind", content = "message")]
+pub enum Ending {
+    /// An answer that ended by itself.
+    Answered,
+    /// A user's message without an answer.
+    Unanswered,
+    /// A tool call without a result, or a result without an answer.
+    InTool,
+    /// An error, with its message.
+    Error(Option<String>),
+    /// An abort, with its message.
+    Aborted(Option<String>),
+}
+
+/// What the pass found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// What the loader would do.
+    pub integrity: Integrity,
+    /// Lines read.
+    pub lines: u64,
+    /// The header's timestamp.
+    pub started_at: Option<DateTime<Utc>>,
+    /// The first timestamp of any line.
+    pub first_at: Option<DateTime<Utc>>,
+    /// The last timestamp of any line.
+    pub last_at: Option<DateTime<Utc>>,
+    /// The header's `parentSession`.
+    pub parent_session: Option<String>,
+    /// How the last run ended; `None` when no message tells.
+    pub ending: Option<Ending>,
+    /// Defects, at most [`MAX_FINDINGS`] of them.
+    pub findings: Vec<LineFinding>,
+}
+
+/// The most findings kept for one file.
+pub const MAX_FINDINGS: usize = 50;
+/// The most error messages remembered until the active path is known.
+const MAX_ERRORS: usize = 64;
+
+/// The streaming judge. Feed it every line in order, then [`finish`](Self::finish).
+#[derive(Default)]
+pub struct Analyzer {
+    lines: u64,
+    bytes: u64,
+    unterminated: bool,
+    first: First,
+    null_line: bool,
+    scalar_line: bool,
+    glued: bool,
+    malformed_at: Option<u64>,
+    header: Option<HeaderLine>,
+    header_at: Option<DateTime<Utc>>,
+    first_at: Option<DateTime<Utc>>,
+    last_stamp: Vec<u8>,
+    tree: Tree,
+    errors: VecDeque<(u32, String)>,
+    user_seen: bool,
+    answer_seen: bool,
+    append_fails: bool,
+    findings: Vec<LineFinding>,
+}
+
+/// What the first readable line was.
+#[derive(Default, PartialEq, Eq)]
+enum First {
+    #[default]
+    NothingYet,
+    /// Only lines that are not JSON so far.
+    OnlyJunk,
+    Null,
+    Header,
+    NoHeader,
+}
+
+impl Analyzer {
+    /// Takes the next line, without its newline; `terminated` says whether it had one.
+    pub fn line(&mut self, text: &[u8], terminated: bool) {
+        let start = self.bytes;
+        self.lines += 1;
+        self.bytes += text.len() as u64 + u64::from(terminated);
+        self.unterminated = !terminated && !text.is_empty();
+        let text = if matches!(self.first, First::NothingYet) { trim_start(text) } else { text };
+        if is_blank(text) {
+            return;
+        }
+        match line::read(text) {
+            Ok(line) => self.accept(line, text, start),
+            Err(error) => self.reject(text, error, start),
+        }
+    }
+
+    fn find(&mut self, defect: Defect, line: u64, byte: Option<u64>) {
+        if self.findings.len() < MAX_FINDINGS {
+            self.findings.push(LineFinding { defect, line, byte });
+        }
+    }
+
+    fn reject(&mut self, text: &[u8], error: JsonError, start: u64) {
+        if self.first == First::NothingYet {
+            self.first = First::OnlyJunk;
+        }
+        self.malformed_at = Some(self.lines);
+        let glued = line::is_glued(text, error);
+        self.glued |= glued;
+        let (defect, byte) = if glued {
+            (Defect::GluedLines, start + error.offset as u64)
+        } else if text.iter().all(|&byte| byte == 0) {
+            (Defect::NulLine, start)
+        } else {
+            (Defect::MalformedLine, start + error.offset as u64)
+        };
+        self.find(defect, self.lines, Some(byte));
+    }
+
+    fn accept(&mut self, line: Line<'_>, text: &[u8], start: u64) {
+        if std::str::from_utf8(text).is_err() {
+            self.find(Defect::InvalidUtf8, self.lines, Some(start));
+        }
+        let is_first = matches!(self.first, First::NothingYet | First::OnlyJunk);
+        if is_first {
+            self.first = match &line {
+                Line::Null => First::Null,
+                Line::Header(HeaderLine { id: Some(_), .. }, _) => First::Header,
+                _ => First::NoHeader,
+            };
+            if self.first == First::NoHeader {
+                self.find(Defect::NoHeader, self.lines, Some(start));
+            }
+        }
+        match line {
+            Line::Null => {
+                self.null_line = true;
+                self.find(Defect::NullLine, self.lines, Some(start));
+            }
+            Line::Header(header, stamp) => {
+                self.stamp(stamp);
+                if self.header.is_none() {
+                    self.header_at = stamp.and_then(parse_time);
+                    self.header = Some(header);
+                }
+            }
+            Line::Entry(entry, stamp) => {
+                self.stamp(stamp);
+                match entry.role {
+                    Role::Scalar => {
+                        self.scalar_line = true;
+                        self.find(Defect::ScalarLine, self.lines, Some(start));
+                    }
+                    Role::Judges(Judging::User) => self.user_seen = true,
+                    // Before the first answer, every append looks at the role of every message (F§4.5).
+                    Role::NoMessage if !self.answer_seen => {
+                        self.append_fails = true;
+                        self.find(Defect::NoMessage, self.lines, Some(start));
+                    }
+                    _ => {}
+                }
+                self.answer_seen |= entry.assistant;
+                if let Some(message) = entry.error {
+                    if self.errors.len() == MAX_ERRORS {
+                        self.errors.pop_front();
+                    }
+                    self.errors.push_back((self.tree.len(), message));
+                }
+                self.tree.push(entry.id, entry.parent, entry.role, self.lines);
+            }
+        }
+    }
+
+    fn stamp(&mut self, stamp: Option<&[u8]>) {
+        let Some(stamp) = stamp.filter(|stamp| stamp.len() <= 40) else { return };
+        if self.first_at.is_none() {
+            self.first_at = parse_time(stamp);
+        }
+        self.last_stamp.clear();
+        self.last_stamp.extend_from_slice(stamp);
+    }
+
+    /// The verdict.
+    pub fn finish(mut self) -> Summary {
+        if self.unterminated {
+            self.find(Defect::NoFinalNewline, self.lines, Some(self.bytes));
+        }
+        if let Some(last) = self.findings.iter_mut().rfind(|found| found.defect == Defect::MalformedLine) {
+            if last.line == self.lines && self.malformed_at == Some(self.lines) {
+                last.defect = Defect::TruncatedLine;
+            }
+        }
+        if self.user_seen && !self.answer_seen {
+            self.find(Defect::UserOnly, self.lines, None);
+        }
+        let relinked = self.header.as_ref().is_none_or(|header| header.version < 2.0) && self.first == First::Header;
+        let walk = self.tree.walk(relinked);
+        let integrity = self.integrity(relinked, &walk);
+        for (defect, index) in &walk.findings {
+            let line = self.tree.line_of(*index);
+            if !self.findings.iter().any(|found| (found.defect, found.line) == (*defect, line)) {
+                self.find(*defect, line, None);
+            }
+        }
+        let ending = walk.last.map(|(judging, index)| {
+            let message = || self.errors.iter().find(|(at, _)| *at == index).map(|(_, text)| text.clone());
+            match judging {
+                Judging::User => Ending::Unanswered,
+                Judging::ToolResult | Judging::ToolUse => Ending::InTool,
+                Judging::Stop => Ending::Answered,
+                Judging::Error => Ending::Error(message()),
+                Judging::Aborted => Ending::Aborted(message()),
+            }
+        });
+        self.findings.sort_by_key(|found| (found.line, found.byte));
+        Summary {
+            integrity,
+            lines: self.lines,
+            started_at: self.header_at,
+            first_at: self.first_at,
+            last_at: parse_time(&self.last_stamp),
+            parent_session: self.header.and_then(|header| header.parent_session),
+            ending,
+            findings: self.findings,
+        }
+    }
+
+    /// In the order in which the loader meets the defects.
+    fn integrity(&mut self, relinked: bool, walk: &Walk) -> Integrity {
+        match self.first {
+            First::NothingYet => return Integrity::Empty,
+            First::OnlyJunk | First::NoHeader => return Integrity::Wiped,
+            First::Null => return Integrity::Blocks,
+            First::Header => {}
+        }
+        // Re-linking a version-1 file assigns ids, which throws on anything that is no object.
+        if self.null_line || (relinked && self.scalar_line) {
+            return Integrity::Blocks;
+        }
+        if self.header.as_ref().is_some_and(|header| !(header.version >= 3.0)) {
+            self.find(Defect::OldVersion, 1, None);
+        }
+        if self.tree.len() == 0 {
+            return Integrity::Empty;
+        }
+        if walk.cycle {
+            return Integrity::Freezes;
+        }
+        if walk.no_message || self.append_fails {
+            return Integrity::Blocks;
+        }
+        if walk.cut || (relinked && self.tree.has_ids()) {
+            return Integrity::Cut;
+        }
+        if self.unterminated || self.glued || self.malformed_at == Some(self.lines) {
+            return Integrity::Torn;
+        }
+        Integrity::Intact
+    }
+}
+
+/// The entries as a tree: eight bytes of id and one of role for each, and a parent only where it is not simply the
+/// entry before.
+#[derive(Default)]
+struct Tree {
+    ids: Vec<u64>,
+    roles: Vec<RoleCode>,
+    parents: Vec<(u32, Id)>,
+    kept: Vec<(u32, Id)>,
+    lines: Vec<(u32, u64)>,
+    last_id: Id,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RoleCode {
+    Judges(Judging),
+    Plain,
+    NoMessage,
+    Compaction,
+    Scalar,
+}
+
+/// What following the parents from the last entry to its root shows.
+#[derive(Default)]
+struct Walk {
+    cycle: bool,
+    no_message: bool,
+    cut: bool,
+    last: Option<(Judging, u32)>,
+    findings: Vec<(Defect, u32)>,
+}
+
+impl Tree {
+    fn len(&self) -> u32 {
+        self.ids.len() as u32
+    }
+
+    fn has_ids(&self) -> bool {
+        self.ids.iter().any(|&id| id != 0)
+    }
+
+    fn push(&mut self, id: Id, parent: Id, role: Role, line: u64) {
+        let index = self.len();
+        let follows = matches!((self.last_id, parent), (Id::Key(last), Id::Key(parent)) if last == parent);
+        if !follows {
+            self.parents.push((index, parent));
+        }
+        if self.lines.last().is_none_or(|&(at, first)| first + u64::from(index - at) != line) {
+            self.lines.push((index, line));
+        }
+        self.ids.push(if let Id::Key(key) = id { key } else { 0 });
+        self.last_id = id;
+        self.roles.push(match role {
+            Role::Judges(judging) => RoleCode::Judges(judging),
+            Role::Plain => RoleCode::Plain,
+            Role::NoMessage => RoleCode::NoMessage,
+            Role::Scalar => RoleCode::Scalar,
+            Role::Compaction(kept) => {
+                self.kept.push((index, kept));
+                RoleCode::Compaction
+            }
+        });
+    }
+
+    fn line_of(&self, index: u32) -> u64 {
+        let at = self.lines.partition_point(|&(first, _)| first <= index);
+        self.lines.get(at.wrapping_sub(1)).map_or(0, |&(first, line)| line + u64::from(index - first))
+    }
+
+    fn at<T: Copy>(list: &[(u32, T)], index: u32) -> Option<T> {
+        list.binary_search_by_key(&index, |&(at, _)| at).ok().map(|found| list[found].1)
+    }
+
+    /// Follows the loader from the last entry to the root. `relinked`: a version-1 file, made one chain first.
+    fn walk(&self, relinked: bool) -> Walk {
+        let mut walk = Walk::default();
+        let Some(last) = self.len().checked_sub(1) else { return walk };
+        let index = Index::new(&self.ids);
+        // Without an id there, the context is empty or the next append becomes a root of its own.
+        if !relinked && last > 0 && !matches!(self.last_id, Id::Key(_)) {
+            walk.cut = true;
+            walk.findings.push((Defect::NoIdLast, last));
+        }
+        let mut visited = vec![0_u64; self.ids.len().div_ceil(64)];
+        let mut kept: Option<Option<u64>> = None;
+        let mut kept_found = true;
+        let mut current = last;
+        loop {
+            let (word, bit) = (current as usize / 64, current % 64);
+            if visited[word] >> bit & 1 == 1 {
+                walk.cycle = true;
+                walk.findings.push((Defect::Cycle, current));
+                break;
+            }
+            visited[word] |= 1 << bit;
+            match self.roles[current as usize] {
+                RoleCode::Judges(judging) => {
+                    walk.last.get_or_insert((judging, current));
+                }
+                RoleCode::NoMessage => {
+                    walk.no_message = true;
+                    walk.findings.push((Defect::NoMessage, current));
+                }
+                RoleCode::Compaction if kept.is_none() && !relinked => {
+                    let wanted = match Self::at(&self.kept, current) {
+                        Some(Id::Key(key)) => Some(key),
+                        _ => None,
+                    };
+                    kept = Some(wanted);
+                    kept_found = false;
+                    walk.findings.push((Defect::UnknownKept, current));
+                }
+                _ => {}
+            }
+            if let Some(Some(wanted)) = kept {
+                kept_found |= self.ids[current as usize] == wanted;
+            }
+            let parent = if relinked { current.checked_sub(1) } else { self.parent_of(current, &index, &mut walk) };
+            let Some(parent) = parent else { break };
+            current = parent;
+        }
+        if kept_found {
+            walk.findings.retain(|(defect, _)| *defect != Defect::UnknownKept);
+        } else if !walk.cycle {
+            walk.cut = true;
+        }
+        walk
+    }
+
+    fn parent_of(&self, current: u32, index: &Index, walk: &mut Walk) -> Option<u32> {
+        let key = match Self::at(&self.parents, current) {
+            None => self.ids[current as usize - 1],
+            Some(Id::Key(key)) => key,
+            Some(Id::Undefined) if current > 0 => {
+                walk.cut = true;
+                walk.findings.push((Defect::MissingParent, current));
+                return None;
+            }
+            Some(_) => return None,
+        };
+        let found = index.last_with(&self.ids, key);
+        if found.is_none() {
+            walk.cut = true;
+            walk.findings.push((Defect::DanglingParent, current));
+        }
+        found
+    }
+}
+
+/// Entries by id; of equal ids the last counts.
+struct Index {
+    by_id: Vec<u32>,
+}
+
+impl Index {
+    fn new(ids: &[u64]) -> Self {
+        let mut by_id: Vec<u32> = (0..ids.len() as u32).filter(|&at| ids[at as usize] != 0).collect();
+        by_id.sort_unstable_by_key(|&at| (ids[at as usize], at));
+        Self { by_id }
+    }
+
+    fn last_with(&self, ids: &[u64], key: u64) -> Option<u32> {
+        let end = self.by_id.partition_point(|&at| ids[at as usize] <= key);
+        let candidate = *self.by_id.get(end.checked_sub(1)?)?;
+        (ids[candidate as usize] == key).then_some(candidate)
+    }
+}
+
+fn parse_time(text: &[u8]) -> Option<DateTime<Utc>> {
+    let text = std::str::from_utf8(text).ok()?;
+    DateTime::parse_from_rfc3339(text).ok().map(|time| time.with_timezone(&Utc))
+}
+
+/// White space as `String.prototype.trim` sees it.
+fn is_js_space(c: char) -> bool {
+    (c.is_whitespace() && c != '\u{85}') || c == '\u{feff}'
+}
+
+/// The loader trims the whole file first, so a byte order mark or white space before the header does no harm.
+fn trim_start(text: &[u8]) -> &[u8] {
+    let mut rest = text;
+    loop {
+        match rest {
+            [b'\t' | b'\n' | 0x0b | 0x0c | b'\r' | b' ', tail @ ..] => rest = tail,
+            [first, ..] if *first >= 0x80 => {
+                let head = &rest[..rest.len().min(4)];
+                let valid = head.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+                match valid.chars().next().filter(|&c| is_js_space(c)) {
+                    Some(c) => rest = &rest[c.len_utf8()..],
+                    None => return rest,
+                }
+            }
+            _ => return rest,
+        }
+    }
+}
+
+fn is_blank(text: &[u8]) -> bool {
+    trim_start(text).is_empty()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use Integrity::{Blocks, Cut, Empty, Freezes, Intact, Torn, Wiped};
+
+    fn judge(text: &str) -> Summary {
+        let mut analyzer = Analyzer::default();
+        let mut rest = text;
+        while let Some((line, tail)) = rest.split_once('\n') {
+            analyzer.line(line.as_bytes(), true);
+            rest = tail;
+        }
+        if !rest.is_empty() {
+            analyzer.line(rest.as_bytes(), false);
+        }
+        analyzer.finish()
+    }
+
+    const HEADER: &str = r#"{"type":"session","version":3,"id":"s","timestamp":"2026-11-22T22:00:00.000Z"}"#;
+
+    fn entry(id: &str, parent: &str, role: &str) -> String {
+        let stop = if role == "assistant" { r#","stopReason":"stop""# } else { "" };
+        format!(
+            r#"{{"type":"message","id":"{id}","parentId":{parent},"timestamp":"2026-11-22T22:00:01Z","message":{{"role":"{role}"{stop}}}}}"#
+        )
+    }
+
+    fn good() -> Vec<String> {
+        vec![
+            HEADER.to_owned(),
+            entry("aaaaaaaa", "null", "user"),
+            entry("bbbbbbbb", "\"aaaaaaaa\"", "assistant"),
+            entry("cccccccc", "\"bbbbbbbb\"", "user"),
+            entry("dddddddd", "\"cccccccc\"", "assistant"),
+        ]
+    }
+
+    fn lines(lines: &[String]) -> String {
+        lines.iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    #[track_caller]
+    fn case(change: impl FnOnce(&mut Vec<String>), integrity: Integrity) {
+        let mut file = good();
+        change(&mut file);
+        assert_eq!(judge(&lines(&file)).integrity, integrity);
+    }
+
+    #[test]
+    fn a_whole_file_is_intact_and_tells_its_times_and_ending() {
+        let summary = judge(&lines(&good()));
+        assert_eq!((summary.integrity, summary.lines), (Intact, 5));
+        assert_eq!(summary.ending, Some(Ending::Answered));
+        assert_eq!(summary.started_at.unwrap().to_rfc3339(), "2026-11-22T22:00:00+00:00");
+        assert_eq!(summary.last_at.unwrap().to_rfc3339(), "2026-11-22T22:00:01+00:00");
+        assert!(summary.findings.is_empty());
+    }
+
+    #[test]
+    fn what_happens_at_open_comes_before_what_happens_in_the_context() {
+        case(|file| drop(file.remove(0)), Wiped);
+        case(|file| file[0] = HEADER.replace("\"s\"", "7"), Wiped);
+        case(|file| file.insert(2, "null".into()), Blocks);
+        case(|file| file.insert(0, "null".into()), Blocks);
+        case(
+            |file| {
+                file.remove(0);
+                file.insert(2, "null".into());
+            },
+            Wiped,
+        );
+        case(|file| file.insert(0, "junk".into()), Intact);
+        case(|file| file.truncate(1), Empty);
+    }
+
+    #[test]
+    fn only_the_active_path_freezes_or_blocks() {
+        case(|file| file[3] = entry("cccccccc", "\"dddddddd\"", "user"), Freezes);
+        case(|file| file[4] = entry("dddddddd", "\"dddddddd\"", "user"), Freezes);
+        case(|file| file[3] = r#"{"type":"message","id":"cccccccc","parentId":"bbbbbbbb"}"#.into(), Blocks);
+        // A side branch with the same defects is never walked.
+        case(|file| file.insert(2, entry("xxxxxxxx", "\"xxxxxxxx\"", "user")), Intact);
+        case(|file| file.insert(2, r#"{"type":"message","id":"x","parentId":null}"#.into()), Intact);
+    }
+
+    #[test]
+    fn of_equal_ids_the_last_counts() {
+        // The first entry's id again, below its own child: aaaaaaaa → bbbbbbbb → aaaaaaaa.
+        case(|file| file.push(entry("aaaaaaaa", "\"dddddddd\"", "user")), Freezes);
+        case(|file| file.push(entry("dddddddd", "\"cccccccc\"", "user")), Intact);
+    }
+
+    #[test]
+    fn a_lost_link_cuts_the_history_before_it() {
+        case(|file| file[3] = "{broken".into(), Cut);
+        case(|file| file.insert(3, "{broken".into()), Intact);
+        case(|file| file[3] = entry("cccccccc", "\"zzzzzzzz\"", "user"), Cut);
+        case(|file| file[3] = file[3].replace(r#""parentId":"bbbbbbbb","#, ""), Cut);
+        case(|file| file[3] = entry("cccccccc", "null", "user"), Intact);
+    }
+
+    #[test]
+    fn a_version_one_file_is_made_one_chain_first() {
+        let old = HEADER.replace("\"version\":3,", "");
+        case(|file| file[0] = old.clone(), Cut);
+        case(
+            |file| {
+                file[0] = old.clone();
+                file[3] = entry("cccccccc", "\"dddddddd\"", "user");
+            },
+            Cut,
+        );
+        case(
+            |file| {
+                file[0] = old.clone();
+                file.insert(2, "5".into());
+            },
+            Blocks,
+        );
+        let flat = |line: &str| format!(r#"{{"type":"message","message":{{"role":"{line}"}}}}"#);
+        assert_eq!(judge(&lines(&[old.clone(), flat("user"), flat("assistant")])).integrity, Intact);
+        case(|file| file[0] = HEADER.replace("3", "2"), Intact);
+        case(|file| file[0] = HEADER.replace(":3,", ":9,"), Intact);
+    }
+
+    #[test]
+    fn a_compaction_must_find_what_it_keeps() {
+        let compaction = |kept: &str| {
+            format!(r#"{{"type":"compaction","id":"eeeeeeee","parentId":"dddddddd","firstKeptEntryId":"{kept}"}}"#)
+        };
+        case(|file| file.push(compaction("cccccccc")), Intact);
+        case(|file| file.push(compaction("zzzzzzzz")), Cut);
+    }
+
+    #[test]
+    fn the_end_of_the_file_can_be_torn() {
+        let text = lines(&good());
+        assert_eq!(judge(&text[..text.len() - 1]).integrity, Torn);
+        assert_eq!(judge(&text[..text.len() - 20]).integrity, Torn);
+        let glued = text.trim_end().to_owned() + &entry("eeeeeeee", "\"dddddddd\"", "user") + "\n";
+        assert_eq!(judge(&glued).integrity, Torn);
+        let torn = judge(&text[..text.len() - 20]);
+        assert_eq!(torn.ending, Some(Ending::Unanswered));
+        assert_eq!(torn.findings[0].line, 5);
+    }
+
+    #[test]
+    fn nothing_readable_is_wiped_and_nothing_at_all_is_empty() {
+        assert_eq!(judge("").integrity, Empty);
+        assert_eq!(judge(" \n\t\n\u{feff}").integrity, Empty);
+        assert_eq!(judge("\0\0\0").integrity, Wiped);
+        assert_eq!(judge("junk\n").integrity, Wiped);
+        assert_eq!(judge(&format!("\u{feff}{}", lines(&good()))).integrity, Intact);
+        assert_eq!(judge(&lines(&good()).replace('\n', "\r\n")).integrity, Intact);
+    }
+
+    #[test]
+    fn a_file_without_header_still_tells_how_its_run_ended() {
+        let summary = judge(&lines(&good()[1..]));
+        assert_eq!((summary.integrity, summary.ending), (Wiped, Some(Ending::Answered)));
+        assert_eq!(summary.findings[0], LineFinding { defect: Defect::NoHeader, line: 1, byte: Some(0) });
+    }
+
+    #[test]
+    fn an_error_keeps_its_message_and_later_notes_do_not_hide_it() {
+        let mut file = good();
+        file.push(
+            r#"{"type":"message","id":"e","parentId":"dddddddd","message":{"role":"assistant","stopReason":"error","errorMessage":"401 no"}}"#
+                .into(),
+        );
+        file.push(r#"{"type":"custom","id":"f","parentId":"e"}"#.into());
+        file.push(
+            r#"{"type":"message","id":"g","parentId":"f","message":{"role":"assistant","provider":"openclaw","stopReason":"stop"}}"#
+                .into(),
+        );
+        assert_eq!(judge(&lines(&file)).ending, Some(Ending::Error(Some("401 no".into()))));
+    }
+
+    #[test]
+    fn findings_name_the_line() {
+        let mut file = good();
+        file.insert(2, String::new());
+        file[4] = entry("cccccccc", "\"dddddddd\"", "user");
+        let summary = judge(&lines(&file));
+        assert_eq!(summary.findings, [LineFinding { defect: Defect::Cycle, line: 6, byte: None }]);
+    }
+}

@@ -1,0 +1,489 @@
+//! JSON documents for programs (design §6). Every type here is a promise: its schema is in `docs/schema/`.
+
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::escape;
+use crate::decide::classify::{Classified, Verdicts};
+use crate::decide::facts::{Elapsed, Finding, RunState};
+use crate::decide::plan::{Plan, Totals};
+use crate::decide::rules::Step;
+use crate::decide::startup::Startup;
+use crate::decide::verdict::{Action, FileAction, Reason};
+use crate::model::failure::FailureKind;
+use crate::model::inventory::{Gateway, Inventory};
+use crate::model::key::Class;
+use crate::model::lock::LockState;
+use crate::model::names::FileKind;
+use crate::model::store::StoreState;
+use crate::model::transcript::Integrity;
+use crate::store::journal;
+
+/// What every document about a state directory begins with.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Preamble {
+    /// The document's type and version.
+    pub schema: String,
+    /// The version of claw-sessions.
+    pub version: String,
+    /// The time at which ages were judged.
+    pub now: DateTime<Utc>,
+    /// The state directory, as resolved.
+    pub state_dir: String,
+    /// OpenClaw's configuration file, as resolved; null when there is none.
+    pub config_file: Option<String>,
+    /// `meta.lastTouchedVersion`; null when unknown.
+    pub openclaw_version: Option<String>,
+    /// Whether a gateway serves this state directory.
+    pub gateway: Gateway,
+    /// What a person should know about how these were found.
+    pub warnings: Vec<String>,
+}
+
+/// `scan --json`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct ScanDocument {
+    /// Where, when, what version.
+    #[serde(flatten)]
+    pub preamble: Preamble,
+    /// All evidence and verdicts.
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+/// `gc --json`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GcDocument {
+    /// Where, when, what version.
+    #[serde(flatten)]
+    pub preamble: Preamble,
+    /// All evidence and verdicts, as they were before.
+    #[serde(flatten)]
+    pub body: Body,
+    /// The run's id; null when nothing was changed.
+    pub run: Option<String>,
+    /// Whether nothing was to be changed.
+    pub dry_run: bool,
+    /// What the plan meant to do.
+    pub planned: Totals,
+    /// What was done.
+    pub done: Totals,
+    /// What was left alone because it changed since the plan.
+    pub skipped: Vec<LeftDocument>,
+    /// What failed.
+    pub failed: Vec<LeftDocument>,
+    /// Stores, or the whole run, that were refused for safety.
+    pub refused: Vec<LeftDocument>,
+    /// Past runs that were forgotten because of their age.
+    pub forgotten: Vec<String>,
+    /// Past runs that had been cut off, and what became of them.
+    pub recovered: Vec<String>,
+}
+
+/// Something left as it was.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct LeftDocument {
+    /// The key or path.
+    pub what: String,
+    /// Why.
+    pub why: String,
+}
+
+/// Evidence and verdicts.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Body {
+    /// Every store.
+    pub stores: Vec<StoreDocument>,
+    /// Every binding.
+    pub bindings: Vec<BindingDocument>,
+    /// Every file that is neither store nor bound transcript.
+    pub files: Vec<FileDocument>,
+    /// The startup estimate.
+    pub startup: Startup,
+    /// Totals.
+    pub summary: Summary,
+}
+
+/// A store.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct StoreDocument {
+    /// Its agent.
+    pub agent: String,
+    /// Its path.
+    pub path: String,
+    /// What can be said of it.
+    pub state: StoreState,
+    /// Why, when it is not `ok`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Its bindings.
+    pub bindings: usize,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// A binding.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BindingDocument {
+    /// Its agent.
+    pub agent: String,
+    /// Its key.
+    pub key: String,
+    /// What the key names.
+    pub class: Class,
+    /// The session it points to.
+    pub session_id: Option<String>,
+    /// Its transcript, there or not.
+    pub transcript: Option<String>,
+    /// Size of the transcript; 0 without one.
+    pub bytes: u64,
+    /// Size of the entry.
+    pub entry_bytes: u64,
+    /// Since the start.
+    pub age: Option<Elapsed>,
+    /// Since the last activity.
+    pub idle: Option<Elapsed>,
+    /// How its last run stands.
+    pub run: RunState,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorDocument>,
+    /// How sound its transcript is.
+    pub integrity: Integrity,
+    /// Its transcript's lock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lock: Option<LockDocument>,
+    /// Remarks.
+    pub findings: Vec<Finding>,
+    /// What happens to it.
+    pub action: Action,
+    /// Why; the first decides.
+    pub reasons: Vec<Reason>,
+}
+
+/// Why a run failed.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct ErrorDocument {
+    /// What kind of error.
+    pub kind: FailureKind,
+    /// The beginning of OpenClaw's message; all of it with `--show-text`.
+    pub message: Option<String>,
+}
+
+/// A lock.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct LockDocument {
+    /// Whether it is held.
+    pub state: LockState,
+    /// The owner it names.
+    pub pid: Option<u32>,
+}
+
+/// A file that is neither store nor bound transcript.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct FileDocument {
+    /// The agent of the store beside it.
+    pub agent: String,
+    /// Its path.
+    pub path: String,
+    /// What it is.
+    pub kind: FileKind,
+    /// Its size.
+    pub bytes: u64,
+    /// What happens to it.
+    pub action: FileAction,
+    /// Why.
+    pub reasons: Vec<Reason>,
+}
+
+/// Totals.
+#[derive(Clone, Copy, Debug, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// Bindings in all stores.
+    pub bindings: usize,
+    /// Bindings that stay.
+    pub keep: usize,
+    /// Bindings that expire.
+    pub expire: usize,
+    /// Bindings that go into quarantine.
+    pub quarantine: usize,
+    /// Transcripts that nothing refers to, whatever happens to them.
+    pub orphans: usize,
+    /// Bytes of stores, bound transcripts and loose files.
+    pub bytes: u64,
+    /// Bytes that leave the stores and sessions directories.
+    pub freed_bytes: u64,
+}
+
+/// `explain --json`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct ExplainDocument {
+    /// Where, when, what version.
+    #[serde(flatten)]
+    pub preamble: Preamble,
+    /// One for each store that has the key.
+    pub bindings: Vec<ExplainedDocument>,
+}
+
+/// A binding and the rules that were tried.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct ExplainedDocument {
+    /// The binding.
+    #[serde(flatten)]
+    pub binding: BindingDocument,
+    /// The rules, in the order in which they were tried; the last one decides.
+    pub rules: Vec<StepDocument>,
+}
+
+/// A rule that was tried.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct StepDocument {
+    /// Its name.
+    pub rule: String,
+    /// The reason it would give.
+    pub reason: Reason,
+    /// Whether it applied.
+    pub applies: bool,
+    /// What it compared.
+    pub values: String,
+}
+
+/// `restore --json`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RestoreDocument {
+    /// `claw-sessions/restore/v1`
+    pub schema: String,
+    /// The version of claw-sessions.
+    pub version: String,
+    /// The state directory, as resolved.
+    pub state_dir: String,
+    /// The restore's own run; null when nothing was changed.
+    pub run: Option<String>,
+    /// The runs that were brought back, wholly or in part.
+    pub of: Vec<String>,
+    /// Keys that are bound again.
+    pub bindings: Vec<String>,
+    /// Files that are back.
+    pub files: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What was left alone because a key or name is taken.
+    pub refused: Vec<LeftDocument>,
+    /// What failed.
+    pub failed: Vec<LeftDocument>,
+}
+
+/// `runs --json`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct RunsDocument {
+    /// `claw-sessions/runs/v1`
+    pub schema: String,
+    /// Oldest first.
+    pub runs: Vec<RunDocument>,
+    /// Runs that were forgotten just now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub forgotten: Vec<String>,
+    /// Runs that cannot be read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
+}
+
+/// A run.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RunDocument {
+    /// Its id.
+    pub id: String,
+    /// Its verb.
+    pub command: String,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// When it ended.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// How far it came.
+    pub state: journal::RunState,
+    /// Bindings that it took.
+    pub bindings: usize,
+    /// Files that it took.
+    pub files: usize,
+    /// Their bytes, entries included.
+    pub bytes: u64,
+    /// Whether something of it can still be brought back.
+    pub restorable: bool,
+}
+
+/// An error, when JSON was asked for and there is no document.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ErrorReport {
+    /// `claw-sessions/error/v1`
+    pub schema: String,
+    /// What went wrong.
+    pub error: String,
+    /// What can be done.
+    pub hint: Option<String>,
+    /// The exit code.
+    pub exit_code: u8,
+}
+
+/// How paths and texts are shown.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// Paths below it are shown relative to it.
+    pub state_dir: &'a Path,
+    /// Show error messages whole.
+    pub show_text: bool,
+}
+
+impl View<'_> {
+    /// A path relative to the state directory, absolute outside.
+    pub fn path(&self, path: &Path) -> String {
+        path.strip_prefix(self.state_dir).unwrap_or(path).to_string_lossy().into_owned()
+    }
+
+    /// An error message, whole or its beginning.
+    pub fn message(&self, message: &str) -> String {
+        if self.show_text { message.to_owned() } else { escape::excerpt(message) }
+    }
+}
+
+/// Evidence and verdicts as a document.
+pub fn body(inventory: &Inventory, verdicts: &Verdicts, plan: &Plan, startup: Startup, view: View<'_>) -> Body {
+    let stores = inventory.stores.iter().map(|store| StoreDocument {
+        agent: store.agent.clone(),
+        path: view.path(&store.path),
+        state: store.state,
+        problem: store.problem.clone(),
+        bindings: store.bindings.len(),
+        bytes: store.bytes,
+    });
+    let files = verdicts.files.iter().map(|judged| {
+        let file = &inventory.files[judged.index];
+        FileDocument {
+            agent: file.agent.clone(),
+            path: view.path(&file.path),
+            kind: file.kind,
+            bytes: file.stamp.size,
+            action: judged.action,
+            reasons: vec![judged.reason],
+        }
+    });
+    Body {
+        stores: stores.collect(),
+        bindings: verdicts.bindings.iter().map(|one| binding(inventory, one, view)).collect(),
+        files: files.collect(),
+        startup,
+        summary: summary(inventory, verdicts, plan),
+    }
+}
+
+/// A binding as a document.
+pub fn binding(inventory: &Inventory, one: &Classified, view: View<'_>) -> BindingDocument {
+    let binding = one.binding(inventory);
+    let facts = &one.facts;
+    BindingDocument {
+        agent: binding.agent.clone(),
+        key: binding.key.clone(),
+        class: binding.class,
+        session_id: binding.entry.session_id.clone(),
+        transcript: binding.transcript.path.as_deref().map(|path| view.path(path)),
+        bytes: binding.transcript.stamp.map_or(0, |stamp| stamp.size),
+        entry_bytes: binding.entry_bytes,
+        age: facts.age,
+        idle: facts.idle,
+        run: facts.run,
+        error: facts.failure.as_ref().map(|failure| ErrorDocument {
+            kind: failure.kind,
+            message: failure.message.as_deref().map(|message| view.message(message)),
+        }),
+        integrity: facts.integrity,
+        lock: binding.lock.as_ref().map(|lock| LockDocument { state: lock.state, pid: lock.pid }),
+        findings: facts.findings.clone(),
+        action: one.verdict.action,
+        reasons: one.verdict.reasons.clone(),
+    }
+}
+
+/// Totals over everything.
+pub fn summary(inventory: &Inventory, verdicts: &Verdicts, plan: &Plan) -> Summary {
+    let count = |action| verdicts.bindings.iter().filter(|one| one.verdict.action == action).count();
+    let mut transcripts = std::collections::BTreeMap::new();
+    for binding in inventory.stores.iter().flat_map(|store| &store.bindings) {
+        if let (Some(path), Some(stamp)) = (&binding.transcript.path, binding.transcript.stamp) {
+            transcripts.insert(path, stamp.size);
+        }
+    }
+    Summary {
+        bindings: verdicts.bindings.len(),
+        keep: count(Action::Keep),
+        expire: count(Action::Expire),
+        quarantine: count(Action::Quarantine),
+        orphans: inventory.files.iter().filter(|file| file.kind == FileKind::Orphan).count(),
+        bytes: inventory.stores.iter().map(|store| store.bytes).sum::<u64>()
+            + transcripts.values().sum::<u64>()
+            + inventory.files.iter().map(|file| file.stamp.size).sum::<u64>(),
+        freed_bytes: plan.totals().freed_bytes,
+    }
+}
+
+/// The rules that were tried as a document.
+pub fn steps(steps: Vec<Step>) -> Vec<StepDocument> {
+    let document = |step: Step| StepDocument {
+        rule: step.rule.to_owned(),
+        reason: step.reason,
+        applies: step.applies,
+        values: step.values,
+    };
+    steps.into_iter().map(document).collect()
+}
+
+/// A past run as a document.
+pub fn run(manifest: &journal::Manifest) -> RunDocument {
+    use journal::StepState::Done;
+    let entries = || manifest.stores.iter().filter(|record| record.state == Done).flat_map(|record| &record.entries);
+    let moves = || manifest.moves.iter().filter(|record| record.state == Done);
+    let entry_bytes: usize = entries().map(|entry| entry.entry_at.1 - entry.entry_at.0).sum();
+    let restorable = entries().any(|entry| !entry.restored) || moves().any(|record| !record.restored);
+    RunDocument {
+        id: manifest.id.clone(),
+        command: manifest.command.clone(),
+        started_at: manifest.started_at,
+        finished_at: manifest.finished_at,
+        state: manifest.state,
+        bindings: entries().count(),
+        files: moves().count(),
+        bytes: entry_bytes as u64 + moves().map(|record| record.stamp.size).sum::<u64>(),
+        restorable: restorable && manifest.command != "restore",
+    }
+}
+
+/// A document as text: indented, one final newline, safe on a terminal.
+pub fn to_text(document: &impl Serialize) -> String {
+    let mut text = serde_json::to_string_pretty(document).unwrap_or_default();
+    text.push('\n');
+    match escape::escape_json(&text) {
+        std::borrow::Cow::Borrowed(_) => text,
+        std::borrow::Cow::Owned(escaped) => escaped,
+    }
+}
+
+/// The schemas of all documents, by file name.
+pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
+    vec![
+        ("scan", schemars::schema_for!(ScanDocument)),
+        ("gc", schemars::schema_for!(GcDocument)),
+        ("restore", schemars::schema_for!(RestoreDocument)),
+        ("runs", schemars::schema_for!(RunsDocument)),
+        ("explain", schemars::schema_for!(ExplainDocument)),
+        ("plan", schemars::schema_for!(Plan)),
+        ("error", schemars::schema_for!(ErrorReport)),
+    ]
+}

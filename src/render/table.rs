@@ -1,0 +1,148 @@
+//! Tables that fit: columns go, and keys are shortened in the middle, before a line is longer than the terminal.
+
+use anstyle::Style;
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+use unicode_width::UnicodeWidthStr;
+
+/// A column.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// Its head.
+    pub head: &'static str,
+    /// Numbers stand right.
+    pub right: bool,
+    /// When space is short, the column with the highest number goes first; 0 stays.
+    pub expendable: u8,
+    /// Takes what space is left; its cells may be shortened to this many characters.
+    pub shrinks_to: Option<usize>,
+}
+
+impl Column {
+    /// A column that stays.
+    pub const fn new(head: &'static str) -> Self {
+        Self { head, right: false, expendable: 0, shrinks_to: None }
+    }
+
+    /// Numbers stand right.
+    pub const fn right(self) -> Self {
+        Self { right: true, ..self }
+    }
+
+    /// Goes when space is short, the highest number first.
+    pub const fn expendable(self, order: u8) -> Self {
+        Self { expendable: order, ..self }
+    }
+
+    /// May be shortened.
+    pub const fn shrinks_to(self, width: usize) -> Self {
+        Self { shrinks_to: Some(width), ..self }
+    }
+}
+
+/// A row and how it is coloured.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// One cell for each column.
+    pub cells: Vec<String>,
+    /// The style of the whole line.
+    pub style: Style,
+}
+
+const GAP: usize = 2;
+
+/// Lays out a table for `width` characters.
+pub fn lay_out(columns: &[Column], rows: &[Row], width: usize) -> String {
+    let mut shown: Vec<usize> = (0..columns.len()).collect();
+    let widest = |column: usize| {
+        let cells = rows.iter().map(|row| row.cells[column].width());
+        cells.chain([columns[column].head.width()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns.len()).map(widest).collect();
+    let least = |shown: &[usize]| {
+        let of = |&column: &usize| columns[column].shrinks_to.map_or(widths[column], |least| widths[column].min(least));
+        shown.iter().map(of).sum::<usize>() + GAP * shown.len().saturating_sub(1)
+    };
+    while least(&shown) > width {
+        let Some(goes) = shown.iter().copied().max_by_key(|&column| columns[column].expendable) else { break };
+        if columns[goes].expendable == 0 {
+            break;
+        }
+        shown.retain(|&column| column != goes);
+    }
+    let mut spare = width.saturating_sub(least(&shown));
+    let mut limits = widths.clone();
+    for &column in &shown {
+        if let Some(least) = columns[column].shrinks_to {
+            let base = widths[column].min(least);
+            limits[column] = widths[column].min(base + spare);
+            spare = spare.saturating_sub(limits[column] - base);
+        }
+    }
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(shown.iter().map(|&column| columns[column].head));
+    for row in rows {
+        table.add_row(shown.iter().map(|&column| shorten(&row.cells[column], limits[column])));
+    }
+    for (at, &column) in shown.iter().enumerate() {
+        if let Some(made) = table.column_mut(at) {
+            made.set_padding((0, if at + 1 == shown.len() { 0 } else { GAP as u16 }));
+            made.set_cell_alignment(if columns[column].right { CellAlignment::Right } else { CellAlignment::Left });
+        }
+    }
+    let styles = std::iter::once(Style::new().bold()).chain(rows.iter().map(|row| row.style));
+    let mut text = String::new();
+    for (line, style) in table.to_string().lines().zip(styles) {
+        text.push_str(&format!("{style}{}{style:#}\n", line.trim_end()));
+    }
+    text
+}
+
+/// Shortens in the middle: both ends of a key tell something.
+pub fn shorten(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let (head, tail) = (width.saturating_sub(1).div_ceil(2), width.saturating_sub(1) / 2);
+    let take = |chars: &mut dyn Iterator<Item = char>, width: usize| {
+        let mut taken = String::new();
+        for c in chars {
+            if taken.width() + unicode_width::UnicodeWidthChar::width(c).unwrap_or(0) > width {
+                break;
+            }
+            taken.push(c);
+        }
+        taken
+    };
+    let start = take(&mut text.chars(), head);
+    let end: String = take(&mut text.chars().rev(), tail).chars().rev().collect();
+    format!("{start}…{end}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal_while_columns_can_go() {
+        let columns = [
+            Column::new("KEY").shrinks_to(12),
+            Column::new("AGE").right().expendable(2),
+            Column::new("WHY").expendable(1),
+        ];
+        let row = Row { cells: vec!["k".repeat(60), "10d".into(), "reset-stale".into()], style: Style::new() };
+        for width in [12, 20, 40, 80, 200] {
+            let text = lay_out(&columns, std::slice::from_ref(&row), width);
+            let plain = anstream::adapter::strip_str(&text).to_string();
+            assert!(plain.lines().all(|line| line.width() <= width), "{width}: {plain}");
+            assert_eq!(plain.contains("AGE"), width >= 30, "{width}: {plain}");
+        }
+    }
+
+    #[test]
+    fn both_ends_of_a_long_key_stay_visible() {
+        assert_eq!(shorten("agent:main:telegram:42", 11), "agent…am:42");
+        assert_eq!(shorten("short", 11), "short");
+        assert_eq!(shorten("日本語日本語", 7), "日…語");
+    }
+}

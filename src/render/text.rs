@@ -1,0 +1,450 @@
+//! Text for people: the summary first, then a table that fits, then what to do next. Made from the same documents as
+//! the JSON output, so the two never disagree.
+
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+use chrono::TimeDelta;
+use indicatif::HumanBytes;
+
+use super::escape::escape;
+use super::json::{
+    BindingDocument, Body, ExplainDocument, FileDocument, GcDocument, LeftDocument, Preamble, RestoreDocument,
+    RunsDocument, ScanDocument,
+};
+use super::table::{Column, Row, lay_out};
+use crate::config::duration;
+use crate::decide::facts::Elapsed;
+use crate::decide::plan::Totals;
+use crate::decide::startup::{Load, Model, Startup};
+use crate::decide::verdict::{Action, FileAction};
+use crate::model::store::StoreState;
+use crate::model::transcript::Integrity;
+
+/// How much to print, and how wide.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// Characters in a line.
+    pub width: usize,
+    /// Only the summary.
+    pub quiet: bool,
+    /// Every row, and how everything was found.
+    pub verbose: bool,
+}
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+const WARN: Style = AnsiColor::Yellow.on_default();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+
+/// `scan`.
+pub fn scan(document: &ScanDocument, details: &[String], layout: Layout) -> String {
+    let mut text = head(&document.preamble, &document.body);
+    if layout.verbose {
+        list(&mut text, "", details);
+    }
+    verdict_line(&mut text, &document.body);
+    if !layout.quiet {
+        let rows: Vec<&BindingDocument> = document.body.bindings.iter().collect();
+        bindings(&mut text, &rows, layout);
+        files(&mut text, &document.body.files, layout, layout.verbose);
+    }
+    startup(&mut text, &document.body.startup);
+    let summary = &document.body.summary;
+    let goes = summary.expire + summary.quarantine;
+    if goes > 0 || document.body.files.iter().any(|file| file.action != FileAction::Keep) {
+        next(&mut text, "claw-sessions gc -n", "shows what would go; `gc` takes it, `restore latest` brings it back");
+    }
+    if let Some(one) = document.body.bindings.iter().find(|one| one.action != Action::Keep) {
+        next(&mut text, &format!("claw-sessions explain {}", shell(&one.key)), "tells why");
+    }
+    text
+}
+
+/// `gc`, dry or done.
+pub fn gc(document: &GcDocument, details: &[String], layout: Layout) -> String {
+    let mut text = head(&document.preamble, &document.body);
+    if layout.verbose {
+        list(&mut text, "", details);
+    }
+    list(&mut text, "recovered: ", &document.recovered);
+    let leaving: Vec<&BindingDocument> =
+        document.body.bindings.iter().filter(|one| one.action != Action::Keep).collect();
+    if document.dry_run {
+        verdict_line(&mut text, &document.body);
+    }
+    if !layout.quiet {
+        if layout.verbose {
+            bindings(&mut text, &document.body.bindings.iter().collect::<Vec<_>>(), layout);
+        } else {
+            bindings(&mut text, &leaving, layout);
+        }
+        files(&mut text, &document.body.files, layout, false);
+    }
+    if document.dry_run {
+        startup(&mut text, &document.body.startup);
+        if document.planned == Totals::default() {
+            let _ = writeln!(text, "\nNothing to do.");
+        } else {
+            let _ = writeln!(text, "\nNothing was changed: this was a dry run.");
+            next(&mut text, "claw-sessions gc", "with the same options does it; `restore latest` undoes it");
+        }
+    } else {
+        outcome(&mut text, document);
+    }
+    left(&mut text, "refused", BAD, &document.refused);
+    text
+}
+
+fn outcome(text: &mut String, document: &GcDocument) {
+    match &document.run {
+        Some(run) => {
+            let _ = writeln!(
+                text,
+                "\n{BOLD}Done{BOLD:#}: {}; planned: {}.",
+                totals(&document.done),
+                totals(&document.planned)
+            );
+            left(text, "left alone", WARN, &document.skipped);
+            left(text, "failed", BAD, &document.failed);
+            startup(text, &document.body.startup);
+            next(text, &format!("claw-sessions restore {run}"), "brings it back, byte for byte");
+        }
+        None => {
+            left(text, "left alone", WARN, &document.skipped);
+            left(text, "failed", BAD, &document.failed);
+            let nothing = document.planned == Totals::default() && document.refused.is_empty();
+            let _ = writeln!(text, "\n{}", if nothing { "Nothing to do." } else { "Nothing was changed." });
+        }
+    }
+    if !document.forgotten.is_empty() {
+        let _ = writeln!(
+            text,
+            "Forgotten, because of their age: {} past runs ({}).",
+            document.forgotten.len(),
+            document.forgotten.join(", ")
+        );
+    }
+}
+
+/// `restore`.
+pub fn restore(document: &RestoreDocument) -> String {
+    let mut text = String::new();
+    let (bindings, files) = (document.bindings.len(), document.files);
+    if document.run.is_some() {
+        let _ = writeln!(
+            text,
+            "{BOLD}Restored{BOLD:#}: {} and {} ({}) of {}.",
+            count(bindings, "binding"),
+            count(files, "file"),
+            HumanBytes(document.bytes),
+            document.of.join(", ")
+        );
+    } else {
+        let _ = writeln!(text, "Nothing was restored: nothing of {} is away.", document.of.join(", "));
+    }
+    left(&mut text, "refused", WARN, &document.refused);
+    left(&mut text, "failed", BAD, &document.failed);
+    text
+}
+
+/// `runs`.
+pub fn runs(document: &RunsDocument, layout: Layout) -> String {
+    let mut text = String::new();
+    list(&mut text, "forgotten: ", &document.forgotten);
+    list(&mut text, "warning: ", &document.problems);
+    if document.runs.is_empty() {
+        let _ = writeln!(text, "No runs yet.");
+        return text;
+    }
+    let columns = [
+        Column::new("RUN").shrinks_to(16),
+        Column::new("COMMAND").expendable(1),
+        Column::new("STARTED").expendable(3),
+        Column::new("STATE"),
+        Column::new("BINDINGS").right(),
+        Column::new("FILES").right().expendable(2),
+        Column::new("SIZE").right().expendable(4),
+        Column::new("RESTORABLE"),
+    ];
+    let rows: Vec<Row> = document
+        .runs
+        .iter()
+        .map(|run| Row {
+            cells: vec![
+                run.id.clone(),
+                escape(&run.command).into_owned(),
+                run.started_at.format("%Y-%m-%d %H:%M:%SZ").to_string(),
+                run.state.as_str().to_owned(),
+                run.bindings.to_string(),
+                run.files.to_string(),
+                HumanBytes(run.bytes).to_string(),
+                if run.restorable { "yes" } else { "no" }.to_owned(),
+            ],
+            style: if run.restorable { Style::new() } else { DIM },
+        })
+        .collect();
+    text.push_str(&lay_out(&columns, &rows, layout.width));
+    text
+}
+
+/// `explain`.
+pub fn explain(document: &ExplainDocument) -> String {
+    let mut text = String::new();
+    for explained in &document.bindings {
+        let one = &explained.binding;
+        let _ = writeln!(text, "{BOLD}{}{BOLD:#}", escape(&one.key));
+        let mut say = |name: &str, value: &str| {
+            let _ = writeln!(text, "  {name:<12}{}", escape(value));
+        };
+        say("agent", &one.agent);
+        say("class", one.class.as_str());
+        say("session", one.session_id.as_deref().unwrap_or("-"));
+        let size = HumanBytes(one.bytes).to_string();
+        say("transcript", &one.transcript.as_ref().map_or_else(|| "-".to_owned(), |path| format!("{path} ({size})")));
+        say("entry", &HumanBytes(one.entry_bytes).to_string());
+        say("idle", &clock(one.idle));
+        say("age", &clock(one.age));
+        say("run", &run_words(one));
+        say("integrity", &format!("{}: at the next use, {}", one.integrity.as_str(), one.integrity.at_next_use()));
+        if let Some(lock) = &one.lock {
+            let owner = lock.pid.map_or_else(|| "no owner named".to_owned(), |pid| format!("pid {pid}"));
+            say("lock", &format!("{owner}: {}", format!("{:?}", lock.state).to_lowercase()));
+        }
+        for finding in &one.findings {
+            let code = serde_json::to_value(finding.code).ok().and_then(|code| code.as_str().map(str::to_owned));
+            let line = finding.line.map_or_else(String::new, |line| format!(", line {line}"));
+            let detail = finding.detail.as_ref().map_or_else(String::new, |detail| format!(": {detail}"));
+            say("finding", &format!("{}{line}{detail}", code.unwrap_or_default()));
+        }
+        let _ = writeln!(text, "\nRules, in the order in which they were tried:");
+        for step in &explained.rules {
+            let mark = if step.applies { "✓" } else { "·" };
+            let style = if step.applies { BOLD } else { DIM };
+            let values = if step.values.is_empty() { String::new() } else { format!(" — {}", escape(&step.values)) };
+            let _ = writeln!(text, "{style}  {mark} {:<11} {:<17}{style:#}{values}", step.rule, step.reason.as_str());
+        }
+        let reasons: Vec<String> =
+            one.reasons.iter().map(|reason| format!("{} ({})", reason.as_str(), reason.describe())).collect();
+        let _ = writeln!(text, "\nVerdict: {BOLD}{}{BOLD:#}: {}.\n", one.action.as_str(), reasons.join("; "));
+    }
+    text
+}
+
+fn head(preamble: &Preamble, body: &Body) -> String {
+    let mut text = String::new();
+    let version =
+        preamble.openclaw_version.as_deref().map_or("of unknown version".to_owned(), |v| escape(v).into_owned());
+    let gateway = if preamble.gateway.alive { "gateway alive" } else { "gateway not running" };
+    let _ = writeln!(text, "{BOLD}{}{BOLD:#}  OpenClaw {version}, {gateway}", escape(&preamble.state_dir));
+    list(&mut text, "warning: ", &preamble.warnings);
+    for store in body.stores.iter().filter(|store| !matches!(store.state, StoreState::Ok | StoreState::Missing)) {
+        let style = if store.state == StoreState::Symlink { WARN } else { BAD };
+        let problem = store.problem.as_deref().unwrap_or_default();
+        let _ = writeln!(text, "{style}{}{style:#} {}: {}", store.state.as_str(), escape(&store.path), escape(problem));
+    }
+    text
+}
+
+fn list(text: &mut String, lead: &str, lines: &[String]) {
+    for line in lines {
+        let _ = writeln!(text, "{DIM}{lead}{}{DIM:#}", escape(line));
+    }
+}
+
+fn verdict_line(text: &mut String, body: &Body) {
+    let summary = &body.summary;
+    let agents: std::collections::BTreeSet<&str> = body.stores.iter().map(|store| store.agent.as_str()).collect();
+    let _ = writeln!(
+        text,
+        "{} of {}: {} stay, {} expire, {} to quarantine; {}; {} in all, {} would leave",
+        count(summary.bindings, "binding"),
+        count(agents.len(), "agent"),
+        summary.keep,
+        summary.expire,
+        summary.quarantine,
+        count(summary.orphans, "orphan"),
+        HumanBytes(summary.bytes),
+        HumanBytes(summary.freed_bytes)
+    );
+    let leaving = summary.expire + summary.quarantine;
+    if leaving * 2 > summary.bindings && leaving > 4 {
+        let share = leaving * 100 / summary.bindings;
+        let _ = writeln!(text, "{WARN}That is {share} % of all bindings{WARN:#}; --max-removals sets a limit.");
+    }
+}
+
+fn bindings(text: &mut String, rows: &[&BindingDocument], layout: Layout) {
+    if rows.is_empty() {
+        return;
+    }
+    let columns = [
+        Column::new("AGENT").expendable(3).shrinks_to(10),
+        Column::new("KEY").shrinks_to(18),
+        Column::new("CLASS").expendable(5),
+        Column::new("IDLE").right(),
+        Column::new("AGE").right().expendable(6),
+        Column::new("STATE").expendable(1),
+        Column::new("SIZE").right().expendable(4),
+        Column::new("ACTION"),
+        Column::new("REASON").expendable(2),
+    ];
+    let span = |elapsed: Option<Elapsed>| elapsed.map_or_else(|| "-".to_owned(), |e| coarse(e.duration()));
+    let made = rows.iter().map(|one| Row {
+        cells: vec![
+            escape(&one.agent).into_owned(),
+            escape(short_key(&one.key, &one.agent)).into_owned(),
+            one.class.as_str().to_owned(),
+            span(one.idle),
+            span(one.age),
+            state(one),
+            HumanBytes(one.bytes).to_string(),
+            one.action.as_str().to_owned(),
+            one.reasons.iter().map(|reason| reason.as_str()).collect::<Vec<_>>().join(" "),
+        ],
+        style: match one.action {
+            Action::Keep => Style::new(),
+            Action::Expire => WARN,
+            Action::Quarantine => BAD,
+        },
+    });
+    text.push('\n');
+    text.push_str(&lay_out(&columns, &made.collect::<Vec<_>>(), layout.width));
+}
+
+/// The key without the agent, which has a column of its own.
+fn short_key<'a>(key: &'a str, agent: &str) -> &'a str {
+    key.strip_prefix("agent:").and_then(|rest| rest.strip_prefix(agent)?.strip_prefix(':')).unwrap_or(key)
+}
+
+fn state(one: &BindingDocument) -> String {
+    let mut state = one.run.as_str().to_owned();
+    if let Some(error) = &one.error {
+        let _ = write!(state, " {}", error.kind.as_str());
+    }
+    if !matches!(one.integrity, Integrity::Intact | Integrity::NeverWritten) {
+        let _ = write!(state, ", {}", one.integrity.as_str());
+    }
+    state
+}
+
+fn run_words(one: &BindingDocument) -> String {
+    let error = one.error.as_ref().map_or_else(String::new, |error| {
+        let message = error.message.as_ref().map_or_else(String::new, |message| format!(": {message}"));
+        format!(", {}{message}", error.kind.as_str())
+    });
+    format!("{}{error}", one.run.as_str())
+}
+
+fn files(text: &mut String, files: &[FileDocument], layout: Layout, all: bool) {
+    let rows: Vec<Row> = files
+        .iter()
+        .filter(|file| all || file.action != FileAction::Keep)
+        .map(|file| Row {
+            cells: vec![
+                escape(&file.path).into_owned(),
+                file.kind.as_str().to_owned(),
+                HumanBytes(file.bytes).to_string(),
+                file.action.as_str().to_owned(),
+                file.reasons.iter().map(|reason| reason.as_str()).collect::<Vec<_>>().join(" "),
+            ],
+            style: match file.action {
+                FileAction::Keep => Style::new(),
+                FileAction::Archive | FileAction::Remove => WARN,
+                FileAction::Purge => BAD,
+            },
+        })
+        .collect();
+    if rows.is_empty() {
+        return;
+    }
+    let columns = [
+        Column::new("FILE").shrinks_to(18),
+        Column::new("KIND").expendable(2),
+        Column::new("SIZE").right().expendable(3),
+        Column::new("ACTION"),
+        Column::new("REASON").expendable(1),
+    ];
+    text.push('\n');
+    text.push_str(&lay_out(&columns, &rows, layout.width));
+}
+
+fn startup(text: &mut String, startup: &Startup) {
+    let model = match startup.model {
+        Model::AllBindings => "all-bindings: an upper bound",
+        Model::InterruptedOnly => "interrupted-only",
+    };
+    let load = |load: Load| format!("{} s for {} resumable", thousands(load.worst_seconds), load.resumable);
+    let _ = writeln!(
+        text,
+        "\nStart-up, at worst: {} before, {} after ({} slots × {} s; model {model})",
+        load(startup.before),
+        load(startup.after),
+        startup.slots,
+        startup.timeout_seconds
+    );
+}
+
+fn left(text: &mut String, title: &str, style: Style, left: &[LeftDocument]) {
+    for one in left {
+        let _ = writeln!(text, "{style}{title}{style:#} {}: {}", escape(&one.what), escape(&one.why));
+    }
+}
+
+fn next(text: &mut String, command: &str, what: &str) {
+    let _ = writeln!(text, "Next: {BOLD}{}{BOLD:#}  {DIM}{what}{DIM:#}", escape(command));
+}
+
+fn totals(totals: &Totals) -> String {
+    let parts = [
+        (totals.expire, "expired"),
+        (totals.quarantine, "quarantined"),
+        (totals.transcripts, "transcripts moved"),
+        (totals.archive, "orphans archived"),
+        (totals.remove, "dead locks removed"),
+        (totals.purge, "purged"),
+    ];
+    let mut said: Vec<String> =
+        parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    if said.is_empty() {
+        return "nothing".to_owned();
+    }
+    said.push(HumanBytes(totals.freed_bytes).to_string());
+    said.join(", ")
+}
+
+fn clock(elapsed: Option<Elapsed>) -> String {
+    elapsed.map_or_else(
+        || "no clock".to_owned(),
+        |elapsed| format!("{} by {}", duration::display(elapsed.duration()), elapsed.from.as_str()),
+    )
+}
+
+/// A span in its largest unit: a column of `3d` and `17m` is read at a glance.
+fn coarse(span: TimeDelta) -> String {
+    let seconds = span.num_seconds();
+    match seconds {
+        ..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..86_400 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+fn thousands(number: u64) -> String {
+    indicatif::HumanCount(number).to_string()
+}
+
+/// A word as a shell takes it.
+fn shell(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@+,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}

@@ -1,0 +1,574 @@
+//! Apply: carries a plan out (design §5). The only place, with [`restore`](super::restore) and
+//! [`recover`](super::recover), from which files are moved or removed.
+//!
+//! The order makes every crash harmless: the manifest is durable before the store changes, the store changes before
+//! any file moves, and a file that moved is known to the manifest. What a crash leaves is completed or reverted by the
+//! next run.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use chrono::{DateTime, Utc};
+
+use super::dir::{Dir, FileInfo};
+use super::journal::{EntryRecord, Journal, MoveRecord, Run, RunState, StepState, StoreRecord};
+use super::lock::{Acquired, StoreLock, held_by};
+use super::{atomic, transfer};
+use crate::decide::plan::{FileItem, Item, Plan, StorePlan, Totals, sha256};
+use crate::decide::verdict::{Action, FileAction, Reason};
+use crate::model::json::Span;
+use crate::model::store::{self, Document, Effective};
+use crate::model::{entry, names};
+
+/// How to apply.
+pub struct Options<'a> {
+    /// The verb, for the manifest.
+    pub command: &'a str,
+    /// The time now, for the run's id and history.
+    pub started_at: DateTime<Utc>,
+    /// How long to wait for a store lock.
+    pub patience: Duration,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+#[must_use = "an outcome may hold failures"]
+pub struct Outcome {
+    /// The run; `None` when nothing was changed.
+    pub run: Option<String>,
+    /// What was done.
+    pub done: Totals,
+    /// Keys and paths that were left alone because something changed since the plan.
+    pub skipped: Vec<Left>,
+    /// Keys and paths where something failed.
+    pub failed: Vec<Left>,
+    /// Stores that were refused whole.
+    pub refused: Vec<Left>,
+    /// What is not as it was meant to be, found by reading everything again.
+    pub mismatches: Vec<String>,
+}
+
+/// Something that was left as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// The key or path.
+    pub what: String,
+    /// Why.
+    pub why: String,
+}
+
+impl Left {
+    /// Something left, and why.
+    pub fn new(what: impl ToString, why: impl ToString) -> Self {
+        Self { what: what.to_string(), why: why.to_string() }
+    }
+}
+
+/// Carries out `plan`.
+pub fn apply(plan: Plan, journal: &Journal, options: &Options<'_>) -> anyhow::Result<Outcome> {
+    let mut outcome = Outcome::default();
+    if plan.is_empty() {
+        return Ok(outcome);
+    }
+    let mut work = Work { run: journal.begin(options.command, plan.now, options.started_at)?, outcome: &mut outcome };
+    work.run.save()?;
+    let mut left_behind = HashSet::new();
+    for store in &plan.stores {
+        if let Err(error) = work.take_out(store, options.patience, &mut left_behind) {
+            work.outcome.failed.push(Left::new(store.path.display(), format!("{error:#}")));
+        }
+    }
+    work.move_transcripts(&left_behind);
+    for file in &plan.files {
+        if let Err(error) = work.loose_file(file) {
+            work.outcome.failed.push(Left::new(file.file.path.display(), format!("{error:#}")));
+        }
+    }
+    work.finish(journal)?;
+    Ok(outcome)
+}
+
+struct Work<'a> {
+    run: Run,
+    outcome: &'a mut Outcome,
+}
+
+/// A binding that may leave, found again in the store as it is now.
+struct Leaving<'a> {
+    item: &'a Item,
+    members: Vec<usize>,
+}
+
+impl Work<'_> {
+    /// Takes the planned bindings out of one store. `left_behind` collects the transcripts of those that stay.
+    fn take_out(
+        &mut self,
+        plan: &StorePlan,
+        patience: Duration,
+        left_behind: &mut HashSet<PathBuf>,
+    ) -> anyhow::Result<()> {
+        let files_of_all = plan.items.iter().filter_map(|item| item.file.as_ref()).map(|file| file.path.clone());
+        let refuse = |work: &mut Self, left_behind: &mut HashSet<PathBuf>, why: String| {
+            left_behind.extend(files_of_all.clone());
+            work.outcome.refused.push(Left::new(plan.path.display(), why));
+            Ok(())
+        };
+        let parent = plan.path.parent().unwrap_or(Path::new("/"));
+        let name = plan.path.file_name().unwrap_or_default();
+        let dir = match Dir::open(parent) {
+            Ok(dir) if dir.id()? == plan.dir => dir,
+            Ok(_) => {
+                return refuse(self, left_behind, "another directory stands in its place since the plan".to_owned());
+            }
+            Err(error) => {
+                left_behind.extend(files_of_all);
+                return Err(error);
+            }
+        };
+        let (archive, below) = self.run.agent_dir(&plan.agent)?;
+        self.announce_dead_lock(&dir, name, &archive, &below)?;
+        let taken = StoreLock::acquire(&dir, name, &archive, patience)
+            .inspect_err(|_| left_behind.extend(files_of_all.clone()))?;
+        let (lock, cleared) = match taken {
+            Acquired::Ours { lock, cleared } => (lock, cleared),
+            Acquired::Busy(owner) => {
+                return refuse(self, left_behind, format!("{owner}; nothing in this store was touched"));
+            }
+        };
+        self.settle_dead_lock(&dir, name, cleared.as_deref(), &below);
+        let (text, info) = match read_locked(&dir, name) {
+            Ok(read) => read,
+            Err(error) => {
+                left_behind.extend(files_of_all);
+                return Err(error);
+            }
+        };
+        let document = match store::read(&text) {
+            Ok(document) => document,
+            Err(_) => return refuse(self, left_behind, "it became unreadable since the plan".to_owned()),
+        };
+        let leaving = self.still_true(plan, &document, &text, &dir, left_behind);
+        if leaving.is_empty() {
+            return Ok(());
+        }
+        let members: Vec<usize> = leaving.iter().flat_map(|leaving| leaving.members.iter().copied()).collect();
+        spare_referenced(&document, &text, &members, &dir, left_behind);
+        let cuts = document.cuts(&members);
+        let new_sha256 = sha256(&store::cut(&text, &cuts));
+        let removed = Run::free_name(&archive, &[name, OsStr::new(".removed")].concat_os(), |_| false)?;
+        self.run.write_new(&archive, &removed, cuts.iter().map(|cut| cut.of(&text)))?;
+        let record = StoreRecord {
+            agent: plan.agent.clone(),
+            path: plan.path.clone(),
+            dir: plan.dir,
+            state: StepState::Planned,
+            old_sha256: sha256(&text),
+            new_sha256: new_sha256.clone(),
+            cuts: cuts.iter().map(|cut| (cut.start, cut.end)).collect(),
+            removed: below.join(&removed),
+            entries: leaving.iter().filter_map(|leaving| entry_record(leaving, &document, &text, &cuts)).collect(),
+        };
+        self.plan_moves(&leaving, plan, &dir, left_behind)?;
+        self.run.manifest.stores.push(record);
+        self.run.save()?;
+        let unchanged = || {
+            let now = dir.info(name)?.map(|info| info.stamp);
+            anyhow::ensure!(
+                now == Some(info.stamp),
+                "{} was written by somebody who does not hold its lock",
+                plan.path.display()
+            );
+            anyhow::ensure!(lock.is_ours(), "the lock of {} was taken away", plan.path.display());
+            Ok(())
+        };
+        let written = atomic::replace(&dir, name, kept(&text, &cuts), &info, unchanged);
+        drop(lock);
+        // An error after the rename means "there, but perhaps not durable"; what counts is what the file holds.
+        let there = written.is_ok() || read_locked(&dir, name).is_ok_and(|(now, _)| sha256(&now) == new_sha256);
+        if let Some(record) = self.run.manifest.stores.last_mut() {
+            record.state = if there { StepState::Done } else { StepState::Skipped };
+        }
+        if there {
+            for leaving in &leaving {
+                self.count(leaving.item);
+            }
+        } else {
+            left_behind.extend(plan.items.iter().filter_map(|item| item.file.as_ref()).map(|file| file.path.clone()));
+        }
+        written
+    }
+
+    fn count(&mut self, item: &Item) {
+        let done = &mut self.outcome.done;
+        match item.action {
+            Action::Quarantine => done.quarantine += 1,
+            _ => done.expire += 1,
+        }
+        done.freed_bytes += item.entry_bytes;
+    }
+
+    /// A dead lock in our way is recorded before it is moved.
+    fn announce_dead_lock(&mut self, dir: &Dir, store: &OsStr, archive: &Dir, below: &Path) -> anyhow::Result<()> {
+        let name = [store, OsStr::new(".lock")].concat_os();
+        let Some(info) = dir.info(&name)?.filter(|info| info.regular) else { return Ok(()) };
+        if held_by(dir, &name)?.is_some() {
+            return Ok(());
+        }
+        let to = Run::free_name(archive, &name, |_| false)?;
+        self.run.manifest.moves.push(MoveRecord {
+            from: dir.join(&name),
+            dir: dir.id()?,
+            to: below.join(to),
+            stamp: info.stamp,
+            why: Reason::LockDead,
+            state: StepState::Planned,
+            restored: false,
+        });
+        self.run.save()
+    }
+
+    fn settle_dead_lock(&mut self, dir: &Dir, store: &OsStr, cleared: Option<&OsStr>, below: &Path) {
+        let from = dir.join([store, OsStr::new(".lock")].concat_os());
+        for record in self.run.manifest.moves.iter_mut().filter(|record| record.from == from) {
+            if record.state == StepState::Planned {
+                let ours = cleared.is_some_and(|name| below.join(name) == record.to);
+                record.state = if ours { StepState::Done } else { StepState::Skipped };
+            }
+        }
+    }
+
+    /// The items whose entry, transcript and lock are as they were when the plan was made.
+    fn still_true<'p>(
+        &mut self,
+        plan: &'p StorePlan,
+        document: &Document,
+        text: &[u8],
+        dir: &Dir,
+        left_behind: &mut HashSet<PathBuf>,
+    ) -> Vec<Leaving<'p>> {
+        let now: HashMap<String, Effective> =
+            document.effective(text).into_iter().map(|place| (place.key.clone(), place)).collect();
+        let mut leaving = Vec::with_capacity(plan.items.len());
+        for item in &plan.items {
+            let changed = match now.get(&item.key) {
+                None => Some("its binding is gone".to_owned()),
+                Some(place) if sha256(document.members[place.member].entry.span.of(text)) != item.entry_sha256 => {
+                    Some("its entry changed".to_owned())
+                }
+                Some(_) => item.file.as_ref().and_then(|file| file_changed(dir, &file.path, &file.stamp)),
+            };
+            match (changed, now.get(&item.key)) {
+                (None, Some(place)) => {
+                    let members = place.hidden.iter().copied().chain([place.member]).collect();
+                    leaving.push(Leaving { item, members });
+                }
+                (why, _) => {
+                    left_behind.extend(item.file.as_ref().map(|file| file.path.clone()));
+                    let why = why.unwrap_or_default();
+                    self.outcome.skipped.push(Left::new(&item.key, format!("changed-since-plan: {why}")));
+                }
+            }
+        }
+        leaving
+    }
+
+    fn plan_moves(
+        &mut self,
+        leaving: &[Leaving<'_>],
+        plan: &StorePlan,
+        dir: &Dir,
+        left_behind: &HashSet<PathBuf>,
+    ) -> anyhow::Result<()> {
+        for item in leaving.iter().map(|leaving| leaving.item) {
+            let Some(file) = item.file.as_ref().filter(|file| !left_behind.contains(&file.path)) else { continue };
+            if self.run.manifest.moves.iter().any(|record| record.from == file.path) {
+                continue;
+            }
+            let why = item.reasons.first().copied().unwrap_or(Reason::Idle);
+            self.plan_move(&plan.agent, &file.path, dir.id()?, file.stamp, why)?;
+        }
+        Ok(())
+    }
+
+    fn plan_move(
+        &mut self,
+        agent: &str,
+        from: &Path,
+        dir: crate::decide::plan::DirId,
+        stamp: crate::model::inventory::Stamp,
+        why: Reason,
+    ) -> anyhow::Result<()> {
+        let (archive, below) = self.run.agent_dir(agent)?;
+        let moves = &self.run.manifest.moves;
+        let taken = |name: &OsStr| moves.iter().any(|record| record.to == below.join(name));
+        let name = Run::free_name(&archive, from.file_name().unwrap_or_default(), taken)?;
+        self.run.manifest.moves.push(MoveRecord {
+            from: from.to_owned(),
+            dir,
+            to: below.join(name),
+            stamp,
+            why,
+            state: StepState::Planned,
+            restored: false,
+        });
+        Ok(())
+    }
+
+    /// Moves what the bindings that left pointed at, once nothing points at it any more.
+    fn move_transcripts(&mut self, left_behind: &HashSet<PathBuf>) {
+        for index in 0..self.run.manifest.moves.len() {
+            let record = &self.run.manifest.moves[index];
+            if record.state != StepState::Planned {
+                continue;
+            }
+            if left_behind.contains(&record.from) {
+                self.run.manifest.moves[index].state = StepState::Skipped;
+                continue;
+            }
+            if self.carry_out(index) {
+                self.outcome.done.transcripts += 1;
+            }
+        }
+    }
+
+    /// Carries out one move of the manifest; whether the file went.
+    fn carry_out(&mut self, index: usize) -> bool {
+        let record = self.run.manifest.moves[index].clone();
+        let moved = transfer::out(&self.run, &record);
+        let state = &mut self.run.manifest.moves[index].state;
+        match moved {
+            Ok(transfer::Moved::Yes { frees }) => {
+                *state = StepState::Done;
+                if frees {
+                    self.outcome.done.freed_bytes += record.stamp.size;
+                }
+                true
+            }
+            Ok(transfer::Moved::Changed(why)) => {
+                *state = StepState::Skipped;
+                self.outcome.skipped.push(Left::new(record.from.display(), format!("changed-since-plan: {why}")));
+                false
+            }
+            Err(error) => {
+                *state = StepState::Skipped;
+                self.outcome.failed.push(Left::new(record.from.display(), format!("{error:#}")));
+                false
+            }
+        }
+    }
+
+    fn loose_file(&mut self, item: &FileItem) -> anyhow::Result<()> {
+        if item.action == FileAction::Purge {
+            return self.purge(item);
+        }
+        self.plan_move(&item.agent, &item.file.path, item.dir, item.file.stamp, item.reason)?;
+        self.run.save()?;
+        if self.carry_out(self.run.manifest.moves.len() - 1) {
+            match item.action {
+                FileAction::Remove => self.outcome.done.remove += 1,
+                _ => self.outcome.done.archive += 1,
+            }
+        }
+        Ok(())
+    }
+
+    fn purge(&mut self, item: &FileItem) -> anyhow::Result<()> {
+        let path = &item.file.path;
+        let dir = Dir::open(path.parent().unwrap_or(Path::new("/")))?;
+        let name = path.file_name().unwrap_or_default();
+        if dir.id()? != item.dir || dir.info(name)?.is_none_or(|info| info.stamp != item.file.stamp || !info.regular) {
+            self.outcome.skipped.push(Left::new(path.display(), "changed-since-plan"));
+            return Ok(());
+        }
+        self.run.manifest.purged.push(path.clone());
+        self.run.save()?;
+        dir.remove(name)?;
+        self.outcome.done.purge += 1;
+        if item.file.frees {
+            self.outcome.done.freed_bytes += item.file.stamp.size;
+        }
+        Ok(())
+    }
+
+    /// Makes everything durable, says so in the manifest, and forgets a run that did nothing.
+    fn finish(mut self, journal: &Journal) -> anyhow::Result<()> {
+        let manifest = &mut self.run.manifest;
+        let changed = manifest.stores.iter().any(|record| record.state == StepState::Done)
+            || manifest.moves.iter().any(|record| record.state == StepState::Done)
+            || !manifest.purged.is_empty();
+        if !changed {
+            return journal.forget(self.run.id());
+        }
+        let dirs: HashSet<PathBuf> = manifest
+            .moves
+            .iter()
+            .filter(|record| record.state == StepState::Done)
+            .flat_map(|record| [record.from.parent().map(Path::to_owned)])
+            .flatten()
+            .collect();
+        for path in dirs {
+            if let Err(error) = Dir::open(&path).and_then(|dir| dir.sync()) {
+                self.outcome.failed.push(Left::new(path.display(), format!("{error:#}")));
+            }
+        }
+        manifest.problems = self.outcome.failed.iter().map(|left| format!("{}: {}", left.what, left.why)).collect();
+        manifest.totals = self.outcome.done;
+        manifest.state = RunState::Done;
+        manifest.finished_at = Some(Utc::now());
+        self.run.save()?;
+        self.outcome.run = Some(self.run.id().to_owned());
+        self.outcome.mismatches = verify(&self.run);
+        journal.remember(&history_line(&self.run.manifest))
+    }
+}
+
+/// One line of `history.jsonl`.
+pub(super) fn history_line(manifest: &super::journal::Manifest) -> serde_json::Value {
+    serde_json::json!({
+        "run": manifest.id, "command": manifest.command, "startedAt": manifest.started_at,
+        "finishedAt": manifest.finished_at, "now": manifest.now, "totals": manifest.totals,
+        "problems": manifest.problems.len(),
+    })
+}
+
+/// Reads everything again: what was taken is gone from its place and whole in the archive.
+fn verify(run: &Run) -> Vec<String> {
+    let mut mismatches = Vec::new();
+    for record in run.manifest.stores.iter().filter(|record| record.state == StepState::Done) {
+        let parent = record.path.parent().unwrap_or(Path::new("/"));
+        let name = record.path.file_name().unwrap_or_default();
+        let read = Dir::open(parent).and_then(|dir| read_locked(&dir, name));
+        let Ok((text, document)) = read.and_then(|(text, _)| {
+            let document = store::read(&text).map_err(|_| anyhow::anyhow!("not a store"))?;
+            Ok((text, document))
+        }) else {
+            mismatches.push(format!("{} cannot be read again", record.path.display()));
+            continue;
+        };
+        let gone: HashMap<&str, &str> =
+            record.entries.iter().map(|entry| (entry.key.as_str(), entry.entry_sha256.as_str())).collect();
+        for place in document.effective(&text) {
+            let bytes = document.members[place.member].entry.span.of(&text);
+            if gone.get(place.key.as_str()).is_some_and(|hash| **hash == sha256(bytes)) {
+                mismatches.push(format!("{} is still in {}", place.key, record.path.display()));
+            }
+        }
+    }
+    for record in run.manifest.moves.iter().filter(|record| record.state == StepState::Done) {
+        let kept = run.locate(&record.to).and_then(|(dir, name)| dir.info(&name));
+        if !matches!(kept, Ok(Some(info)) if info.stamp.size == record.stamp.size) {
+            mismatches.push(format!("{} did not arrive whole in the archive", record.from.display()));
+        }
+    }
+    mismatches
+}
+
+/// Reads a store, with what it is.
+pub(super) fn read_locked(dir: &Dir, name: &OsStr) -> anyhow::Result<(Vec<u8>, FileInfo)> {
+    let (mut file, info) = dir.open_file(name)?;
+    let mut text = Vec::with_capacity(info.stamp.size as usize + 1);
+    file.read_to_end(&mut text).with_context(|| format!("cannot read {}", dir.join(name).display()))?;
+    Ok((text, info))
+}
+
+fn kept<'a>(text: &'a [u8], cuts: &[Span]) -> Vec<&'a [u8]> {
+    let mut pieces = Vec::with_capacity(cuts.len() + 1);
+    let mut from = 0;
+    for cut in cuts {
+        pieces.push(&text[from..cut.start]);
+        from = cut.end;
+    }
+    pieces.push(&text[from..]);
+    pieces
+}
+
+/// Why a file is not as planned, if it is not.
+fn file_changed(dir: &Dir, path: &Path, stamp: &crate::model::inventory::Stamp) -> Option<String> {
+    let inside = path.strip_prefix(dir.path()).ok()?;
+    match dir.info(inside.as_os_str()) {
+        Ok(Some(info)) if !info.regular => Some("its transcript is no regular file any more".to_owned()),
+        Ok(Some(info)) if info.stamp != *stamp => Some("its transcript changed".to_owned()),
+        Ok(Some(_)) => {
+            let lock = [inside.as_os_str(), OsStr::new(".lock")].concat_os();
+            held_by(dir, &lock).ok().flatten()
+        }
+        Ok(None) => Some("its transcript is gone".to_owned()),
+        Err(error) => Some(format!("{error:#}")),
+    }
+}
+
+/// A binding that came since the plan may point at a file of one that leaves: then the file stays.
+fn spare_referenced(
+    document: &Document,
+    text: &[u8],
+    members: &[usize],
+    dir: &Dir,
+    left_behind: &mut HashSet<PathBuf>,
+) {
+    for place in document.effective(text).into_iter().filter(|place| !members.contains(&place.member)) {
+        let Ok(entry) = entry::read(document.members[place.member].entry.span.of(text)) else { continue };
+        let by_id =
+            entry.session_id.as_deref().filter(|id| names::is_session_id(id)).map(|id| format!("{}.jsonl", id.trim()));
+        for name in entry.session_file.into_iter().chain(entry.checkpoint_files).chain(by_id) {
+            if let Some(base) = Path::new(&name).file_name() {
+                left_behind.insert(dir.join(base));
+            }
+            left_behind.insert(dir.join(&name));
+        }
+    }
+}
+
+fn entry_record(leaving: &Leaving<'_>, document: &Document, text: &[u8], cuts: &[Span]) -> Option<EntryRecord> {
+    let item = leaving.item;
+    let member = document.members.get(*leaving.members.last()?)?;
+    let in_removed = |span: Span| {
+        let mut before = 0;
+        for cut in cuts {
+            if cut.start <= span.start && span.end <= cut.end {
+                let start = before + span.start - cut.start;
+                return Some((start, start + span.len()));
+            }
+            before += cut.len();
+        }
+        None
+    };
+    Some(EntryRecord {
+        agent: item.agent.clone(),
+        key: item.key.clone(),
+        class: item.class,
+        action: item.action,
+        reasons: item.reasons.clone(),
+        key_at: in_removed(member.key)?,
+        entry_at: in_removed(member.entry.span)?,
+        entry_sha256: sha256(member.entry.span.of(text)),
+        session_id: item.session_id.clone(),
+        file: item.file.as_ref().map(|file| file.path.clone()),
+        restored: false,
+    })
+}
+
+/// Joins parts of a file name.
+pub(super) trait ConcatOs {
+    /// The parts, one after the other.
+    fn concat_os(&self) -> OsString;
+}
+
+impl ConcatOs for [&OsStr; 2] {
+    fn concat_os(&self) -> OsString {
+        let mut joined = self[0].to_owned();
+        joined.push(self[1]);
+        joined
+    }
+}
+
+/// Writes a plan or another document to a new file that the user named; `-` is standard output's business.
+pub fn write_document(path: &Path, text: &[u8]) -> anyhow::Result<()> {
+    let mut file = fs_err::OpenOptions::new().write(true).create_new(true).open(path)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! The crash-safe write: after it a file is the old one or the new one, whole, whatever happens in between.
+
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+
+use anyhow::Context as _;
+
+use super::dir::{Dir, FileInfo, give};
+
+/// The name of the temporary file that becomes `name`. OpenClaw 2026.5.26 and later clears such names away itself.
+pub(super) fn temp_name(name: &OsStr) -> OsString {
+    temp_name_of(name, std::process::id())
+}
+
+/// The same for another process, so that what it left can be found.
+pub(super) fn temp_name_of(name: &OsStr, pid: u32) -> OsString {
+    let mut temp = name.to_owned();
+    temp.push(format!(".{pid}.claw-sessions.tmp"));
+    temp
+}
+
+/// Writes `pieces` as the file `name`, with the mode and owner of `like`: a new file beside the old one, synced,
+/// renamed over it, and the directory synced. `before_rename` is asked last; its error leaves the old file.
+pub(super) fn replace<'a>(
+    dir: &Dir,
+    name: &OsStr,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+    like: &FileInfo,
+    before_rename: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let temp = temp_name(name);
+    let written =
+        write(dir, &temp, pieces, like).and_then(|()| before_rename()).and_then(|()| dir.replace(&temp, name));
+    if let Err(error) = written {
+        // The temporary file is ours alone; that it could not be removed must not hide the error.
+        let _ = dir.remove(&temp);
+        return Err(error);
+    }
+    dir.sync()
+}
+
+fn write<'a>(
+    dir: &Dir,
+    temp: &OsStr,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+    like: &FileInfo,
+) -> anyhow::Result<()> {
+    dir.remove(temp)?;
+    let mut file = dir.create(temp, 0o600)?;
+    let fill = |file: &mut std::fs::File| -> std::io::Result<()> {
+        let mut length = 0;
+        for piece in pieces {
+            file.write_all(piece)?;
+            length += piece.len() as u64;
+        }
+        let made = FileInfo { mode: 0o600, ..own_info(file)? };
+        give(&*file, &made, like.uid, like.gid)?;
+        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(like.mode))?;
+        file.sync_all()?;
+        if file.metadata()?.len() != length {
+            return Err(std::io::Error::other("the file is shorter than what was written"));
+        }
+        Ok(())
+    };
+    fill(&mut file).with_context(|| format!("cannot write {}", dir.join(temp).display()))
+}
+
+fn own_info(file: &std::fs::File) -> std::io::Result<FileInfo> {
+    use std::os::unix::fs::MetadataExt;
+    let meta = file.metadata()?;
+    Ok(FileInfo {
+        stamp: crate::model::inventory::Stamp {
+            dev: meta.dev(),
+            ino: meta.ino(),
+            size: meta.size(),
+            mtime_ns: meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec()),
+        },
+        regular: true,
+        symlink: false,
+        links: meta.nlink(),
+        mode: meta.mode() & 0o7777,
+        uid: meta.uid(),
+        gid: meta.gid(),
+    })
+}

@@ -1,0 +1,427 @@
+//! The journal: what claw-sessions owns under `<state>/claw-sessions/`, and the manifest of every run (design §5).
+//!
+//! A manifest is written and synced before the first change, so that whatever a crash leaves can be completed or
+//! reverted, and whatever a run took can be brought back.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::atomic;
+use super::dir::{Dir, FileInfo, give};
+use crate::decide::plan::{DirId, Totals};
+use crate::decide::verdict::{Action, Reason};
+use crate::model::inventory::Stamp;
+use crate::model::json::Span;
+use crate::model::key::Class;
+
+/// The schema of manifests.
+pub const SCHEMA: &str = "claw-sessions/manifest/v1";
+const OWN: &str = "claw-sessions";
+const MANIFEST: &str = "manifest.json";
+
+/// What a run did, or is about to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// The run's id.
+    pub id: String,
+    /// `gc` or `restore`.
+    pub command: String,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub finished_at: Option<DateTime<Utc>>,
+    /// The time at which ages were judged.
+    pub now: DateTime<Utc>,
+    /// The process, by which its temporary files are known.
+    pub pid: u32,
+    /// How far it came.
+    pub state: RunState,
+    /// The run that a restore brings back.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub of: Option<String>,
+    /// The keys that a restore brings back; all when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub keys: Vec<String>,
+    /// Stores that are rewritten.
+    pub stores: Vec<StoreRecord>,
+    /// Files that are moved.
+    pub moves: Vec<MoveRecord>,
+    /// Files that were deleted on request.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub purged: Vec<PathBuf>,
+    /// What was done.
+    #[serde(default)]
+    pub totals: Totals,
+    /// What could not be done.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub problems: Vec<String>,
+}
+
+/// How far a run came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunState {
+    /// It ended.
+    Done,
+    /// It was cut off; the next run completes or reverts it.
+    Unfinished,
+    /// All that it took was brought back.
+    Restored,
+    /// Some of it was brought back.
+    PartlyRestored,
+}
+
+impl RunState {
+    /// Its name in tables and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Unfinished => "unfinished",
+            Self::Restored => "restored",
+            Self::PartlyRestored => "partly-restored",
+        }
+    }
+}
+
+/// A store that is rewritten.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoreRecord {
+    /// The agent of the store.
+    pub agent: String,
+    /// The store.
+    pub path: PathBuf,
+    /// Its directory.
+    pub dir: DirId,
+    /// How far it came.
+    pub state: StepState,
+    /// SHA-256 before.
+    pub old_sha256: String,
+    /// SHA-256 after.
+    pub new_sha256: String,
+    /// What was cut out, by the offsets of the old file.
+    pub cuts: Vec<(usize, usize)>,
+    /// The file, below the run's directory, that holds the cut bytes one after the other.
+    pub removed: PathBuf,
+    /// The bindings in it.
+    pub entries: Vec<EntryRecord>,
+}
+
+impl StoreRecord {
+    /// The cuts as spans.
+    pub fn spans(&self) -> Vec<Span> {
+        self.cuts.iter().map(|&(start, end)| Span { start, end }).collect()
+    }
+}
+
+/// A binding that was taken out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EntryRecord {
+    /// The agent named in the key, else the store's.
+    pub agent: String,
+    /// The key.
+    pub key: String,
+    /// What the key names.
+    pub class: Class,
+    /// `expire` or `quarantine`.
+    pub action: Action,
+    /// Why.
+    pub reasons: Vec<Reason>,
+    /// Where the raw key stands in the removed bytes.
+    pub key_at: (usize, usize),
+    /// Where the entry stands in the removed bytes.
+    pub entry_at: (usize, usize),
+    /// SHA-256 of the entry.
+    pub entry_sha256: String,
+    /// The session it points to.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub session_id: Option<String>,
+    /// The transcript it points to, when that went too.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub file: Option<PathBuf>,
+    /// It was brought back.
+    #[serde(default)]
+    pub restored: bool,
+}
+
+/// A file that is moved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MoveRecord {
+    /// Where it was.
+    pub from: PathBuf,
+    /// The directory it was in.
+    pub dir: DirId,
+    /// Where it went, below the run's directory.
+    pub to: PathBuf,
+    /// What it was.
+    pub stamp: Stamp,
+    /// Why it went.
+    pub why: Reason,
+    /// How far it came.
+    pub state: StepState,
+    /// It was brought back.
+    #[serde(default)]
+    pub restored: bool,
+}
+
+/// How far one step came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepState {
+    /// Not yet done, or not known to be.
+    Planned,
+    /// Done.
+    Done,
+    /// Not done, and not going to be.
+    Skipped,
+}
+
+/// `<state>/claw-sessions/`, with our own lock held: no two claw-sessions change a state directory at once.
+#[derive(Debug)]
+#[must_use = "the lock is released when it is dropped"]
+pub struct Journal {
+    own: Dir,
+    runs: Dir,
+    _lock: File,
+    like: FileInfo,
+}
+
+/// Another claw-sessions is at work.
+#[derive(Debug)]
+pub struct Busy;
+
+impl Journal {
+    /// Opens the journal for writing, making it if need be, and takes our lock.
+    pub fn open(state_dir: &Path, patience: Duration) -> anyhow::Result<Result<Self, Busy>> {
+        let state = Dir::open(state_dir)?;
+        let like = state.own_info()?;
+        let own = private_subdir(&state, OsStr::new(OWN), &like)?;
+        let lock = own.append(OsStr::new("lock"), 0o600)?;
+        give_new(&lock, &like).with_context(|| format!("cannot set the owner of {}", own.join("lock").display()))?;
+        let started = Instant::now();
+        while let Err(error) = lock.try_lock() {
+            if let std::fs::TryLockError::Error(error) = error {
+                return Err(error).with_context(|| format!("cannot lock {}", own.join("lock").display()));
+            }
+            if started.elapsed() >= patience {
+                return Ok(Err(Busy));
+            }
+            std::thread::sleep(Duration::from_millis(50).min(patience));
+        }
+        let runs = private_subdir(&own, OsStr::new("runs"), &like)?;
+        Ok(Ok(Self { own, runs, _lock: lock, like }))
+    }
+
+    /// Begins a run: a directory of its own, and nothing in it yet.
+    pub fn begin(&self, command: &str, now: DateTime<Utc>, started_at: DateTime<Utc>) -> anyhow::Result<Run> {
+        let stamp = started_at.format("%Y%m%dT%H%M%SZ");
+        for salt in 0_u32.. {
+            let id = format!("{stamp}-{:04x}", (std::process::id().wrapping_mul(40_503) ^ salt) & 0xffff);
+            if self.runs.info(OsStr::new(&id))?.is_some() {
+                continue;
+            }
+            let dir = private_subdir(&self.runs, OsStr::new(&id), &self.like)?;
+            self.runs.sync()?;
+            let files = private_subdir(&dir, OsStr::new("files"), &self.like)?;
+            let manifest = Manifest {
+                schema: SCHEMA.to_owned(),
+                id,
+                command: command.to_owned(),
+                started_at,
+                finished_at: None,
+                now,
+                pid: std::process::id(),
+                state: RunState::Unfinished,
+                of: None,
+                keys: Vec::new(),
+                stores: Vec::new(),
+                moves: Vec::new(),
+                purged: Vec::new(),
+                totals: Totals::default(),
+                problems: Vec::new(),
+            };
+            return Ok(Run { dir, files, like: self.like, manifest });
+        }
+        anyhow::bail!("no free run id")
+    }
+
+    /// Opens a past run for changing its manifest.
+    pub fn open_run(&self, id: &str) -> anyhow::Result<Run> {
+        let dir = self.runs.existing_subdir(OsStr::new(id))?;
+        let manifest = read_manifest(&dir)?;
+        let files = dir.existing_subdir(OsStr::new("files"))?;
+        Ok(Run { dir, files, like: self.like, manifest })
+    }
+
+    /// Forgets a run: its directory and all in it. Bytes die here.
+    pub fn forget(&self, id: &str) -> anyhow::Result<()> {
+        let dir = self.runs.existing_subdir(OsStr::new(id))?;
+        // The manifest goes first: what is left of a run that was half forgotten is no run any more.
+        dir.remove(OsStr::new(MANIFEST))?;
+        dir.sync()?;
+        fs_err::remove_dir_all(dir.path())?;
+        Ok(())
+    }
+
+    /// Adds a line to `history.jsonl`.
+    pub fn remember(&self, line: &serde_json::Value) -> anyhow::Result<()> {
+        let mut file = self.own.append(OsStr::new("history.jsonl"), 0o600)?;
+        let write = |file: &mut File| {
+            give_new(&*file, &self.like)?;
+            writeln!(file, "{line}")?;
+            file.sync_all()
+        };
+        write(&mut file).with_context(|| format!("cannot write {}", self.own.join("history.jsonl").display()))
+    }
+}
+
+fn private_subdir(parent: &Dir, name: &OsStr, like: &FileInfo) -> anyhow::Result<Dir> {
+    let made = parent.info(name)?.is_none();
+    let dir = parent.subdir(name, 0o700)?;
+    if made {
+        let info = dir.own_info()?;
+        let opened = File::open(dir.path()).with_context(|| format!("cannot open {}", dir.path().display()))?;
+        give(&opened, &info, like.uid, like.gid)
+            .and_then(|()| opened.set_permissions(PermissionsExt::from_mode(0o700)))
+            .with_context(|| format!("cannot set the owner of {}", dir.path().display()))?;
+        parent.sync()?;
+    }
+    Ok(dir)
+}
+
+fn give_new(file: &File, like: &FileInfo) -> std::io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let meta = file.metadata()?;
+    if (meta.uid(), meta.gid()) == (like.uid, like.gid) {
+        return Ok(());
+    }
+    give(file, &FileInfo { uid: meta.uid(), gid: meta.gid(), ..*like }, like.uid, like.gid)
+}
+
+/// A run in progress, or a past one that is being restored from.
+#[derive(Debug)]
+pub struct Run {
+    dir: Dir,
+    files: Dir,
+    like: FileInfo,
+    /// What it did, or is about to do. Nothing of it is durable before [`save`](Self::save).
+    pub manifest: Manifest,
+}
+
+impl Run {
+    /// The run's id.
+    pub fn id(&self) -> &str {
+        &self.manifest.id
+    }
+
+    /// Makes the manifest durable.
+    pub fn save(&self) -> anyhow::Result<()> {
+        let text = serde_json::to_vec_pretty(&self.manifest).context("cannot write a manifest")?;
+        let like = FileInfo { mode: 0o600, ..self.like };
+        atomic::replace(&self.dir, OsStr::new(MANIFEST), [text.as_slice()], &like, || Ok(()))
+    }
+
+    /// The archive directory of an agent, and its path below the run's directory.
+    pub fn agent_dir(&self, agent: &str) -> anyhow::Result<(Dir, PathBuf)> {
+        let name: String =
+            agent.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' }).collect();
+        let name = if name.is_empty() { "main".to_owned() } else { name };
+        let dir = private_subdir(&self.files, OsStr::new(&name), &self.like)?;
+        Ok((dir, Path::new("files").join(name)))
+    }
+
+    /// A name that is free in `dir`: the given one, or the same with a number.
+    pub fn free_name(dir: &Dir, name: &OsStr, taken: impl Fn(&OsStr) -> bool) -> anyhow::Result<OsString> {
+        for number in 0_u32.. {
+            let mut candidate = name.to_owned();
+            if number > 0 {
+                candidate.push(format!(".{number}"));
+            }
+            if !taken(&candidate) && dir.info(&candidate)?.is_none() {
+                return Ok(candidate);
+            }
+        }
+        anyhow::bail!("no free name for {}", dir.join(name).display())
+    }
+
+    /// Writes and syncs a file of the run's own.
+    pub fn write_new<'a>(
+        &self,
+        dir: &Dir,
+        name: &OsStr,
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+    ) -> anyhow::Result<()> {
+        let like = FileInfo { mode: 0o600, ..self.like };
+        atomic::replace(dir, name, pieces, &like, || Ok(()))
+    }
+
+    /// Opens the directory and gives the name of a file below the run's directory.
+    pub fn locate(&self, below: &Path) -> anyhow::Result<(Dir, OsString)> {
+        let mut dir = Dir::open(self.dir.path())?;
+        let parents = below.parent().unwrap_or(Path::new(""));
+        for component in parents.components() {
+            let std::path::Component::Normal(name) = component else {
+                anyhow::bail!("{} leads out of the run's directory", below.display());
+            };
+            dir = dir.existing_subdir(name)?;
+        }
+        let name = below.file_name().with_context(|| format!("{} names no file", below.display()))?;
+        Ok((dir, name.to_owned()))
+    }
+
+    /// Reads a file below the run's directory.
+    pub fn read(&self, below: &Path) -> anyhow::Result<Vec<u8>> {
+        let (dir, name) = self.locate(below)?;
+        let (mut file, _) = dir.open_file(&name)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).with_context(|| format!("cannot read {}", dir.join(&name).display()))?;
+        Ok(bytes)
+    }
+}
+
+fn read_manifest(dir: &Dir) -> anyhow::Result<Manifest> {
+    let (mut file, _) = dir.open_file(OsStr::new(MANIFEST))?;
+    let mut text = Vec::new();
+    let path = dir.join(MANIFEST);
+    file.read_to_end(&mut text).with_context(|| format!("cannot read {}", path.display()))?;
+    let manifest: Manifest =
+        serde_json::from_slice(&text).with_context(|| format!("{} is no manifest of this version", path.display()))?;
+    anyhow::ensure!(manifest.schema == SCHEMA, "{} has the unknown schema {}", path.display(), manifest.schema);
+    Ok(manifest)
+}
+
+/// The past runs of a state directory, oldest first, and what could not be read. Reads only.
+pub fn past_runs(state_dir: &Path) -> (Vec<Manifest>, Vec<String>) {
+    let path = state_dir.join(OWN).join("runs");
+    let Ok(entries) = fs_err::read_dir(&path) else { return (Vec::new(), Vec::new()) };
+    let mut names: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
+    names.sort();
+    let (mut runs, mut problems) = (Vec::new(), Vec::new());
+    for path in names {
+        // A directory without a manifest: a run that was cut off before it changed anything.
+        if fs_err::symlink_metadata(path.join(MANIFEST)).is_err() {
+            continue;
+        }
+        match Dir::open(&path).and_then(|dir| read_manifest(&dir)) {
+            Ok(manifest) => runs.push(manifest),
+            Err(error) => problems.push(format!("{error:#}")),
+        }
+    }
+    runs.sort_by(|a, b| (a.started_at, &a.id).cmp(&(b.started_at, &b.id)));
+    (runs, problems)
+}

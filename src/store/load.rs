@@ -1,0 +1,454 @@
+//! Load: stores, directories, locks and transcripts into an inventory. Reads only, and each file once.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use chrono::DateTime;
+use rayon::prelude::*;
+
+use super::dir::{Dir, FileInfo};
+use super::discover::StoreLocation;
+use super::{process, read, sqlite};
+use crate::config::environment;
+use crate::model::entry::{self, Entry};
+use crate::model::inventory::{
+    Binding, Content, Gateway, Generation, Inventory, Lock, LooseFile, Side, Store, Transcript,
+};
+use crate::model::key;
+use crate::model::names::{self, FileKind, NameKind, is_session_id};
+use crate::model::store::{self, Document, StoreState};
+
+/// What to load, and how much was read so far.
+pub struct Request<'a> {
+    /// The state directory, links resolved.
+    pub state_dir: &'a Path,
+    /// `session.mainKey`.
+    pub main_key: &'a str,
+    /// The stores.
+    pub stores: &'a [StoreLocation],
+    /// What the version means.
+    pub openclaw: Generation,
+    /// The gateway.
+    pub gateway: Gateway,
+    /// What other files say.
+    pub side: Side,
+    /// Called once with the number of transcripts and their bytes.
+    pub begin: &'a (dyn Fn(usize, u64) + Sync),
+    /// Called after each transcript with its bytes.
+    pub advance: &'a (dyn Fn(u64) + Sync),
+}
+
+/// Loads everything.
+pub fn load(request: Request<'_>) -> Inventory {
+    let listings = list_directories(request.stores);
+    let mut stores: Vec<Store> =
+        request.stores.par_iter().map(|location| load_store(location, &request, &listings)).collect();
+    let mut files = loose_files(&stores, &listings);
+    read_transcripts(&mut stores, &mut files, &listings, &request);
+    Inventory {
+        state_dir: request.state_dir.to_owned(),
+        openclaw: request.openclaw,
+        gateway: request.gateway,
+        stores,
+        files,
+        side: request.side,
+    }
+}
+
+/// One sessions directory, listed once.
+struct Listing {
+    dir: Dir,
+    names: BTreeMap<OsString, FileInfo>,
+    locks: HashMap<OsString, Lock>,
+}
+
+fn list_directories(stores: &[StoreLocation]) -> HashMap<PathBuf, Listing> {
+    let mut paths: Vec<&Path> = stores.iter().map(|store| store.dir.as_path()).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    paths.into_par_iter().filter_map(|path| Some((path.to_owned(), list(path)?))).collect()
+}
+
+fn list(path: &Path) -> Option<Listing> {
+    let dir = Dir::open(path).ok()?;
+    let mut names = BTreeMap::new();
+    for entry in fs_err::read_dir(path).ok()?.filter_map(Result::ok) {
+        let name = entry.file_name();
+        if let Ok(Some(info)) = dir.info(&name) {
+            names.insert(name, info);
+        }
+    }
+    let locks = names
+        .iter()
+        .filter(|(name, info)| info.regular && name.as_bytes().ends_with(b".lock"))
+        .map(|(name, info)| (name.clone(), read_lock(&dir, name, info)))
+        .collect();
+    Some(Listing { dir, names, locks })
+}
+
+fn read_lock(dir: &Dir, name: &OsStr, info: &FileInfo) -> Lock {
+    let mut bytes = Vec::new();
+    if let Ok((mut file, _)) = dir.open_file(name) {
+        let _ = std::io::Read::read_to_end(&mut file, &mut bytes);
+    }
+    let (payload, state) = process::judge(&bytes);
+    Lock { path: dir.join(name), state, pid: payload.pid, stamp: Some(info.stamp) }
+}
+
+fn load_store(location: &StoreLocation, request: &Request<'_>, listings: &HashMap<PathBuf, Listing>) -> Store {
+    let mut store = Store {
+        agent: location.agent.clone(),
+        path: location.path.clone(),
+        state: StoreState::Ok,
+        problem: None,
+        bytes: 0,
+        stamp: None,
+        text: Vec::new(),
+        document: Document::default(),
+        bindings: Vec::new(),
+    };
+    let fail = |mut store: Store, state: StoreState, problem: String| {
+        store.state = state;
+        store.problem = Some(problem);
+        store
+    };
+    let listing = listings.get(&location.dir);
+    let name = location.path.file_name().unwrap_or_default();
+    let backups = || listing.is_some_and(|listing| has_backups(listing, name));
+    if let Some(sign) = sqlite::sign_of_migration(request.state_dir, &location.agent) {
+        return fail(store, StoreState::Sqlite, sign);
+    }
+    let info = match listing.map(|listing| listing.dir.info(name)) {
+        None | Some(Ok(None)) if backups() => {
+            let problem =
+                "gone beside its backups: a rotation lost it; the newest sessions.json.bak.* has the bindings";
+            return fail(store, StoreState::RotatedAway, problem.to_owned());
+        }
+        // A directory that is a link is not listed, but its store can be read through it.
+        None if location.via_symlink => None,
+        None | Some(Ok(None)) => return fail(store, StoreState::Missing, "no such file".to_owned()),
+        Some(Ok(info)) => info,
+        Some(Err(error)) => return fail(store, StoreState::Unreadable, format!("{error:#}")),
+    };
+    store.stamp = info.map(|info| info.stamp);
+    let linked = location.via_symlink || info.is_some_and(|info| info.symlink);
+    store.text = match read_store(location, listing, linked) {
+        Ok(text) => text,
+        Err(error) if linked => return fail(store, StoreState::Symlink, format!("{error:#}")),
+        Err(error) => return fail(store, StoreState::Unreadable, format!("{error:#}")),
+    };
+    store.bytes = store.text.len() as u64;
+    match store::read(&store.text) {
+        Ok(document) => store.document = document,
+        Err(store::Defect::Empty) if backups() => {
+            let problem =
+                "empty beside its backups: a rotation lost it; the newest sessions.json.bak.* has the bindings";
+            return fail(store, StoreState::RotatedAway, problem.to_owned());
+        }
+        Err(defect) => return fail(store, StoreState::of(&defect), describe(&defect)),
+    }
+    store.bindings = bindings(&store, request.main_key, location.shared);
+    if is_wrapped(&store) {
+        store.bindings.clear();
+        let problem = "an object, but its members are no session entries: another layout than OpenClaw's";
+        return fail(store, StoreState::Malformed, problem.to_owned());
+    }
+    if linked {
+        store.state = StoreState::Symlink;
+        store.problem = Some("reached through a symbolic link: read, never written".to_owned());
+    }
+    if let Some(listing) = listing {
+        let mut same_dir = HashMap::new();
+        for binding in &mut store.bindings {
+            locate(binding, &location.dir, listing, &mut same_dir);
+        }
+    }
+    store
+}
+
+fn read_store(location: &StoreLocation, listing: Option<&Listing>, linked: bool) -> anyhow::Result<Vec<u8>> {
+    if linked {
+        return Ok(fs_err::read(&location.path)?);
+    }
+    let name = location.path.file_name().unwrap_or_default();
+    let listing = listing.ok_or_else(|| anyhow::anyhow!("cannot open {}", location.dir.display()))?;
+    let (mut file, info) = listing.dir.open_file(name)?;
+    let mut text = Vec::with_capacity(info.stamp.size as usize + 1);
+    std::io::Read::read_to_end(&mut file, &mut text)?;
+    Ok(text)
+}
+
+fn describe(defect: &store::Defect) -> String {
+    match defect {
+        store::Defect::Empty => "empty: OpenClaw reads no bindings and writes {} at its next save".to_owned(),
+        store::Defect::Bom => {
+            "starts with a byte order mark: OpenClaw reads no bindings and overwrites it at its next save".to_owned()
+        }
+        store::Defect::NotAnObject(kind) => {
+            format!("is no object but {kind:?}: OpenClaw reads no bindings and overwrites it at its next save")
+        }
+        store::Defect::Malformed { error, complete } => format!(
+            "{} at byte {} ({complete} complete entries before it): OpenClaw reads no bindings and overwrites it at its next save",
+            error.kind.describe(),
+            error.offset
+        ),
+    }
+}
+
+fn has_backups(listing: &Listing, store: &OsStr) -> bool {
+    let Some(store) = store.to_str() else { return false };
+    let is_backup = |name: &OsString| {
+        name.to_str().is_some_and(|name| names::classify(name, store) == NameKind::Artifact(FileKind::StoreBak))
+    };
+    listing.names.keys().any(is_backup)
+}
+
+fn bindings(store: &Store, main_key: &str, shared: bool) -> Vec<Binding> {
+    let effective = store.document.effective(&store.text);
+    let mut folded: HashMap<String, usize> = HashMap::with_capacity(effective.len());
+    for one in &effective {
+        *folded.entry(one.key.to_lowercase()).or_default() += 1;
+    }
+    effective
+        .into_iter()
+        .map(|place| {
+            let span = store.document.members[place.member].entry.span;
+            let entry = entry::read(span.of(&store.text)).unwrap_or(Entry { not_an_object: true, ..Entry::default() });
+            let parsed = key::parse(&place.key, main_key, entry.chat_type.as_deref());
+            let named = parsed.agent.filter(|_| shared).map(key::normalize_agent_id);
+            Binding {
+                agent: named.unwrap_or_else(|| store.agent.clone()),
+                class: parsed.class,
+                channel: parsed.channel.map(str::to_owned).or_else(|| entry.channel.clone()),
+                cron_job: parsed.cron_job.map(str::to_owned),
+                entry_bytes: span.len() as u64,
+                case_collision: folded.get(&place.key.to_lowercase()).is_some_and(|&times| times > 1),
+                transcript: Transcript {
+                    path: None,
+                    relocated: false,
+                    content: Content::Absent,
+                    stamp: None,
+                    linked: false,
+                },
+                lock: None,
+                key: place.key.clone(),
+                place,
+                entry,
+            }
+        })
+        .collect()
+}
+
+/// A store of another layout, such as `{"version":1,"sessions":{…}}`: entries stand below its members.
+fn is_wrapped(store: &Store) -> bool {
+    let is_entry = |binding: &Binding| binding.entry.session_id.is_some() || binding.entry.updated_at.is_some();
+    !store.bindings.is_empty()
+        && !store.bindings.iter().any(is_entry)
+        && store.bindings.iter().any(|binding| entry::holds_entries(store.entry_bytes(binding)))
+}
+
+/// Where a name of the entry leads.
+enum Lead {
+    /// To this path in the sessions directory.
+    Inside(PathBuf),
+    /// Out of it.
+    Outside(PathBuf),
+}
+
+/// Finds a binding's transcript and its lock (F§4.2).
+fn locate(binding: &mut Binding, dir: &Path, listing: &Listing, same_dir: &mut HashMap<PathBuf, bool>) {
+    let by_id = binding
+        .entry
+        .session_id
+        .as_deref()
+        .filter(|id| is_session_id(id))
+        .map(|id| dir.join(format!("{}.jsonl", id.trim())));
+    let exists = |path: &Path| path.strip_prefix(dir).ok().and_then(|rest| info(listing, rest)).is_some();
+    let lead = binding.entry.session_file.as_deref().map(|file| follow(file, dir, same_dir));
+    let transcript = &mut binding.transcript;
+    match lead {
+        None => transcript.path = by_id,
+        Some(Lead::Inside(path)) => transcript.path = Some(path),
+        Some(Lead::Outside(target)) => {
+            let sibling = target.file_name().map(|name| dir.join(name));
+            let absolute = Path::new(binding.entry.session_file.as_deref().unwrap_or_default()).is_absolute();
+            let found = sibling
+                .clone()
+                .filter(|path| absolute && exists(path))
+                .or_else(|| by_id.clone().filter(|path| absolute && exists(path)));
+            if let Some(found) = found {
+                transcript.path = Some(found);
+                transcript.relocated = true;
+            } else if !absolute || fs_err::symlink_metadata(&target).is_ok() {
+                transcript.path = Some(target.clone());
+                transcript.content = Content::Outside(format!("leads to {}", target.display()));
+                return;
+            } else {
+                transcript.path = sibling.or(by_id);
+            }
+        }
+    }
+    let Some(path) = transcript.path.clone() else { return };
+    let Ok(inside) = path.strip_prefix(dir) else { return };
+    let mut lock_name = inside.as_os_str().to_owned();
+    lock_name.push(".lock");
+    binding.lock = listing.locks.get(&lock_name).cloned();
+    if let Some(link) = linked_component(dir, inside) {
+        transcript.content = Content::Outside(format!("{} is a symbolic link", link.display()));
+        return;
+    }
+    match info(listing, inside) {
+        Some(info) if info.symlink => {
+            transcript.content = Content::Outside(format!("{} is a symbolic link", path.display()));
+        }
+        Some(info) if !info.regular => {
+            transcript.content = Content::Unreadable(format!("{} is not a regular file", path.display()));
+        }
+        Some(info) => {
+            transcript.stamp = Some(info.stamp);
+            transcript.linked = info.links > 1;
+        }
+        None => {}
+    }
+}
+
+fn info(listing: &Listing, inside: &Path) -> Option<FileInfo> {
+    if inside.components().count() == 1 {
+        return listing.names.get(inside.as_os_str()).copied();
+    }
+    listing.dir.info(inside.as_os_str()).ok().flatten()
+}
+
+/// `same_dir` remembers which other directories are this one by another path: a state directory behind a link.
+fn follow(file: &str, dir: &Path, same_dir: &mut HashMap<PathBuf, bool>) -> Lead {
+    let path = environment::normalize(&dir.join(file));
+    if path.starts_with(dir) && path != dir {
+        return Lead::Inside(path);
+    }
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Lead::Outside(path) };
+    let same = *same_dir
+        .entry(parent.to_owned())
+        .or_insert_with(|| Path::new(file).is_absolute() && fs_err::canonicalize(parent).is_ok_and(|real| real == dir));
+    if same { Lead::Inside(dir.join(name)) } else { Lead::Outside(path) }
+}
+
+/// A directory between the sessions directory and the file that is a link.
+fn linked_component(dir: &Path, inside: &Path) -> Option<PathBuf> {
+    let mut path = dir.to_owned();
+    let parents = inside.parent()?;
+    for component in parents.components().filter(|component| matches!(component, Component::Normal(_))) {
+        path.push(component);
+        if fs_err::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink()) {
+            return Some(path);
+        }
+    }
+    None
+}
+
+/// Everything in the directories that is neither a store nor a bound transcript.
+fn loose_files(stores: &[Store], listings: &HashMap<PathBuf, Listing>) -> Vec<LooseFile> {
+    let mut owners: HashMap<&Path, Vec<&Store>> = HashMap::new();
+    for store in stores {
+        owners.entry(store.dir()).or_default().push(store);
+    }
+    let mut files = Vec::new();
+    let mut dirs: Vec<_> = listings.iter().collect();
+    dirs.sort_by_key(|(path, _)| *path);
+    for (path, listing) in dirs {
+        let Some(owners) = owners.get(path.as_path()) else { continue };
+        let known = owners.iter().all(|store| store.is_known());
+        let store_names: Vec<&OsStr> = owners.iter().filter_map(|store| store.path.file_name()).collect();
+        let bound: std::collections::HashSet<&Path> = owners
+            .iter()
+            .flat_map(|store| &store.bindings)
+            .filter_map(|binding| binding.transcript.path.as_deref())
+            .collect();
+        for (name, info) in &listing.names {
+            let path = listing.dir.join(name);
+            if store_names.contains(&name.as_os_str()) || bound.contains(path.as_path()) {
+                continue;
+            }
+            let text = name.to_string_lossy();
+            let store = store_names.first().and_then(|name| name.to_str()).unwrap_or("sessions.json");
+            let kind = match names::classify(&text, store) {
+                _ if !info.regular => FileKind::Other,
+                NameKind::Transcript => FileKind::Orphan,
+                NameKind::Lock if listing.locks.get(name).is_some_and(|lock| !lock.state.is_held()) => {
+                    FileKind::LockDead
+                }
+                NameKind::Lock => FileKind::LockLive,
+                NameKind::Artifact(kind) => kind,
+            };
+            // Directories below are none of OpenClaw's scans' business, nor of ours.
+            if !info.regular && !info.symlink && name.to_str().is_none_or(|name| !name.ends_with(".jsonl")) {
+                continue;
+            }
+            files.push(LooseFile {
+                agent: owners[0].agent.clone(),
+                kind,
+                stamp: info.stamp,
+                linked: info.links > 1,
+                special: !info.regular,
+                touched_at: DateTime::from_timestamp_nanos(info.stamp.mtime_ns),
+                last_at: None,
+                archived_at: names::archived_at(&text, kind),
+                stores_known: known,
+                path,
+            });
+        }
+    }
+    files
+}
+
+/// Reads every transcript once, on all cores, and hands the results to whoever points at it.
+fn read_transcripts(
+    stores: &mut [Store],
+    files: &mut [LooseFile],
+    listings: &HashMap<PathBuf, Listing>,
+    request: &Request<'_>,
+) {
+    let mut wanted: HashMap<PathBuf, u64> = HashMap::new();
+    for binding in stores.iter().flat_map(|store| &store.bindings) {
+        if let (Some(path), Some(stamp)) = (&binding.transcript.path, binding.transcript.stamp) {
+            wanted.insert(path.clone(), stamp.size);
+        }
+    }
+    for file in files.iter().filter(|file| file.kind == FileKind::Orphan) {
+        wanted.insert(file.path.clone(), file.stamp.size);
+    }
+    (request.begin)(wanted.len(), wanted.values().sum());
+    let contents: HashMap<PathBuf, (Content, Option<FileInfo>)> = wanted
+        .into_par_iter()
+        .map(|(path, size)| {
+            let read = read_one(&path, listings);
+            (request.advance)(size);
+            (path, read)
+        })
+        .collect();
+    for binding in stores.iter_mut().flat_map(|store| &mut store.bindings) {
+        let transcript = &mut binding.transcript;
+        let Some(path) = transcript.path.as_ref().filter(|_| transcript.stamp.is_some()) else { continue };
+        if let Some((content, info)) = contents.get(path) {
+            transcript.content = content.clone();
+            if let Some(info) = info {
+                transcript.stamp = Some(info.stamp);
+            }
+        }
+    }
+    for file in files.iter_mut().filter(|file| file.kind == FileKind::Orphan) {
+        if let Some((Content::Read(summary), _)) = contents.get(&file.path) {
+            file.last_at = summary.last_at;
+        }
+    }
+}
+
+fn read_one(path: &Path, listings: &HashMap<PathBuf, Listing>) -> (Content, Option<FileInfo>) {
+    for dir in path.ancestors().skip(1) {
+        if let (Some(listing), Ok(inside)) = (listings.get(dir), path.strip_prefix(dir)) {
+            return read::transcript(&listing.dir, inside.as_os_str());
+        }
+    }
+    (Content::Absent, None)
+}

@@ -1,0 +1,148 @@
+//! OpenClaw's store lock, taken as OpenClaw takes it (`openclaw-format.md` §5): complete from birth, held briefly,
+//! never stolen from the living.
+
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use chrono::{SecondsFormat, Utc};
+
+use super::dir::Dir;
+use super::process;
+use crate::model::inventory::Stamp;
+
+/// The store lock of one store. While it exists, OpenClaw 2026.2.26 to 2026.4.29 waits.
+#[derive(Debug)]
+#[must_use = "the lock is released when it is dropped"]
+pub struct StoreLock<'a> {
+    dir: &'a Dir,
+    name: OsString,
+    stamp: Stamp,
+}
+
+/// What became of the wish for a lock.
+pub enum Acquired<'a> {
+    /// It is ours. `cleared` is the name in the archive under which a dead lock in its place was put.
+    Ours {
+        /// The lock.
+        lock: StoreLock<'a>,
+        /// Where the dead lock went.
+        cleared: Option<OsString>,
+    },
+    /// A living process has it; in words.
+    Busy(String),
+}
+
+impl<'a> StoreLock<'a> {
+    /// Takes `<store>.lock` in `dir`, waiting for at most `patience`. A lock whose owner is gone is moved to `archive`.
+    pub fn acquire(dir: &'a Dir, store: &OsStr, archive: &Dir, patience: Duration) -> anyhow::Result<Acquired<'a>> {
+        let mut name = store.to_owned();
+        name.push(".lock");
+        let started = Instant::now();
+        let mut cleared = None;
+        loop {
+            if let Some(stamp) = Self::create(dir, &name)? {
+                return Ok(Acquired::Ours { lock: Self { dir, name, stamp }, cleared });
+            }
+            let Some(owner) = held_by(dir, &name)? else {
+                cleared = clear_dead(dir, &name, archive)?.or(cleared);
+                continue;
+            };
+            if started.elapsed() >= patience {
+                return Ok(Acquired::Busy(owner));
+            }
+            std::thread::sleep(Duration::from_millis(50).min(patience));
+        }
+    }
+
+    /// Writes a whole lock beside the name and links it there, so that nobody ever sees an empty one.
+    fn create(dir: &Dir, name: &OsStr) -> anyhow::Result<Option<Stamp>> {
+        let temp = super::atomic::temp_name(name);
+        dir.remove(&temp)?;
+        let mut file = dir.create(&temp, 0o644)?;
+        let linked =
+            file.write_all(payload().as_bytes()).and_then(|()| dir.link_to(&temp, dir, name)).map(|()| true).or_else(
+                |error| if error.kind() == std::io::ErrorKind::AlreadyExists { Ok(false) } else { Err(error) },
+            );
+        let removed = dir.remove(&temp);
+        let linked = linked.with_context(|| format!("cannot take {}", dir.join(name).display()))?;
+        removed?;
+        if !linked {
+            return Ok(None);
+        }
+        Ok(dir.info(name)?.map(|info| info.stamp))
+    }
+
+    /// Whether the lock is still the one that was taken.
+    pub fn is_ours(&self) -> bool {
+        let now = self.dir.info(&self.name).ok().flatten();
+        now.is_some_and(|info| (info.stamp.dev, info.stamp.ino) == (self.stamp.dev, self.stamp.ino))
+    }
+}
+
+impl Drop for StoreLock<'_> {
+    fn drop(&mut self) {
+        if self.is_ours() {
+            // Should this fail, OpenClaw reclaims the lock itself: its pid is about to be gone.
+            let _ = self.dir.remove(&self.name);
+        }
+    }
+}
+
+fn payload() -> String {
+    let (pid, starttime) = process::own();
+    let created_at = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
+    let starttime = starttime.map_or_else(String::new, |ticks| format!(",\n  \"starttime\": {ticks}"));
+    format!("{{\n  \"pid\": {pid},\n  \"createdAt\": \"{created_at}\"{starttime}\n}}")
+}
+
+/// Who holds the lock `name`, in words; `None` when its owner is gone or it is no more there.
+pub(super) fn held_by(dir: &Dir, name: &OsStr) -> anyhow::Result<Option<String>> {
+    if dir.info(name)?.is_none() {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    let read = dir.open_file(name).and_then(|(mut file, _)| Ok(std::io::Read::read_to_end(&mut file, &mut bytes)?));
+    if let Err(error) = read {
+        // Released between the look and the read?
+        return if dir.info(name)?.is_none() { Ok(None) } else { Err(error) };
+    }
+    let (payload, state) = process::judge(&bytes);
+    let path = dir.join(name);
+    Ok(state.is_held().then(|| match payload.pid {
+        Some(pid) => format!("{} is held by pid {pid}", path.display()),
+        None => format!("{} names no owner; if no OpenClaw is running, remove it", path.display()),
+    }))
+}
+
+/// Moves a dead lock aside, and makes sure that it was the dead one that was moved.
+fn clear_dead(dir: &Dir, name: &OsStr, archive: &Dir) -> anyhow::Result<Option<OsString>> {
+    let Some(before) = dir.info(name)? else { return Ok(None) };
+    let aside = (0_u32..).map(|at| suffixed(name, at)).find(|aside| matches!(archive.info(aside), Ok(None)));
+    let Some(aside) = aside else { return Ok(None) };
+    match dir.move_to(name, archive, &aside) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot move the dead lock {} aside", dir.join(name).display()));
+        }
+    }
+    let moved = archive.info(&aside)?;
+    if moved.is_some_and(|info| info.stamp.ino == before.stamp.ino) && held_by(archive, &aside)?.is_none() {
+        return Ok(Some(aside));
+    }
+    // Somebody took the lock in that moment: give it back.
+    archive
+        .move_to(&aside, dir, name)
+        .with_context(|| format!("cannot give {} back to its owner", dir.join(name).display()))?;
+    Ok(None)
+}
+
+fn suffixed(name: &OsStr, at: u32) -> OsString {
+    let mut aside = name.to_owned();
+    if at > 0 {
+        aside.push(format!(".{at}"));
+    }
+    aside
+}

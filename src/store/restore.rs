@@ -1,0 +1,348 @@
+//! Restore: brings back what a run took, byte for byte (design §5). Never overwrites: a key that is bound again and a
+//! name that is taken are left alone, or, on request, what comes back gets a new one.
+//!
+//! A restore is a run of its own. It may be cut off at any moment: what is back already is recognised, and the rest
+//! follows when it is asked for again, or when the next run finds it unfinished.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::apply::{ConcatOs, Left, history_line, read_locked};
+use super::dir::{Dir, FileInfo};
+use super::journal::{Journal, MoveRecord, Run, RunState, StepState, StoreRecord};
+use super::lock::{Acquired, StoreLock};
+use super::{atomic, transfer};
+use crate::decide::plan::sha256;
+use crate::decide::verdict::Reason;
+use crate::model::json::{self, JsonError, Scanner};
+use crate::model::store;
+
+/// What to bring back, and how.
+pub struct Options<'a> {
+    /// The run it was taken by.
+    pub of: &'a str,
+    /// The keys; all that the run took when empty.
+    pub keys: &'a [String],
+    /// Give a new name to what would collide.
+    pub as_new: bool,
+    /// The time now.
+    pub started_at: DateTime<Utc>,
+    /// How long to wait for a store lock.
+    pub patience: Duration,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+#[must_use = "an outcome may hold failures"]
+pub struct Outcome {
+    /// This restore's own run; `None` when nothing was changed.
+    pub run: Option<String>,
+    /// Keys that are bound again.
+    pub bindings: Vec<String>,
+    /// Files that are back in their places.
+    pub files: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What was left alone because a key or name is taken.
+    pub refused: Vec<Left>,
+    /// What failed.
+    pub failed: Vec<Left>,
+}
+
+/// Brings back what `options` names.
+pub fn restore(journal: &Journal, options: &Options<'_>) -> anyhow::Result<Outcome> {
+    let own = journal.begin("restore", options.started_at, options.started_at)?;
+    continue_restore(journal, own, options)
+}
+
+/// The same, for a restore whose run exists already.
+pub(super) fn continue_restore(journal: &Journal, mut own: Run, options: &Options<'_>) -> anyhow::Result<Outcome> {
+    let mut source = journal.open_run(options.of)?;
+    own.manifest.of = Some(options.of.to_owned());
+    own.manifest.keys = options.keys.to_vec();
+    own.save()?;
+    let mut work =
+        Work { source: &mut source, own: &own, options, outcome: Outcome::default(), renamed: HashMap::new() };
+    work.files(|record| record.why != Reason::LockDead);
+    for index in 0..work.source.manifest.stores.len() {
+        let path = work.source.manifest.stores[index].path.clone();
+        if let Err(error) = work.store(index) {
+            work.outcome.failed.push(Left::new(path.display(), format!("{error:#}")));
+        }
+    }
+    // Dead locks come last: one of them may stand where our own lock stood a moment ago.
+    work.files(|record| record.why == Reason::LockDead);
+    let mut outcome = work.outcome;
+    settle(&mut source);
+    source.save()?;
+    if outcome.bindings.is_empty() && outcome.files == 0 {
+        journal.forget(own.id())?;
+        return Ok(outcome);
+    }
+    own.manifest.totals.transcripts = outcome.files;
+    own.manifest.problems = outcome.failed.iter().map(|left| format!("{}: {}", left.what, left.why)).collect();
+    own.manifest.state = RunState::Done;
+    own.manifest.finished_at = Some(Utc::now());
+    own.save()?;
+    outcome.run = Some(own.id().to_owned());
+    journal.remember(&history_line(&own.manifest))?;
+    Ok(outcome)
+}
+
+/// Says in the source's manifest how much of it is still away.
+fn settle(source: &mut Run) {
+    let manifest = &mut source.manifest;
+    let entries =
+        manifest.stores.iter().filter(|record| record.state == StepState::Done).flat_map(|record| &record.entries);
+    let moves = manifest.moves.iter().filter(|record| record.state == StepState::Done);
+    let back: Vec<bool> = entries.map(|entry| entry.restored).chain(moves.map(|record| record.restored)).collect();
+    if back.iter().all(|&back| back) {
+        manifest.state = RunState::Restored;
+    } else if back.iter().any(|&back| back) {
+        manifest.state = RunState::PartlyRestored;
+    }
+}
+
+struct Work<'a> {
+    source: &'a mut Run,
+    own: &'a Run,
+    options: &'a Options<'a>,
+    outcome: Outcome,
+    /// Transcripts that came back under another name.
+    renamed: HashMap<PathBuf, PathBuf>,
+}
+
+/// An entry that goes back into its store.
+struct Returning {
+    index: usize,
+    key: Vec<u8>,
+    entry: Vec<u8>,
+}
+
+impl Work<'_> {
+    fn wanted(&self, key: &str) -> bool {
+        self.options.keys.is_empty() || self.options.keys.iter().any(|wanted| wanted == key)
+    }
+
+    /// The files that go back: all of a whole run, else those of the wanted keys.
+    fn files(&mut self, of_kind: impl Fn(&MoveRecord) -> bool) {
+        let all = self.options.keys.is_empty();
+        let of_keys: Vec<PathBuf> = self
+            .source
+            .manifest
+            .stores
+            .iter()
+            .flat_map(|record| &record.entries)
+            .filter(|entry| self.wanted(&entry.key))
+            .filter_map(|entry| entry.file.clone())
+            .collect();
+        for index in 0..self.source.manifest.moves.len() {
+            let record = self.source.manifest.moves[index].clone();
+            let due = record.state == StepState::Done && !record.restored && of_kind(&record);
+            if due && (all || of_keys.contains(&record.from)) {
+                self.file(index, &record);
+            }
+        }
+    }
+
+    fn file(&mut self, index: usize, record: &MoveRecord) {
+        let name = record.from.file_name().unwrap_or_default().to_owned();
+        let mut result = transfer::back(self.source, record, &name);
+        if self.options.as_new && matches!(result, Ok(transfer::Moved::Changed(_))) {
+            let new = self.new_name(&name);
+            result = transfer::back(self.source, record, &new);
+            if matches!(result, Ok(transfer::Moved::Yes { .. })) {
+                self.renamed.insert(record.from.clone(), record.from.with_file_name(&new));
+            }
+        }
+        match result {
+            Ok(transfer::Moved::Yes { .. }) => {
+                self.source.manifest.moves[index].restored = true;
+                self.outcome.files += 1;
+                self.outcome.bytes += record.stamp.size;
+            }
+            Ok(transfer::Moved::Changed(_)) if self.is_back(record) => {
+                self.source.manifest.moves[index].restored = true;
+            }
+            Ok(transfer::Moved::Changed(why)) => self.outcome.refused.push(Left::new(record.from.display(), why)),
+            Err(error) => self.outcome.failed.push(Left::new(record.from.display(), format!("{error:#}"))),
+        }
+    }
+
+    /// A restore that was cut off had this one back already.
+    fn is_back(&self, record: &MoveRecord) -> bool {
+        let away = self.source.locate(&record.to).and_then(|(dir, name)| dir.info(&name));
+        let place = fs_err::symlink_metadata(&record.from);
+        matches!(away, Ok(None)) && place.is_ok_and(|meta| meta.is_file() && meta.len() == record.stamp.size)
+    }
+
+    fn suffix(&self) -> &str {
+        self.options.of.rsplit('-').next().unwrap_or(self.options.of)
+    }
+
+    /// `<stem>-restored-<run>.jsonl`
+    fn new_name(&self, name: &OsStr) -> std::ffi::OsString {
+        let stem = Path::new(name).file_stem().unwrap_or(name);
+        let mut new = stem.to_owned();
+        new.push(format!("-restored-{}.jsonl", self.suffix()));
+        new
+    }
+
+    /// Puts the wanted entries of one store back.
+    fn store(&mut self, index: usize) -> anyhow::Result<()> {
+        let record = self.source.manifest.stores[index].clone();
+        let due = |entry: &super::journal::EntryRecord| !entry.restored && self.wanted(&entry.key);
+        if record.state != StepState::Done || !record.entries.iter().any(due) {
+            return Ok(());
+        }
+        let parent = record.path.parent().unwrap_or(Path::new("/"));
+        let name = record.path.file_name().unwrap_or_default();
+        let dir = Dir::open(parent)?;
+        let (archive, _) = self.own.agent_dir(&record.agent)?;
+        let lock = match StoreLock::acquire(&dir, name, &archive, self.options.patience)? {
+            Acquired::Ours { lock, .. } => lock,
+            Acquired::Busy(owner) => {
+                self.outcome
+                    .refused
+                    .push(Left::new(record.path.display(), format!("{owner}; nothing in it was touched")));
+                return Ok(());
+            }
+        };
+        let (text, info) = if dir.info(name)?.is_some() {
+            read_locked(&dir, name)?
+        } else {
+            (b"{}".to_vec(), FileInfo { mode: 0o600, ..dir.own_info()? })
+        };
+        let removed = self.source.read(&record.removed)?;
+        let Some((new, back)) = self.put_back(&record, &text, &removed)? else { return Ok(()) };
+        let unchanged = || {
+            let now = dir.info(name)?.map(|info| info.stamp);
+            let then = Some(info.stamp).filter(|_| info.regular);
+            anyhow::ensure!(
+                now == then,
+                "{} was written by somebody who does not hold its lock",
+                record.path.display()
+            );
+            anyhow::ensure!(lock.is_ours(), "the lock of {} was taken away", record.path.display());
+            Ok(())
+        };
+        atomic::replace(&dir, name, [new.as_slice()], &info, unchanged)?;
+        drop(lock);
+        for at in back {
+            let entry = &mut self.source.manifest.stores[index].entries[at];
+            entry.restored = true;
+            self.outcome.bindings.push(entry.key.clone());
+        }
+        Ok(())
+    }
+
+    /// The store's new text and the entries that are in it again.
+    fn put_back(
+        &mut self,
+        record: &StoreRecord,
+        text: &[u8],
+        removed: &[u8],
+    ) -> anyhow::Result<Option<(Vec<u8>, Vec<usize>)>> {
+        let whole = record.entries.iter().all(|entry| !entry.restored && self.wanted(&entry.key));
+        let all: Vec<usize> = (0..record.entries.len()).collect();
+        // Nobody wrote the store since: the cuts go back to where they were.
+        if whole && self.renamed.is_empty() && sha256(text) == record.new_sha256 {
+            if let Some(old) =
+                store::uncut(text, &record.spans(), removed).filter(|old| sha256(old) == record.old_sha256)
+            {
+                return Ok(Some((old, all)));
+            }
+        }
+        let document = match store::read(text) {
+            Ok(document) => document,
+            Err(_) => anyhow::bail!("{} is no readable store now: put it right first", record.path.display()),
+        };
+        let bound: HashMap<String, usize> =
+            document.effective(text).into_iter().map(|place| (place.key, place.member)).collect();
+        let mut returning = Vec::new();
+        let mut back = Vec::new();
+        for (at, entry) in record.entries.iter().enumerate() {
+            if entry.restored || !self.wanted(&entry.key) {
+                continue;
+            }
+            let bytes = |(start, end): (usize, usize)| removed.get(start..end).unwrap_or_default().to_vec();
+            let (mut key, mut value) = (bytes(entry.key_at), bytes(entry.entry_at));
+            anyhow::ensure!(sha256(&value) == entry.entry_sha256, "the archived entry of {} is damaged", entry.key);
+            if let Some(&member) = bound.get(&entry.key) {
+                if document.members[member].entry.span.of(text) == value {
+                    back.push(at);
+                    continue;
+                }
+                if !self.options.as_new {
+                    let why = "the key is bound again; --as-new brings it back under another key";
+                    self.outcome.refused.push(Left::new(&entry.key, why));
+                    continue;
+                }
+                key.extend_from_slice(format!(":restored-{}", self.suffix()).as_bytes());
+            }
+            if let Some(path) = entry.file.as_ref().and_then(|file| self.renamed.get(file)) {
+                value = pointing_to(&value, path)?;
+            }
+            returning.push(Returning { index: at, key, entry: value });
+        }
+        if returning.is_empty() && back.is_empty() {
+            return Ok(None);
+        }
+        back.extend(returning.iter().map(|one| one.index));
+        let members: Vec<_> = returning.into_iter().map(|one| (one.key, one.entry)).collect();
+        Ok(Some((document.with_members(text, &members), back)))
+    }
+}
+
+/// The entry with `sessionId` and `sessionFile` of another transcript; every other byte is kept.
+fn pointing_to(entry: &[u8], path: &Path) -> anyhow::Result<Vec<u8>> {
+    let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    let id = name.strip_suffix(".jsonl").unwrap_or(name);
+    let mut patches = Vec::new();
+    let mut scanner = Scanner::new(entry);
+    scanner
+        .object(|scanner, key| {
+            let value = scanner.value()?;
+            match key.of(entry) {
+                b"sessionId" => patches.push((value.span, format!("\"{id}\""))),
+                b"sessionFile" => patches.push((value.span, format!("\"{name}\""))),
+                _ => {}
+            }
+            Ok::<(), JsonError>(())
+        })
+        .map_err(|_| anyhow::anyhow!("the archived entry is no object"))?;
+    let mut new = Vec::with_capacity(entry.len());
+    let mut from = 0;
+    for (span, text) in patches {
+        new.extend_from_slice(&entry[from..span.start]);
+        new.extend_from_slice(text.as_bytes());
+        from = span.end;
+    }
+    new.extend_from_slice(&entry[from..]);
+    debug_assert!(json::check(&new).is_ok());
+    Ok(new)
+}
+
+/// The name of the store's lock beside it.
+pub(super) fn lock_name(store: &OsStr) -> std::ffi::OsString {
+    [store, OsStr::new(".lock")].concat_os()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_pointed_elsewhere_and_keeps_its_other_bytes() {
+        let entry = br#"{ "a":1.0, "sessionId": "x","sessionFile":"/old/x.jsonl","big":12345678901234567890 }"#;
+        let new = pointing_to(entry, Path::new("/new/x-restored-1.jsonl")).unwrap();
+        let expected =
+            r#"{ "a":1.0, "sessionId": "x-restored-1","sessionFile":"x-restored-1.jsonl","big":12345678901234567890 }"#;
+        assert_eq!(String::from_utf8(new).unwrap(), expected);
+    }
+}

@@ -1,0 +1,153 @@
+//! Side evidence: what other files of the state directory say of sessions (`openclaw-format.md` §1.4).
+//!
+//! These files belong to OpenClaw and are only read. One that is absent says nothing; one that cannot be read is
+//! reported and then says nothing either, except that no cron base key may be taken for abandoned.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+
+use chrono::DateTime;
+use serde_json::Value;
+
+use crate::model::inventory::{CronRun, Side, SubagentRun};
+
+/// More of a side file than this is not read.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// Reads all side files. `cron_store` is `cron.store` of the configuration, resolved.
+pub fn read(state_dir: &Path, cron_store: Option<&Path>) -> Side {
+    let mut side = Side::default();
+    if let Some(runs) = json(&state_dir.join("subagents/runs.json"), &mut side) {
+        subagents(&runs, &mut side);
+    }
+    let default = state_dir.join("cron/jobs.json");
+    let jobs_file = cron_store.unwrap_or(&default);
+    if let Some(jobs) = json(jobs_file, &mut side) {
+        cron_jobs(&jobs, &mut side);
+    }
+    cron_runs(&jobs_file.with_file_name("runs"), &mut side);
+    for channel in ["telegram", "discord"] {
+        thread_bindings(&state_dir.join(channel), &mut side);
+    }
+    side
+}
+
+fn text(path: &Path, side: &mut Side) -> Option<String> {
+    let read = || -> io::Result<String> {
+        let meta = fs_err::symlink_metadata(path)?;
+        if !meta.is_file() || meta.len() > MAX_BYTES {
+            return Err(io::Error::other(format!("{} is no regular file of reasonable size", path.display())));
+        }
+        fs_err::read_to_string(path)
+    };
+    match read() {
+        Ok(text) => Some(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            side.problems.push(error.to_string());
+            None
+        }
+    }
+}
+
+fn json(path: &Path, side: &mut Side) -> Option<Value> {
+    let text = text(path, side)?;
+    match serde_json::from_str(&text) {
+        Ok(value) => Some(value),
+        Err(error) => {
+            side.problems.push(format!("{} is not JSON: {error}", path.display()));
+            None
+        }
+    }
+}
+
+fn subagents(runs: &Value, side: &mut Side) {
+    for run in runs["runs"].as_object().into_iter().flat_map(serde_json::Map::values) {
+        let Some(key) = run["childSessionKey"].as_str() else { continue };
+        let ended_at = run["endedAt"].as_i64().and_then(DateTime::from_timestamp_millis);
+        let told = run["cleanupCompletedAt"].is_number() || run["expectsCompletionMessage"] == Value::Bool(false);
+        let outcome = run["outcome"]["status"].as_str().map(str::to_owned);
+        // Two runs of one child: as long as one of them is pending, the child is.
+        let known = side.subagents.entry(key.to_owned()).or_insert_with(|| SubagentRun {
+            ended_at,
+            announced: told,
+            outcome: outcome.clone(),
+        });
+        if known.ended_at.is_some() && (ended_at.is_none() || ended_at > known.ended_at) {
+            known.ended_at = ended_at;
+            known.outcome = outcome;
+        }
+        known.announced &= told;
+    }
+}
+
+fn cron_jobs(jobs: &Value, side: &mut Side) {
+    let Some(list) = jobs["jobs"].as_array() else {
+        side.problems.push("cron/jobs.json has no list of jobs".to_owned());
+        return;
+    };
+    let ids: BTreeSet<String> = list.iter().filter_map(|job| job["id"].as_str()).map(str::to_owned).collect();
+    side.cron_jobs = Some(ids);
+    for job in list {
+        side.bound_keys.extend(job["sessionKey"].as_str().map(str::to_owned));
+    }
+}
+
+fn cron_runs(dir: &Path, side: &mut Side) {
+    for path in listing(dir, side).into_iter().filter(|path| path.extension().is_some_and(|ext| ext == "jsonl")) {
+        let Some(text) = text(&path, side) else { continue };
+        for run in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+            side.cron_session_ids.extend(run["sessionId"].as_str().map(str::to_owned));
+            let (Some(key), Some(status)) = (run["sessionKey"].as_str(), run["status"].as_str()) else { continue };
+            let error = run["error"].as_str().map(str::to_owned);
+            side.cron_runs.insert(key.to_owned(), CronRun { status: status.to_owned(), error });
+        }
+    }
+}
+
+fn thread_bindings(dir: &Path, side: &mut Side) {
+    for path in listing(dir, side) {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if !name.starts_with("thread-bindings") || !name.ends_with(".json") {
+            continue;
+        }
+        if let Some(bindings) = json(&path, side) {
+            collect_keys(&bindings, &mut side.bound_keys);
+        }
+    }
+}
+
+/// Every string that looks like a session key: the layout of these files differs between channels and releases.
+fn collect_keys(value: &Value, keys: &mut BTreeSet<String>) {
+    match value {
+        Value::String(text) if text.starts_with("agent:") => {
+            keys.insert(text.clone());
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect_keys(item, keys)),
+        Value::Object(members) => {
+            for (name, member) in members {
+                if name.starts_with("agent:") {
+                    keys.insert(name.clone());
+                }
+                collect_keys(member, keys);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn listing(dir: &Path, side: &mut Side) -> Vec<std::path::PathBuf> {
+    match fs_err::read_dir(dir) {
+        Ok(entries) => {
+            let mut paths: Vec<_> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
+            paths.sort();
+            paths
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            side.problems.push(error.to_string());
+            Vec::new()
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Moving one file into a run's archive and back: a rename where that is possible, else a copy that is checked before
+//! the original goes.
+
+use std::ffi::OsStr;
+use std::fs::{File, FileTimes};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Component, Path};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use sha2::{Digest, Sha256};
+
+use super::apply::ConcatOs;
+use super::dir::{Dir, FileInfo, give};
+use super::journal::{MoveRecord, Run};
+use super::lock::held_by;
+use crate::decide::plan::DirId;
+use crate::model::inventory::Stamp;
+
+/// What came of a move.
+pub(super) enum Moved {
+    /// The file is in its new place. `frees`: no other hard link keeps its bytes.
+    Yes {
+        /// Whether its bytes are free now.
+        frees: bool,
+    },
+    /// It is not the file that was meant; why.
+    Changed(String),
+}
+
+/// Moves a file into the run's archive, if it is still the planned one and nobody holds its lock.
+pub(super) fn out(run: &Run, record: &MoveRecord) -> anyhow::Result<Moved> {
+    let (from, name) = match source_dir(record)? {
+        Ok(found) => found,
+        Err(why) => return Ok(Moved::Changed(why)),
+    };
+    let Some(info) = from.info(&name)? else { return Ok(Moved::Changed("it is gone".to_owned())) };
+    if !info.regular || info.stamp != record.stamp {
+        return Ok(Moved::Changed("it is not the file that was planned".to_owned()));
+    }
+    let lock = [name.as_os_str(), OsStr::new(".lock")].concat_os();
+    if let Some(owner) = held_by(&from, &lock)? {
+        return Ok(Moved::Changed(owner));
+    }
+    let (archive, to) = run.locate(&record.to)?;
+    carry(&from, &name, &archive, &to, &info)?;
+    let arrived = archive.info(&to)?;
+    if arrived.is_none_or(|arrived| !same_content(&arrived.stamp, &record.stamp)) {
+        // Swapped between the look and the rename: whatever it is, it goes back.
+        archive.move_to(&to, &from, &name).with_context(|| format!("cannot move {} back", record.from.display()))?;
+        return Ok(Moved::Changed("it was replaced at the last moment".to_owned()));
+    }
+    Ok(Moved::Yes { frees: info.links == 1 })
+}
+
+/// Moves a file from the run's archive back to `directory/name`; `Changed` when that name is taken.
+pub(super) fn back(run: &Run, record: &MoveRecord, name: &OsStr) -> anyhow::Result<Moved> {
+    let (to, _) = match source_dir(record)? {
+        Ok(found) => found,
+        Err(why) => return Ok(Moved::Changed(why)),
+    };
+    let (archive, from) = run.locate(&record.to)?;
+    let Some(info) = archive.info(&from)? else {
+        return Ok(Moved::Changed(format!("{} is not in the archive any more", record.to.display())));
+    };
+    if to.info(name)?.is_some() {
+        return Ok(Moved::Changed(format!("{} exists", to.join(name).display())));
+    }
+    carry(&archive, &from, &to, name, &info)?;
+    to.sync()?;
+    Ok(Moved::Yes { frees: info.links == 1 })
+}
+
+/// Opens the directory that a recorded file was in: component by component from the sessions directory, which must be
+/// the recorded one.
+fn source_dir(record: &MoveRecord) -> anyhow::Result<Result<(Dir, std::ffi::OsString), String>> {
+    let name = record.from.file_name().unwrap_or_default().to_owned();
+    // The recorded directory is the sessions directory; the file may lie in a directory below it.
+    for base in record.from.ancestors().skip(1) {
+        let Ok(dir) = Dir::open(base) else { continue };
+        if dir.id()? == record.dir {
+            let below = record.from.parent().and_then(|parent| parent.strip_prefix(base).ok()).unwrap_or(Path::new(""));
+            return Ok(Ok((descend(dir, below)?, name)));
+        }
+    }
+    let DirId { dev, ino } = record.dir;
+    Ok(Err(format!("its directory (device {dev}, inode {ino}) is not in its place any more")))
+}
+
+fn descend(mut dir: Dir, below: &Path) -> anyhow::Result<Dir> {
+    for component in below.components() {
+        if let Component::Normal(name) = component {
+            dir = dir.existing_subdir(name)?;
+        }
+    }
+    Ok(dir)
+}
+
+fn same_content(now: &Stamp, then: &Stamp) -> bool {
+    now.size == then.size && now.mtime_ns == then.mtime_ns
+}
+
+/// Renames; across file systems copies, syncs, compares, and only then removes the original.
+fn carry(from: &Dir, name: &OsStr, to: &Dir, new: &OsStr, info: &FileInfo) -> anyhow::Result<()> {
+    match from.move_to(name, to, new) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            anyhow::ensure!(
+                info.links == 1,
+                "{} has other hard links and lies on another file system",
+                from.join(name).display()
+            );
+            copy(from, name, to, new, info)
+        }
+        Err(error) => Err(error)
+            .with_context(|| format!("cannot move {} to {}", from.join(name).display(), to.join(new).display())),
+    }
+}
+
+fn copy(from: &Dir, name: &OsStr, to: &Dir, new: &OsStr, info: &FileInfo) -> anyhow::Result<()> {
+    let (mut source, _) = from.open_file(name)?;
+    let mut target = to.create(new, 0o600)?;
+    let attempt = copy_checked(&mut source, &mut target, info)
+        .with_context(|| format!("cannot copy {} to {}", from.join(name).display(), to.join(new).display()))
+        .and_then(|()| to.sync());
+    if let Err(error) = attempt {
+        let _ = to.remove(new);
+        return Err(error);
+    }
+    from.remove(name)
+}
+
+fn copy_checked(source: &mut File, target: &mut File, info: &FileInfo) -> io::Result<()> {
+    let mut chunk = vec![0; 256 * 1024];
+    let mut hash = Sha256::new();
+    loop {
+        let read = source.read(&mut chunk)?;
+        if read == 0 {
+            break;
+        }
+        hash.update(&chunk[..read]);
+        target.write_all(&chunk[..read])?;
+    }
+    let made = FileInfo { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw(), ..*info };
+    give(&*target, &made, info.uid, info.gid)?;
+    target.set_permissions(PermissionsExt::from_mode(info.mode))?;
+    let modified = SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(info.stamp.mtime_ns).unwrap_or(0));
+    target.set_times(FileTimes::new().set_modified(modified))?;
+    target.sync_all()?;
+    let mut copied = File::open(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(target)))?;
+    let mut check = Sha256::new();
+    io::copy(&mut copied, &mut HashWriter(&mut check))?;
+    if check.finalize() == hash.finalize() {
+        Ok(())
+    } else {
+        Err(io::Error::other("the copy differs from the original"))
+    }
+}
+
+struct HashWriter<'a>(&'a mut Sha256);
+
+impl Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,311 @@
+//! What the integration tests stand on: state directories in a temporary world, the built binary run in a clean
+//! environment, trees compared before and after, live processes, builders.
+//!
+//! ```ignore
+//! mod support;
+//! let store = Store::recorded("real-small");
+//! let before = store.tree();
+//! store.run(["gc", "-n", "--now", NOW]).ok();
+//! before.exact().assert_same(&store.tree().exact());
+//! ```
+
+#![allow(dead_code, unused_imports, unreachable_pub, missing_docs, reason = "each test crate uses a part of this")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+
+pub mod build;
+pub mod generate;
+pub mod openclaw;
+pub mod process;
+pub mod tree;
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use chrono::{DateTime, Utc};
+use flate2::read::GzDecoder;
+use serde_json::Value;
+use tempfile::TempDir;
+use walkdir::WalkDir;
+
+pub use build::StoreBuilder;
+pub use process::{LiveProcess, lock_payload};
+pub use tree::{Tree, tree};
+
+/// Half an hour after the recorded stores and the crafted conversations end.
+pub const NOW: &str = "2026-11-22T22:30:00Z";
+
+/// Stands for the temporary directory in snapshots. Every one has this width.
+const PLACE: &str = "/tmp/claw-XXXXXX";
+
+/// A state directory in a world of its own: `home/.openclaw`, with `cache` and `tmp` beside `home`.
+pub struct Store {
+    root: TempDir,
+}
+
+impl Store {
+    /// A state directory with nothing in it.
+    pub fn empty() -> Self {
+        // Always below /tmp: the width of paths must not depend on the machine.
+        let root = tempfile::Builder::new().prefix("claw-").rand_bytes(6).tempdir_in("/tmp").unwrap();
+        for dir in ["home/.openclaw", "cache", "tmp"] {
+            fs::create_dir_all(root.path().join(dir)).unwrap();
+        }
+        Self { root }
+    }
+
+    /// One of `fixtures/*.tar.gz`, as the real OpenClaw left it, modes and modification times included.
+    pub fn recorded(name: &str) -> Self {
+        let store = Self::empty();
+        fs::remove_dir(store.state_dir()).unwrap();
+        unpack(&fixture(&format!("{name}.tar.gz")), store.root.path());
+        fs::rename(store.root.path().join(name).join(".openclaw"), store.state_dir()).unwrap();
+        store
+    }
+
+    /// One folder of `fixtures/crafted`, last written when its conversation ended.
+    pub fn crafted(name: &str) -> Self {
+        let store = Self::empty();
+        let from = fixture("crafted").join(name);
+        assert!(from.join("WHY").is_file(), "{} is not a crafted fixture", from.display());
+        for entry in WalkDir::new(&from).min_depth(1).into_iter().map(Result::unwrap) {
+            let to = store.path(entry.path().strip_prefix(&from).unwrap());
+            if entry.file_type().is_dir() {
+                fs::create_dir_all(&to).unwrap();
+                fs::set_permissions(&to, Permissions::from_mode(0o755)).unwrap();
+            } else if entry.file_name() != "WHY" {
+                let private = entry.file_name().to_string_lossy().starts_with("sessions.json");
+                let ended = 1_795_384_800_000;
+                openclaw::write(&to, &fs::read(entry.path()).unwrap(), if private { 0o600 } else { 0o644 }, ended);
+            }
+        }
+        store
+    }
+
+    /// The temporary directory that holds all of this.
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    pub fn home(&self) -> PathBuf {
+        self.root().join("home")
+    }
+
+    pub fn state_dir(&self) -> PathBuf {
+        self.home().join(".openclaw")
+    }
+
+    /// A path below the state directory.
+    pub fn path(&self, rel: impl AsRef<Path>) -> PathBuf {
+        self.state_dir().join(rel)
+    }
+
+    #[track_caller]
+    pub fn read(&self, rel: impl AsRef<Path>) -> Vec<u8> {
+        let path = self.path(rel);
+        fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// The parsed `sessions.json` of an agent.
+    #[track_caller]
+    pub fn sessions(&self, agent: &str) -> Value {
+        serde_json::from_slice(&self.read(format!("agents/{agent}/sessions/sessions.json"))).unwrap()
+    }
+
+    /// Writes a file and the directories above it. An existing file keeps its mode.
+    #[track_caller]
+    pub fn write(&self, rel: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
+        let path = self.path(rel);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    /// Removes a file or a whole directory.
+    #[track_caller]
+    pub fn remove(&self, rel: impl AsRef<Path>) {
+        let path = self.path(rel);
+        if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) }
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+
+    pub fn exists(&self, rel: impl AsRef<Path>) -> bool {
+        self.path(rel).symlink_metadata().is_ok()
+    }
+
+    #[track_caller]
+    pub fn set_mtime(&self, rel: impl AsRef<Path>, time: DateTime<Utc>) {
+        File::open(self.path(rel)).unwrap().set_modified(SystemTime::from(time)).unwrap();
+    }
+
+    #[track_caller]
+    pub fn set_mode(&self, rel: impl AsRef<Path>, mode: u32) {
+        fs::set_permissions(self.path(rel), Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// Everything in the state directory.
+    pub fn tree(&self) -> Tree {
+        tree(&self.state_dir())
+    }
+
+    /// Runs claw-sessions on this state directory.
+    pub fn run<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Output {
+        self.run_env(args, &[])
+    }
+
+    /// The same with more environment.
+    pub fn run_env<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>, env: &[(&str, &str)]) -> Output {
+        let mut args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
+        args.extend(["--state-dir".into(), self.state_dir().into()]);
+        self.run_bare(args, env)
+    }
+
+    /// The same without `--state-dir`: the binary has to find it.
+    pub fn run_bare<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>, env: &[(&str, &str)]) -> Output {
+        let mut command = self.command(args);
+        command.envs(env.iter().copied());
+        Output::of(&mut command)
+    }
+
+    /// The command itself, for tests that need more than a run: clean environment, no input, this world's directories.
+    pub fn command<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_claw-sessions"));
+        command
+            .args(args)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.home())
+            .env("XDG_CACHE_HOME", self.root().join("cache"))
+            .env("TMPDIR", self.root().join("tmp"))
+            .env("TZ", "UTC")
+            .env("COLUMNS", "120")
+            .current_dir(self.root())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// `scan --json` with further arguments, parsed.
+    #[track_caller]
+    pub fn scan<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Value {
+        let more = args.into_iter().map(|arg| arg.as_ref().to_owned());
+        self.run(["scan".into(), "--json".into()].into_iter().chain(more)).ok().json()
+    }
+
+    /// The text with what differs from run to run replaced by something of the same width: the temporary directory,
+    /// and the ids of runs, which become `run-1…`, `run-2…` in the order of their names.
+    pub fn redact(&self, text: &str) -> String {
+        let mut text = text.replace(&self.root().display().to_string(), PLACE);
+        let mut runs: Vec<String> = fs::read_dir(self.path("claw-sessions/runs"))
+            .into_iter()
+            .flatten()
+            .map(|run| run.unwrap().file_name().into_string().unwrap())
+            .collect();
+        runs.sort();
+        for (i, id) in runs.iter().enumerate() {
+            text = text.replace(id, &format!("{:·<width$}", format!("run-{}", i + 1), width = id.len()));
+        }
+        text
+    }
+}
+
+/// What a run printed, and how it ended.
+#[must_use = "check the exit status with `ok` or `code`"]
+#[derive(Debug)]
+pub struct Output {
+    pub command: String,
+    pub stdout: String,
+    pub stderr: String,
+    /// None when a signal ended it.
+    pub code: Option<i32>,
+}
+
+impl Output {
+    pub fn of(command: &mut Command) -> Self {
+        let output = command.output().unwrap();
+        let args: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
+        Self {
+            command: format!("claw-sessions {}", args.join(" ")),
+            stdout: String::from_utf8(output.stdout).expect("stdout is UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("stderr is UTF-8"),
+            code: output.status.code(),
+        }
+    }
+
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        self.code(0)
+    }
+
+    #[track_caller]
+    pub fn code(self, expected: i32) -> Self {
+        assert!(self.code == Some(expected), "expected exit status {expected}\n$ {}\n{self}", self.command);
+        self
+    }
+
+    /// The one JSON document on stdout.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("stdout: {error}\n$ {}\n{self}", self.command))
+    }
+}
+
+/// Shaped for snapshots: stdout, stderr when there is any, exit status.
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.stdout)?;
+        if !self.stderr.is_empty() {
+            write!(f, "--- stderr\n{}", self.stderr)?;
+        }
+        match self.code {
+            Some(code) => writeln!(f, "--- exit status {code}"),
+            None => writeln!(f, "--- ended by a signal"),
+        }
+    }
+}
+
+/// A path below `fixtures/`.
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
+}
+
+/// The rows of an `expected.tsv`, each as column name → cell.
+pub fn expected(name: &str) -> Vec<BTreeMap<String, String>> {
+    let text = fs::read_to_string(fixture(name)).unwrap();
+    let mut rows = text.lines().map(|line| line.split('\t').map(str::to_owned));
+    let columns: Vec<String> = rows.next().unwrap().collect();
+    rows.map(|row| columns.iter().cloned().zip(row).collect()).collect()
+}
+
+/// `tar -xpf`, with the nanoseconds of modification times.
+fn unpack(archive: &Path, to: &Path) {
+    let file = File::open(archive).unwrap_or_else(|error| panic!("{}: {error}", archive.display()));
+    let mut archive = tar::Archive::new(GzDecoder::new(file));
+    archive.set_preserve_permissions(true);
+    let mut times = Vec::new();
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let mut modified = Duration::from_secs(entry.header().mtime().unwrap());
+        for extension in entry.pax_extensions().unwrap().into_iter().flatten().map(Result::unwrap) {
+            if extension.key() == Ok("mtime") {
+                modified = decimal_seconds(extension.value().unwrap());
+            }
+        }
+        entry.unpack_in(to).unwrap();
+        times.push((to.join(entry.path().unwrap()), UNIX_EPOCH + modified));
+    }
+    // Directories last: writing into one changes its time.
+    for (path, time) in times.into_iter().rev() {
+        File::open(path).unwrap().set_modified(time).unwrap();
+    }
+}
+
+/// `1795384800.123` as a duration, exactly.
+fn decimal_seconds(text: &str) -> Duration {
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let nanos = format!("{fraction:0<9}")[..9].parse().unwrap();
+    Duration::new(seconds.parse().unwrap(), nanos)
+}

@@ -1,0 +1,53 @@
+//! Processes that are really alive, for locks.
+
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test crate uses a part of this")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+
+use super::openclaw;
+
+/// A process that lives until it is dropped.
+pub struct LiveProcess(Child);
+
+impl LiveProcess {
+    pub fn spawn() -> Self {
+        let quiet = || Stdio::null();
+        Self(Command::new("sleep").arg("600").stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().unwrap())
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// When it started, in clock ticks since boot: what OpenClaw writes into its locks.
+    pub fn starttime(&self) -> u64 {
+        starttime(self.pid())
+    }
+
+    /// The content of a lock that this process holds.
+    pub fn lock(&self) -> String {
+        lock_payload(self.pid(), self.starttime())
+    }
+}
+
+impl Drop for LiveProcess {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Field 22 of `/proc/<pid>/stat`. The second field may hold spaces and parentheses, so we count from its end.
+pub fn starttime(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, after_name) = stat.rsplit_once(')').unwrap();
+    after_name.split_whitespace().nth(19).unwrap().parse().unwrap()
+}
+
+/// The content of a lock, taken just before the recorded conversations end.
+pub fn lock_payload(pid: u32, starttime: u64) -> String {
+    openclaw::lock_payload(pid, starttime, 1_795_384_740_000)
+}
