@@ -36,7 +36,7 @@ pub struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct GlobalArgs {
-    /// OpenClaw's state directory [default: as OpenClaw finds it: $OPENCLAW_STATE_DIR, ~/.openclaw, …].
+    /// OpenClaw's state directory [default: as OpenClaw finds it: `$OPENCLAW_STATE_DIR`, ~/.openclaw, …].
     #[arg(long, global = true, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
     /// OpenClaw's profile: state directory ~/.openclaw-NAME.
@@ -72,6 +72,12 @@ pub struct GlobalArgs {
     /// How many threads read [default: one for each core].
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
+    /// Read the head and the tail of large transcripts only: damage in between is not seen.
+    #[arg(long, global = true)]
+    pub quick: bool,
+    /// Do not use, and do not keep, what is remembered of unchanged transcripts.
+    #[arg(long, global = true)]
+    pub no_cache: bool,
     /// Print the summary only.
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,

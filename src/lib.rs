@@ -91,6 +91,7 @@ pub mod store {
     //! All disk access. Reading ends in `load`; writing starts in `apply`.
     pub mod apply;
     pub mod atomic;
+    pub mod cache;
     pub mod config_file;
     pub mod dir;
     pub mod discover;

@@ -18,10 +18,11 @@ use crate::decide::rules::Judge;
 use crate::decide::startup::{self, Startup};
 use crate::model::inventory::{Gateway, Generation, Inventory};
 use crate::render::json::{self, Body, Preamble, View};
+use crate::store::cache::Cache;
 use crate::store::dir::Dir;
 use crate::store::home::{self, Home};
 use crate::store::load::{self, Request};
-use crate::store::{config_file, discover, gateway, side};
+use crate::store::{config_file, discover, gateway, read, side};
 
 /// A state directory that was found, and what is configured for it.
 pub(super) struct Context<'a> {
@@ -97,6 +98,15 @@ impl<'a> Context<'a> {
         let cron_store = self.config.config.cron_store.as_ref().map(|text| self.home.environment.resolve(text));
         let side = side::read(&self.home.real_dir, cron_store.as_deref());
         self.warnings.extend(side.problems.iter().cloned());
+        if global.quick {
+            self.warnings
+                .push(format!("--quick: of transcripts over {} KiB only head and tail were read", read::QUICK / 1024));
+        }
+        let cache = if global.no_cache {
+            Cache::off()
+        } else {
+            Cache::open(&self.home.real_dir, &self.session.environment, self.session.started_at)
+        };
         let progress = Progress::new(global);
         let inventory = load::load(Request {
             state_dir: &self.home.real_dir,
@@ -105,10 +115,13 @@ impl<'a> Context<'a> {
             openclaw: self.generation(),
             gateway: self.gateway(),
             side,
+            cache: &cache,
+            quick: global.quick,
             begin: &|files, bytes| progress.begin(files, bytes),
             advance: &|bytes| progress.advance(bytes),
         });
         progress.end();
+        cache.save();
         Ok(inventory)
     }
 

@@ -36,22 +36,35 @@ pub(super) fn run(session: &Session, args: &GcArgs) -> Result<Exit, Failure> {
         return show(session, &context, &document);
     }
     refuse_beside_gateway(&context, args.safety.online)?;
-    let journal = open(&context)?;
-    let recovered = recover::recover(&journal, &context.home.real_dir, session.started_at, PATIENCE)?;
-    let (inventory, verdicts, plan) = decide(&mut context, args)?;
+    // Where there never was a run there is nothing to recover, and nothing to make before there is something to do.
+    let mut journal = if journal::exists(&context.home.real_dir) { Some(open(&context)?) } else { None };
+    let recovered = match &journal {
+        Some(journal) => recover::recover(journal, &context.home.real_dir, session.started_at, PATIENCE)?,
+        None => Vec::new(),
+    };
+    let (mut inventory, verdicts, plan) = decide(&mut context, args)?;
     if let Some(why) = guard::refusal(&plan, &inventory, &context.policy, context.now) {
         return Err(Failure::refused(anyhow::anyhow!("{why}; nothing was touched")));
     }
     let refused = refusals(&context, &inventory, &plan);
     let unreadable = unreadable(&inventory);
-    let (shown, done) = (plan.clone(), {
+    let shown = plan.clone();
+    inventory.release_texts();
+    let mut outcome = Outcome::default();
+    if !plan.is_empty() {
+        let journal = match &mut journal {
+            Some(journal) => journal,
+            none => none.insert(open(&context)?),
+        };
         let options = apply::Options { command: "gc", started_at: session.started_at, patience: PATIENCE };
-        apply::apply(plan, &journal, &options)?
-    });
-    let mut outcome = done;
+        outcome = apply::apply(plan, journal, &options)?;
+    }
     outcome.refused.extend(refused);
     outcome.failed.extend(unreadable);
-    let forgotten = forget_old_runs(&context, &journal)?;
+    let forgotten = match &journal {
+        Some(journal) => forget_old_runs(&context, journal)?,
+        None => Vec::new(),
+    };
     let document = document(&context, &inventory, &verdicts, &shown, false, outcome);
     show(session, &context, &GcDocument { forgotten, recovered, ..document })
 }
@@ -70,6 +83,7 @@ fn decide(context: &mut Context<'_>, args: &GcArgs) -> Result<(Inventory, Verdic
                 let made_for = plan.state_dir.display().to_string();
                 return Err(Failure::usage(anyhow::anyhow!("{} is a plan for {made_for}", path.display())));
             }
+            plan.fits(&inventory).map_err(|why| Failure::usage(anyhow::anyhow!("{}: {why}", path.display())))?;
             plan
         }
     };
@@ -176,7 +190,7 @@ pub(super) fn left(context: &Context<'_>, left: impl IntoIterator<Item = Left>) 
 
 fn show(session: &Session, context: &Context<'_>, document: &GcDocument) -> Result<Exit, Failure> {
     if session.cli.global.wants_json() {
-        session.print(&json::to_text(document))?;
+        session.print_document(document)?;
     } else {
         let details = context.details(&document.preamble.gateway);
         session.print(&text::gc(document, &details, session.layout()))?;

@@ -5,7 +5,7 @@ use super::gc::{PATIENCE, left, open, refuse_beside_gateway};
 use super::{Exit, Failure, Session};
 use crate::cli::RestoreArgs;
 use crate::config::policy::PolicyFlags;
-use crate::render::json::{self, RestoreDocument};
+use crate::render::json::RestoreDocument;
 use crate::render::text;
 use crate::store::journal::{self, Manifest, StepState};
 use crate::store::{recover, restore};
@@ -41,7 +41,7 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure
         failed: left(&context, outcome.failed),
     };
     if session.cli.global.wants_json() {
-        session.print(&json::to_text(&document))?;
+        session.print_document(&document)?;
     } else {
         session.print(&text::restore(&document))?;
     }

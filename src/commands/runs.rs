@@ -28,7 +28,7 @@ pub(super) fn run(session: &Session, args: &RunsArgs) -> Result<Exit, Failure> {
     let document =
         RunsDocument { schema: schema("runs"), runs: runs.iter().map(json::run).collect(), forgotten, problems };
     if session.cli.global.wants_json() {
-        session.print(&json::to_text(&document))?;
+        session.print_document(&document)?;
     } else {
         session.print(&text::runs(&document, session.layout()))?;
     }

@@ -4,7 +4,7 @@ use super::context::Context;
 use super::{Exit, Failure, Session};
 use crate::cli::ScanArgs;
 use crate::model::store::StoreState;
-use crate::render::json::{self, Body, ScanDocument};
+use crate::render::json::{Body, ScanDocument};
 use crate::render::text;
 
 /// Runs the verb.
@@ -18,7 +18,7 @@ pub(super) fn run(session: &Session, args: &ScanArgs) -> Result<Exit, Failure> {
         body: context.body(&inventory, &verdicts, &plan),
     };
     if session.cli.global.wants_json() {
-        session.print(&json::to_text(&document))?;
+        session.print_document(&document)?;
     } else {
         let details = context.details(&inventory.gateway);
         session.print(&text::scan(&document, &details, session.layout()))?;

@@ -114,6 +114,14 @@ impl Session {
         }
     }
 
+    /// Prints a document for programs: as it is, never coloured.
+    pub fn print_document(&self, document: &impl serde::Serialize) -> anyhow::Result<()> {
+        match io::stdout().lock().write_all(json::to_text(document).as_bytes()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Says what ended the invocation, on standard error, or as a document when JSON was asked for.
     pub fn report(&self, failure: &Failure) {
         if self.cli.global.wants_json() {
@@ -123,7 +131,7 @@ impl Session {
                 hint: failure.hint.clone(),
                 exit_code: failure.exit.code(),
             };
-            let _ = self.print(&json::to_text(&report));
+            let _ = self.print_document(&report);
         }
         let stderr = io::stderr();
         let mut stream = AutoStream::new(stderr.lock(), self.choice(AutoStream::choice(&io::stderr())));

@@ -1,6 +1,6 @@
 //! Classify: a verdict for every binding and every loose file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use chrono::{TimeDelta, TimeZone};
@@ -63,6 +63,11 @@ pub struct Verdicts {
 /// An unbound transcript younger than this may belong to a run that is not in the store yet.
 const ORPHAN_AGE: TimeDelta = TimeDelta::hours(24);
 
+/// A cron job: agent and id.
+type Job<'a> = (&'a str, &'a str);
+/// A run of a job: idle seconds, store, index.
+type Ranked = (i64, usize, usize);
+
 impl<Tz: TimeZone> Judge<'_, Tz> {
     /// Judges everything.
     pub fn classify(&self) -> Verdicts {
@@ -96,7 +101,7 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         for (at, (store, facts)) in self.inventory.stores.iter().zip(facts).enumerate() {
             for (index, (binding, mut facts)) in store.bindings.iter().zip(facts).enumerate() {
                 let mut trail = trail(binding);
-                let among_last = last.contains_key(&(at, index));
+                let among_last = last.contains(&(at, index));
                 let case = Case { store, binding, facts: &facts, among_last };
                 let (verdict, findings): (Verdict, Vec<Finding>) = self.verdict(case, &mut trail);
                 facts.findings.extend(findings);
@@ -108,9 +113,9 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
     }
 
     /// The newest `keep-last` runs of every cron job.
-    fn last_runs(&self, facts: &[Vec<Facts>]) -> HashMap<(usize, usize), ()> {
+    fn last_runs(&self, facts: &[Vec<Facts>]) -> HashSet<(usize, usize)> {
         let keep = self.policy.classes.get(&Class::CronRun).map_or(0, |class| class.keep_last.value);
-        let mut jobs: HashMap<(&str, &str), Vec<(i64, usize, usize)>> = HashMap::new();
+        let mut jobs: HashMap<Job<'_>, Vec<Ranked>> = HashMap::new();
         if keep > 0 {
             for (at, store) in self.inventory.stores.iter().enumerate() {
                 for (index, binding) in store.bindings.iter().enumerate() {
@@ -121,10 +126,10 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
                 }
             }
         }
-        let mut last = HashMap::new();
+        let mut last = HashSet::new();
         for mut runs in jobs.into_values() {
             runs.sort_unstable();
-            last.extend(runs.into_iter().take(keep).map(|(_, at, index)| ((at, index), ())));
+            last.extend(runs.into_iter().take(keep).map(|(_, at, index)| (at, index)));
         }
         last
     }
@@ -201,6 +206,8 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
                     keep(Reason::StoreUnknown)
                 } else if references.refer_to(&file.path, None) {
                     keep(Reason::Referenced)
+                } else if file.held {
+                    keep(Reason::LockLive)
                 } else if !self.policy.orphans {
                     keep(Reason::OrphansOff)
                 } else if quiet(file.touched_at) && file.last_at.is_none_or(quiet) {
@@ -222,3 +229,6 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -370,7 +370,7 @@ fn run_state(binding: &Binding, side: &Side, integrity: Integrity, recent: bool)
     let header_only = matches!(&binding.transcript.content, Content::Read(summary) if summary.started_at.is_some());
     match integrity {
         Integrity::NeverWritten => (RunState::NeverRan, None),
-        _ if header_only => (RunState::NeverRan, None),
+        _ if header_only && !entry.system_sent => (RunState::NeverRan, None),
         _ => (RunState::Unknown, None),
     }
 }

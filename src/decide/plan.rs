@@ -175,6 +175,34 @@ impl Plan {
         plan
     }
 
+    /// Whether every path of a plan that came from outside lies where this inventory has a store; else why not.
+    pub fn fits(&self, inventory: &Inventory) -> Result<(), String> {
+        let store = |path: &Path| inventory.stores.iter().find(|store| store.path == path && store.is_writable());
+        let dirs: Vec<&Path> = inventory.stores.iter().map(crate::model::inventory::Store::dir).collect();
+        let inside = |file: &PlannedFile, dir: &Path| {
+            let plain = file.path.components().all(|part| !matches!(part, std::path::Component::ParentDir));
+            plain && file.path.starts_with(dir) && file.path != dir
+        };
+        for planned in &self.stores {
+            let Some(store) = store(&planned.path) else {
+                return Err(format!(
+                    "{} is no store of this state directory that can be written",
+                    planned.path.display()
+                ));
+            };
+            if let Some(file) =
+                planned.items.iter().filter_map(|item| item.file.as_ref()).find(|file| !inside(file, store.dir()))
+            {
+                return Err(format!("{} does not lie beside {}", file.path.display(), planned.path.display()));
+            }
+        }
+        let beside = |file: &PlannedFile| dirs.iter().any(|dir| inside(file, dir));
+        match self.files.iter().find(|item| !beside(&item.file)) {
+            Some(item) => Err(format!("{} lies in no sessions directory", item.file.path.display())),
+            None => Ok(()),
+        }
+    }
+
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.stores.is_empty() && self.files.is_empty()
@@ -248,7 +276,14 @@ pub struct Totals {
 
 /// SHA-256 in hex.
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {
+    sha256_of([bytes])
+}
+
+/// SHA-256 in hex of pieces, one after the other.
+pub fn sha256_of<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut hash = Sha256::new();
+    pieces.into_iter().for_each(|piece| hash.update(piece));
+    hash.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
         hex.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
         hex.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
         hex

@@ -232,9 +232,8 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         let (reason, counts) = match self.policy.failed.value {
             Some(FailedMode::Off) => (reason, false),
             Some(FailedMode::Any) => (reason, true),
-            Some(FailedMode::Permanent) => (Reason::FailedPermanent, permanent),
             None if case.binding.class.is_synthetic() => (reason, true),
-            None => (Reason::FailedPermanent, permanent),
+            Some(FailedMode::Permanent) | None => (Reason::FailedPermanent, permanent),
         };
         let applies = counts && long_enough;
         let applies = trail.test(reason, applies, || {

@@ -13,11 +13,15 @@ pub enum Action {
     Expire,
     /// The same, flagged as damaged.
     Quarantine,
+    /// It stays, and its transcript is mended. No rule gives it yet: what could be mended is quarantined.
+    Repair,
+    /// It is taken out by the startup budget, to be readmitted. No rule gives it yet.
+    Defer,
 }
 
 impl Action {
     /// Every action, in table order.
-    pub const ALL: [Self; 3] = [Self::Keep, Self::Expire, Self::Quarantine];
+    pub const ALL: [Self; 5] = [Self::Keep, Self::Expire, Self::Quarantine, Self::Repair, Self::Defer];
 
     /// Its name in tables and JSON.
     pub const fn as_str(self) -> &'static str {
@@ -25,12 +29,14 @@ impl Action {
             Self::Keep => "keep",
             Self::Expire => "expire",
             Self::Quarantine => "quarantine",
+            Self::Repair => "repair",
+            Self::Defer => "defer",
         }
     }
 
     /// Whether the binding leaves its store.
     pub const fn removes(self) -> bool {
-        !matches!(self, Self::Keep)
+        !matches!(self, Self::Keep | Self::Repair)
     }
 }
 

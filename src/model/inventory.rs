@@ -45,6 +45,16 @@ pub struct Inventory {
     pub side: Side,
 }
 
+impl Inventory {
+    /// Gives back the memory of the stores' bytes, which nothing needs once the plan is made.
+    pub fn release_texts(&mut self) {
+        for store in &mut self.stores {
+            store.text = Vec::new();
+            store.document = Document::default();
+        }
+    }
+}
+
 /// What the version of OpenClaw means for a tool (F§0). An unknown version is treated with the care of a late one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Generation {
@@ -191,9 +201,11 @@ pub struct LooseFile {
     pub stamp: Stamp,
     /// Other names of the same file exist.
     pub linked: bool,
-    /// Is it a symbolic link or something else that is no regular file.
+    /// No regular file, or a name that no document can hold.
     pub special: bool,
-    /// Modification time or, when later, change time: a file that was just put there is young whatever its mtime.
+    /// Its lock is held.
+    pub held: bool,
+    /// Modification time.
     pub touched_at: DateTime<Utc>,
     /// The last timestamp in it, for transcripts.
     pub last_at: Option<DateTime<Utc>>,

@@ -493,11 +493,12 @@ pub fn unescape(raw: &[u8]) -> String {
 fn unicode_escape(rest: &str) -> (char, usize) {
     let unit = |at: usize| rest.get(at..at + 4).and_then(|hex| u32::from_str_radix(hex, 16).ok());
     let Some(first) = unit(0) else { return (char::REPLACEMENT_CHARACTER, 0) };
-    if (0xd800..0xdc00).contains(&first) && rest.get(4..6) == Some("\\u") {
-        if let Some(second @ 0xdc00..0xe000) = unit(6) {
-            let code = 0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00);
-            return (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 10);
-        }
+    if (0xd800..0xdc00).contains(&first)
+        && rest.get(4..6) == Some("\\u")
+        && let Some(second @ 0xdc00..0xe000) = unit(6)
+    {
+        let code = 0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00);
+        return (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 10);
     }
     (char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER), 4)
 }

@@ -231,3 +231,127 @@ pub fn normalize_agent_id(id: &str) -> String {
     let cut: String = dashed.trim_matches('-').chars().take(64).collect();
     if cut.is_empty() { "main".to_owned() } else { cut }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Class::{
+        Acp, Channel, Cron, CronRun, Direct, Global, Group, Heartbeat, Hook, Main, Node, Other, Slash, Subagent,
+        Thread, Topic,
+    };
+    use super::*;
+
+    #[test]
+    fn c26_every_shape_of_key_has_its_class() {
+        for (key, class) in [
+            // Conversations (F§3.1).
+            ("agent:main:main", Main),
+            ("AGENT:Main:MAIN", Main),
+            ("agent:work-bot:main", Main),
+            ("agent:main:direct:700000001", Direct),
+            ("agent:main:telegram:direct:700000001", Direct),
+            ("agent:main:telegram:default:direct:700000001", Direct),
+            ("agent:main:telegram:dm:700000001", Direct),
+            ("agent:main:whatsapp:dm:+4915112345678", Direct),
+            ("agent:main:signal:direct:uuid:AbC-dEf", Direct),
+            ("agent:main:matrix:direct:@Ann:example.org", Direct),
+            ("agent:main:telegram:group:-1002000000001", Group),
+            ("agent:main:whatsapp:group:123456-789@g.us", Group),
+            ("agent:main:matrix:group:!RoomId:example.org", Group),
+            ("agent:main:slack:channel:c0fixture", Channel),
+            ("agent:main:discord:channel:123456789", Channel),
+            ("agent:main:msteams:channel:19:abc@thread.tacv2", Channel),
+            ("agent:main:telegram:group:-100555000100:topic:42", Topic),
+            ("agent:main:telegram:direct:700000001:topic:7", Topic),
+            ("agent:main:slack:channel:c1:thread:1700000000.000100", Thread),
+            ("agent:main:discord:channel:1:thread:2", Thread),
+            ("agent:main:main:thread:9", Thread),
+            ("agent:main:telegram:group:-1:topic:3:thread:4", Thread),
+            ("agent:main:telegram:group:-1:thread:4:topic:3", Topic),
+            ("agent:main:telegram:slash:700000021", Slash),
+            ("agent:main:discord:slash:1", Slash),
+            // Programs.
+            ("agent:main:cron:7cfc4032-f0f3-4e5d-a43c-97975114b467", Cron),
+            ("agent:main:cron:7cfc4032:run:4b46d485", CronRun),
+            ("agent:main:cron:nightly", Cron),
+            ("agent:main:cron:job:run", Cron),
+            ("agent:main:cron:job:run:id:subagent:17c3bbfe", Subagent),
+            ("agent:main:cron:job:run:id:heartbeat", Heartbeat),
+            ("agent:main:hook:c9c1e659-e974-4f0e-b213-11bdf2147aa4", Hook),
+            ("agent:main:hook:email:msg-123", Hook),
+            ("agent:main:subagent:17c3bbfe-466e-4f75-b251-5da04084ad12", Subagent),
+            ("agent:main:subagent:a:subagent:b", Subagent),
+            ("agent:main:telegram:direct:1:subagent:b", Subagent),
+            ("agent:main:acp:0d5b", Acp),
+            ("agent:main:acp:binding:telegram:default:1a2b", Acp),
+            ("agent:main:acp-bridge:0d5b", Acp),
+            ("agent:main:node-phone1", Node),
+            ("agent:main:node:phone1", Node),
+            ("agent:main:heartbeat", Heartbeat),
+            ("agent:main:main:heartbeat", Heartbeat),
+            ("agent:main:telegram:direct:1:heartbeat", Heartbeat),
+            // Un-prefixed, legacy and later forms.
+            ("global", Global),
+            ("unknown", Other),
+            ("main", Main),
+            ("cron:job", Cron),
+            ("hook:1", Hook),
+            ("telegram:group:-1", Group),
+            ("group:123@g.us", Group),
+            ("123-456@g.us", Group),
+            ("+4915112345678", Other),
+            ("agent:main:explicit:model-run-0d5b", Other),
+            ("agent:main:explicit:gateway-fallback-1", Other),
+            ("agent:main:global", Other),
+            ("agent::main", Other),
+            ("agent:main", Other),
+            ("", Other),
+            (":::", Other),
+            ("agent:main:subagent", Other),
+            ("agent:main:telegram:direct", Other),
+        ] {
+            assert_eq!(parse(key, "main", None).class, class, "{key}");
+        }
+    }
+
+    #[test]
+    fn the_main_key_is_configurable_and_main_stays_an_alias() {
+        assert_eq!(parse("agent:main:home", "home", None).class, Main);
+        assert_eq!(parse("agent:main:main", "home", None).class, Main);
+        assert_eq!(parse("agent:main:home", "main", None).class, Other);
+    }
+
+    #[test]
+    fn the_entry_decides_where_the_key_does_not() {
+        assert_eq!(parse("agent:main:telegram:-100123", "main", Some("group")).class, Group);
+        assert_eq!(parse("agent:main:telegram:123", "main", Some("direct")).class, Direct);
+        assert_eq!(parse("agent:main:telegram:group:-1", "main", Some("direct")).class, Group);
+        assert_eq!(parse("agent:main:cron:x", "main", Some("group")).class, Cron);
+    }
+
+    #[test]
+    fn the_parts_of_a_key_keep_their_case() {
+        let key = "agent:Work:Matrix:group:!RoomId:Example.org";
+        let parsed = parse(key, "main", None);
+        assert_eq!((parsed.agent, parsed.channel), (Some("Work"), Some("Matrix")));
+        assert_eq!(parse("agent:main:cron:Job-1:run:2", "main", None).cron_job, Some("Job-1"));
+        assert_eq!(parse("agent:main:cron:j:run:2:subagent:3", "main", None).cron_job, None);
+    }
+
+    #[test]
+    fn agent_ids_are_normalized_as_openclaw_does() {
+        for (id, normal) in [
+            ("Work Bot!", "work-bot"),
+            ("main", "main"),
+            ("", "main"),
+            ("  ", "main"),
+            ("!!!", "main"),
+            ("-a-", "a"),
+            ("_a", "_a"),
+            ("A_b-C", "a_b-c"),
+            ("über", "ber"),
+        ] {
+            assert_eq!(normalize_agent_id(id), normal, "{id}");
+        }
+        assert_eq!(normalize_agent_id(&"x".repeat(80)).len(), 64);
+    }
+}

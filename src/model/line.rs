@@ -61,6 +61,13 @@ pub struct HeaderLine {
     pub parent_session: Option<String>,
 }
 
+impl HeaderLine {
+    /// `version < limit`, which is false for what is no number.
+    pub fn is_below(&self, limit: f64) -> bool {
+        self.version < limit
+    }
+}
+
 /// An entry line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntryLine {
@@ -179,8 +186,7 @@ fn version(text: &[u8], value: Option<Value>) -> f64 {
     let Some(value) = value else { return 1.0 };
     let number = |bytes: &[u8]| std::str::from_utf8(bytes).ok().and_then(|text| text.trim().parse().ok());
     match value.kind {
-        Kind::Null => 1.0,
-        Kind::True => 1.0,
+        Kind::Null | Kind::True => 1.0,
         Kind::False => 0.0,
         Kind::Number => number(value.span.of(text)).unwrap_or(f64::NAN),
         Kind::String => number(json::inside(value).of(text)).unwrap_or(f64::NAN),

@@ -80,10 +80,9 @@ pub fn classify(name: &str, store: &str) -> NameKind {
     if name.ends_with(".stuck-bak") {
         return Artifact(FileKind::StuckBak);
     }
-    if let Some(suffix) = name.strip_prefix(store).and_then(|rest| rest.strip_prefix(".bak.")) {
-        if !suffix.is_empty() && suffix.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Artifact(FileKind::StoreBak);
-        }
+    let rotated = name.strip_prefix(store).and_then(|rest| rest.strip_prefix(".bak."));
+    if rotated.is_some_and(|millis| !millis.is_empty() && millis.bytes().all(|byte| byte.is_ascii_digit())) {
+        return Artifact(FileKind::StoreBak);
     }
     if name.ends_with(".tmp") {
         return Artifact(FileKind::Temp);

@@ -110,3 +110,91 @@ fn last_boundary<Tz: TimeZone>(now: DateTime<Utc>, hour: u32, zone: &Tz) -> Date
     }
     today.checked_sub_days(Days::new(1)).and_then(at).unwrap_or(boundary)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use chrono_tz::Europe::Berlin;
+    use chrono_tz::Tz;
+
+    fn utc(text: &str) -> DateTime<Utc> {
+        DateTime::parse_from_rfc3339(text).unwrap().with_timezone(&Utc)
+    }
+
+    fn daily(hour: u32) -> ResetPolicy {
+        ResetPolicy { daily_at_hour: Some(hour), idle_minutes: None }
+    }
+
+    fn setting(mode: ResetMode, hour: Option<u32>, idle: Option<u32>) -> ResetSetting {
+        ResetSetting { mode: Some(mode), at_hour: hour, idle_minutes: idle }
+    }
+
+    #[test]
+    fn a_session_is_stale_once_the_daily_hour_has_passed_since_its_last_activity() {
+        let zone = Tz::UTC;
+        let active = utc("2026-11-22T22:00:00Z");
+        assert!(!daily(4).is_stale(active, utc("2026-11-23T03:59:59Z"), &zone));
+        assert!(daily(4).is_stale(active, utc("2026-11-23T04:00:00Z"), &zone));
+        assert!(!daily(4).is_stale(utc("2026-11-23T04:00:00Z"), utc("2026-11-24T03:00:00Z"), &zone));
+    }
+
+    #[test]
+    fn the_hour_is_local() {
+        // 4:00 in Berlin is 3:00 UTC in winter and 2:00 UTC in summer.
+        assert!(daily(4).is_stale(utc("2026-11-23T02:59:00Z"), utc("2026-11-23T03:00:00Z"), &Berlin));
+        assert!(!daily(4).is_stale(utc("2026-07-01T02:00:00Z"), utc("2026-07-01T12:00:00Z"), &Berlin));
+        assert!(daily(4).is_stale(utc("2026-07-01T01:59:00Z"), utc("2026-07-01T02:00:00Z"), &Berlin));
+    }
+
+    #[test]
+    fn an_hour_that_a_clock_change_skips_or_repeats_is_met_once() {
+        // 2026-03-29: 2:00 becomes 3:00 (1:00 UTC). 2026-10-25: 3:00 becomes 2:00 (1:00 UTC).
+        assert!(daily(2).is_stale(utc("2026-03-29T00:59:00Z"), utc("2026-03-29T01:00:00Z"), &Berlin));
+        assert!(daily(2).is_stale(utc("2026-10-24T23:59:00Z"), utc("2026-10-25T00:00:00Z"), &Berlin));
+        assert!(!daily(2).is_stale(utc("2026-10-25T00:30:00Z"), utc("2026-10-25T01:30:00Z"), &Berlin));
+    }
+
+    #[test]
+    fn an_idle_limit_counts_from_the_last_activity() {
+        let idle = ResetPolicy { daily_at_hour: None, idle_minutes: Some(60) };
+        let active = utc("2026-11-22T22:00:00Z");
+        assert!(!idle.is_stale(active, utc("2026-11-22T23:00:00Z"), &Tz::UTC));
+        assert!(idle.is_stale(active, utc("2026-11-22T23:00:01Z"), &Tz::UTC));
+    }
+
+    #[test]
+    fn without_configuration_it_is_daily_at_four() {
+        assert_eq!(ResetRules::default().resolve(Class::Direct, None), daily(4));
+    }
+
+    #[test]
+    fn the_legacy_idle_minutes_alone_mean_idle_mode() {
+        let rules = ResetRules { idle_minutes: Some(30), ..ResetRules::default() };
+        let idle = |minutes| ResetPolicy { daily_at_hour: None, idle_minutes: Some(minutes) };
+        assert_eq!(rules.resolve(Class::Direct, None), idle(30));
+        let with_base = ResetRules { base: Some(setting(ResetMode::Daily, Some(5), None)), ..rules };
+        assert_eq!(
+            with_base.resolve(Class::Direct, None),
+            ResetPolicy { daily_at_hour: Some(5), idle_minutes: Some(30) }
+        );
+    }
+
+    #[test]
+    fn a_type_overrides_the_base_and_a_channel_overrides_both() {
+        let rules = ResetRules {
+            base: Some(setting(ResetMode::Daily, Some(6), None)),
+            by_type: BTreeMap::from([
+                ("group".to_owned(), setting(ResetMode::Idle, None, Some(120))),
+                ("dm".to_owned(), setting(ResetMode::Idle, None, None)),
+            ]),
+            by_channel: BTreeMap::from([("slack".to_owned(), setting(ResetMode::Idle, None, Some(5)))]),
+            idle_minutes: None,
+        };
+        let idle = |minutes| ResetPolicy { daily_at_hour: None, idle_minutes: Some(minutes) };
+        assert_eq!(rules.resolve(Class::Thread, None), daily(6));
+        assert_eq!(rules.resolve(Class::Channel, None), idle(120));
+        assert_eq!(rules.resolve(Class::Direct, None), idle(60));
+        assert_eq!(rules.resolve(Class::Group, Some("Slack")), idle(5));
+    }
+}

@@ -125,8 +125,8 @@ impl Document {
         if first_kept > 0 {
             cuts.push(Span { start: self.start_of(0), end: self.start_of(first_kept) });
         }
-        for index in first_kept + 1..self.members.len() {
-            if gone[index] {
+        for (index, &leaves) in gone.iter().enumerate().skip(first_kept + 1) {
+            if leaves {
                 let cut =
                     Span { start: self.members[index - 1].entry.span.end, end: self.members[index].entry.span.end };
                 match cuts.last_mut().filter(|last| last.end == cut.start) {

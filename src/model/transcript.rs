@@ -224,6 +224,16 @@ impl Analyzer {
         }
     }
 
+    /// Goes on at this byte: what lies before is not looked at, and links into it are not followed. Line numbers
+    /// count the lines that were seen.
+    pub fn skip_to(&mut self, byte: u64) {
+        self.bytes = byte;
+        self.tree.gap = Some(self.tree.len());
+        if self.first == First::NothingYet {
+            self.first = First::OnlyJunk;
+        }
+    }
+
     fn find(&mut self, defect: Defect, line: u64, byte: Option<u64>) {
         if self.findings.len() < MAX_FINDINGS {
             self.findings.push(LineFinding { defect, line, byte });
@@ -315,15 +325,14 @@ impl Analyzer {
         if self.unterminated {
             self.find(Defect::NoFinalNewline, self.lines, Some(self.bytes));
         }
-        if let Some(last) = self.findings.iter_mut().rfind(|found| found.defect == Defect::MalformedLine) {
-            if last.line == self.lines && self.malformed_at == Some(self.lines) {
-                last.defect = Defect::TruncatedLine;
-            }
+        let last = self.findings.iter_mut().rfind(|found| found.defect == Defect::MalformedLine);
+        if let Some(last) = last.filter(|found| found.line == self.lines) {
+            last.defect = Defect::TruncatedLine;
         }
         if self.user_seen && !self.answer_seen {
             self.find(Defect::UserOnly, self.lines, None);
         }
-        let relinked = self.header.as_ref().is_none_or(|header| header.version < 2.0) && self.first == First::Header;
+        let relinked = self.header.as_ref().is_none_or(|header| header.is_below(2.0)) && self.first == First::Header;
         let walk = self.tree.walk(relinked);
         let integrity = self.integrity(relinked, &walk);
         for (defect, index) in &walk.findings {
@@ -367,7 +376,7 @@ impl Analyzer {
         if self.null_line || (relinked && self.scalar_line) {
             return Integrity::Blocks;
         }
-        if self.header.as_ref().is_some_and(|header| !(header.version >= 3.0)) {
+        if self.header.as_ref().is_some_and(|header| header.is_below(3.0) || header.version.is_nan()) {
             self.find(Defect::OldVersion, 1, None);
         }
         if self.tree.len() == 0 {
@@ -399,6 +408,8 @@ struct Tree {
     kept: Vec<(u32, Id)>,
     lines: Vec<(u32, u64)>,
     last_id: Id,
+    /// Entries between this index and the one before it were not looked at.
+    gap: Option<u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -509,7 +520,14 @@ impl Tree {
             let Some(parent) = parent else { break };
             current = parent;
         }
-        if kept_found {
+        if walk.last.is_none() {
+            // The path tells nothing: the last message of the file is the best there is.
+            walk.last = (0..=last).rev().find_map(|index| match self.roles[index as usize] {
+                RoleCode::Judges(judging) => Some((judging, index)),
+                _ => None,
+            });
+        }
+        if kept_found || self.gap.is_some() {
             walk.findings.retain(|(defect, _)| *defect != Defect::UnknownKept);
         } else if !walk.cycle {
             walk.cut = true;
@@ -529,7 +547,7 @@ impl Tree {
             Some(_) => return None,
         };
         let found = index.last_with(&self.ids, key);
-        if found.is_none() {
+        if found.is_none() && self.gap.is_none_or(|gap| current < gap) {
             walk.cut = true;
             walk.findings.push((Defect::DanglingParent, current));
         }
@@ -672,7 +690,9 @@ mod tests {
         case(|file| file[3] = r#"{"type":"message","id":"cccccccc","parentId":"bbbbbbbb"}"#.into(), Blocks);
         // A side branch with the same defects is never walked.
         case(|file| file.insert(2, entry("xxxxxxxx", "\"xxxxxxxx\"", "user")), Intact);
-        case(|file| file.insert(2, r#"{"type":"message","id":"x","parentId":null}"#.into()), Intact);
+        case(|file| file.insert(3, r#"{"type":"message","id":"x","parentId":null}"#.into()), Intact);
+        // Before the first answer, though, every append stumbles over it.
+        case(|file| file.insert(2, r#"{"type":"message","id":"x","parentId":null}"#.into()), Blocks);
     }
 
     #[test]

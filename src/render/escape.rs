@@ -2,6 +2,7 @@
 //! quote anything (design §6, privacy).
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// Characters that can move a cursor, hide text or turn it around.
 fn is_unsafe(c: char) -> bool {
@@ -27,7 +28,7 @@ pub fn escape_json(text: &str) -> Cow<'_, str> {
     let mut escaped = String::with_capacity(text.len() + 32);
     for c in text.chars() {
         if unsafe_here(c) {
-            escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
+            let _ = write!(escaped, "\\u{:04x}", u32::from(c));
         } else {
             escaped.push(c);
         }

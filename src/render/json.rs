@@ -214,6 +214,10 @@ pub struct Summary {
     pub expire: usize,
     /// Bindings that go into quarantine.
     pub quarantine: usize,
+    /// Bindings whose transcript is mended.
+    pub repair: usize,
+    /// Bindings that the startup budget takes out, to be readmitted.
+    pub defer: usize,
     /// Transcripts that nothing refers to, whatever happens to them.
     pub orphans: usize,
     /// Bytes of stores, bound transcripts and loose files.
@@ -426,6 +430,8 @@ pub fn summary(inventory: &Inventory, verdicts: &Verdicts, plan: &Plan) -> Summa
         keep: count(Action::Keep),
         expire: count(Action::Expire),
         quarantine: count(Action::Quarantine),
+        repair: count(Action::Repair),
+        defer: count(Action::Defer),
         orphans: inventory.files.iter().filter(|file| file.kind == FileKind::Orphan).count(),
         bytes: inventory.stores.iter().map(|store| store.bytes).sum::<u64>()
             + transcripts.values().sum::<u64>()

@@ -1,11 +1,14 @@
 //! Tables that fit: columns go, and keys are shortened in the middle, before a line is longer than the terminal.
 
+use std::fmt::Write as _;
+
 use anstyle::Style;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use unicode_width::UnicodeWidthStr;
 
 /// A column.
 #[derive(Clone, Copy, Debug)]
+#[must_use]
 pub struct Column {
     /// Its head.
     pub head: &'static str,
@@ -93,7 +96,7 @@ pub fn lay_out(columns: &[Column], rows: &[Row], width: usize) -> String {
     let styles = std::iter::once(Style::new().bold()).chain(rows.iter().map(|row| row.style));
     let mut text = String::new();
     for (line, style) in table.to_string().lines().zip(styles) {
-        text.push_str(&format!("{style}{}{style:#}\n", line.trim_end()));
+        let _ = writeln!(text, "{style}{}{style:#}", line.trim_end());
     }
     text
 }

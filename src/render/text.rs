@@ -97,33 +97,22 @@ pub fn gc(document: &GcDocument, details: &[String], layout: Layout) -> String {
 }
 
 fn outcome(text: &mut String, document: &GcDocument) {
-    match &document.run {
-        Some(run) => {
-            let _ = writeln!(
-                text,
-                "\n{BOLD}Done{BOLD:#}: {}; planned: {}.",
-                totals(&document.done),
-                totals(&document.planned)
-            );
-            left(text, "left alone", WARN, &document.skipped);
-            left(text, "failed", BAD, &document.failed);
-            startup(text, &document.body.startup);
-            next(text, &format!("claw-sessions restore {run}"), "brings it back, byte for byte");
-        }
-        None => {
-            left(text, "left alone", WARN, &document.skipped);
-            left(text, "failed", BAD, &document.failed);
-            let nothing = document.planned == Totals::default() && document.refused.is_empty();
-            let _ = writeln!(text, "\n{}", if nothing { "Nothing to do." } else { "Nothing was changed." });
-        }
+    let done = &document.done;
+    if document.run.is_some() {
+        let _ = writeln!(text, "\n{BOLD}Done{BOLD:#}: {}; planned: {}.", totals(done), totals(&document.planned));
+    }
+    left(text, "left alone", WARN, &document.skipped);
+    left(text, "failed", BAD, &document.failed);
+    if let Some(run) = &document.run {
+        startup(text, &document.body.startup);
+        next(text, &format!("claw-sessions restore {run}"), "brings it back, byte for byte");
+    } else {
+        let nothing = document.planned == Totals::default() && document.refused.is_empty();
+        let _ = writeln!(text, "\n{}", if nothing { "Nothing to do." } else { "Nothing was changed." });
     }
     if !document.forgotten.is_empty() {
-        let _ = writeln!(
-            text,
-            "Forgotten, because of their age: {} past runs ({}).",
-            document.forgotten.len(),
-            document.forgotten.join(", ")
-        );
+        let ids = document.forgotten.join(", ");
+        let _ = writeln!(text, "Forgotten, because of their age: {} past runs ({ids}).", document.forgotten.len());
     }
 }
 
@@ -304,8 +293,8 @@ fn bindings(text: &mut String, rows: &[&BindingDocument], layout: Layout) {
         ],
         style: match one.action {
             Action::Keep => Style::new(),
-            Action::Expire => WARN,
-            Action::Quarantine => BAD,
+            Action::Expire | Action::Defer => WARN,
+            Action::Quarantine | Action::Repair => BAD,
         },
     });
     text.push('\n');

@@ -7,6 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,9 +17,9 @@ use chrono::{DateTime, Utc};
 
 use super::dir::{Dir, FileInfo};
 use super::journal::{EntryRecord, Journal, MoveRecord, Run, RunState, StepState, StoreRecord};
-use super::lock::{Acquired, StoreLock, held_by};
+use super::lock::{Acquired, StoreLock, held_by, lock_name};
 use super::{atomic, transfer};
-use crate::decide::plan::{FileItem, Item, Plan, StorePlan, Totals, sha256};
+use crate::decide::plan::{FileItem, Item, Plan, StorePlan, Totals, sha256, sha256_of};
 use crate::decide::verdict::{Action, FileAction, Reason};
 use crate::model::json::Span;
 use crate::model::store::{self, Document, Effective};
@@ -63,18 +64,20 @@ pub struct Left {
 
 impl Left {
     /// Something left, and why.
-    pub fn new(what: impl ToString, why: impl ToString) -> Self {
-        Self { what: what.to_string(), why: why.to_string() }
+    pub fn new(what: impl fmt::Display, why: impl fmt::Display) -> Self {
+        Self { what: format!("{what}"), why: format!("{why}") }
     }
 }
 
 /// Carries out `plan`.
+#[expect(clippy::needless_pass_by_value, reason = "a plan is used up: it must not run twice")]
 pub fn apply(plan: Plan, journal: &Journal, options: &Options<'_>) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::default();
     if plan.is_empty() {
         return Ok(outcome);
     }
-    let mut work = Work { run: journal.begin(options.command, plan.now, options.started_at)?, outcome: &mut outcome };
+    let run = journal.begin(options.command, plan.now, options.started_at)?;
+    let mut work = Work { run, outcome: &mut outcome, leaving: HashSet::new(), archived: HashSet::new() };
     work.run.save()?;
     let mut left_behind = HashSet::new();
     for store in &plan.stores {
@@ -83,11 +86,7 @@ pub fn apply(plan: Plan, journal: &Journal, options: &Options<'_>) -> anyhow::Re
         }
     }
     work.move_transcripts(&left_behind);
-    for file in &plan.files {
-        if let Err(error) = work.loose_file(file) {
-            work.outcome.failed.push(Left::new(file.file.path.display(), format!("{error:#}")));
-        }
-    }
+    work.loose_files(&plan.files)?;
     work.finish(journal)?;
     Ok(outcome)
 }
@@ -95,6 +94,10 @@ pub fn apply(plan: Plan, journal: &Journal, options: &Options<'_>) -> anyhow::Re
 struct Work<'a> {
     run: Run,
     outcome: &'a mut Outcome,
+    /// Files that have a move in the manifest.
+    leaving: HashSet<PathBuf>,
+    /// Names in the archive that a move of the manifest takes.
+    archived: HashSet<PathBuf>,
 }
 
 /// A binding that may leave, found again in the store as it is now.
@@ -130,16 +133,16 @@ impl Work<'_> {
             }
         };
         let (archive, below) = self.run.agent_dir(&plan.agent)?;
-        self.announce_dead_lock(&dir, name, &archive, &below)?;
+        self.run.announce_dead_lock(&dir, name, &archive, &below)?;
         let taken = StoreLock::acquire(&dir, name, &archive, patience)
             .inspect_err(|_| left_behind.extend(files_of_all.clone()))?;
-        let (lock, cleared) = match taken {
-            Acquired::Ours { lock, cleared } => (lock, cleared),
+        self.run.settle_dead_lock(&dir, name, taken.cleared(), &below);
+        let lock = match taken {
+            Acquired::Ours { lock, .. } => lock,
             Acquired::Busy(owner) => {
                 return refuse(self, left_behind, format!("{owner}; nothing in this store was touched"));
             }
         };
-        self.settle_dead_lock(&dir, name, cleared.as_deref(), &below);
         let (text, info) = match read_locked(&dir, name) {
             Ok(read) => read,
             Err(error) => {
@@ -147,9 +150,8 @@ impl Work<'_> {
                 return Err(error);
             }
         };
-        let document = match store::read(&text) {
-            Ok(document) => document,
-            Err(_) => return refuse(self, left_behind, "it became unreadable since the plan".to_owned()),
+        let Ok(document) = store::read(&text) else {
+            return refuse(self, left_behind, "it became unreadable since the plan".to_owned());
         };
         let leaving = self.still_true(plan, &document, &text, &dir, left_behind);
         if leaving.is_empty() {
@@ -158,8 +160,8 @@ impl Work<'_> {
         let members: Vec<usize> = leaving.iter().flat_map(|leaving| leaving.members.iter().copied()).collect();
         spare_referenced(&document, &text, &members, &dir, left_behind);
         let cuts = document.cuts(&members);
-        let new_sha256 = sha256(&store::cut(&text, &cuts));
-        let removed = Run::free_name(&archive, &[name, OsStr::new(".removed")].concat_os(), |_| false)?;
+        let new_sha256 = sha256_of(kept(&text, &cuts));
+        let removed = Run::free_name(&archive, &removed_name(name), |_| false)?;
         self.run.write_new(&archive, &removed, cuts.iter().map(|cut| cut.of(&text)))?;
         let record = StoreRecord {
             agent: plan.agent.clone(),
@@ -211,36 +213,6 @@ impl Work<'_> {
         done.freed_bytes += item.entry_bytes;
     }
 
-    /// A dead lock in our way is recorded before it is moved.
-    fn announce_dead_lock(&mut self, dir: &Dir, store: &OsStr, archive: &Dir, below: &Path) -> anyhow::Result<()> {
-        let name = [store, OsStr::new(".lock")].concat_os();
-        let Some(info) = dir.info(&name)?.filter(|info| info.regular) else { return Ok(()) };
-        if held_by(dir, &name)?.is_some() {
-            return Ok(());
-        }
-        let to = Run::free_name(archive, &name, |_| false)?;
-        self.run.manifest.moves.push(MoveRecord {
-            from: dir.join(&name),
-            dir: dir.id()?,
-            to: below.join(to),
-            stamp: info.stamp,
-            why: Reason::LockDead,
-            state: StepState::Planned,
-            restored: false,
-        });
-        self.run.save()
-    }
-
-    fn settle_dead_lock(&mut self, dir: &Dir, store: &OsStr, cleared: Option<&OsStr>, below: &Path) {
-        let from = dir.join([store, OsStr::new(".lock")].concat_os());
-        for record in self.run.manifest.moves.iter_mut().filter(|record| record.from == from) {
-            if record.state == StepState::Planned {
-                let ours = cleared.is_some_and(|name| below.join(name) == record.to);
-                record.state = if ours { StepState::Done } else { StepState::Skipped };
-            }
-        }
-    }
-
     /// The items whose entry, transcript and lock are as they were when the plan was made.
     fn still_true<'p>(
         &mut self,
@@ -285,7 +257,7 @@ impl Work<'_> {
     ) -> anyhow::Result<()> {
         for item in leaving.iter().map(|leaving| leaving.item) {
             let Some(file) = item.file.as_ref().filter(|file| !left_behind.contains(&file.path)) else { continue };
-            if self.run.manifest.moves.iter().any(|record| record.from == file.path) {
+            if self.leaving.contains(&file.path) {
                 continue;
             }
             let why = item.reasons.first().copied().unwrap_or(Reason::Idle);
@@ -303,9 +275,10 @@ impl Work<'_> {
         why: Reason,
     ) -> anyhow::Result<()> {
         let (archive, below) = self.run.agent_dir(agent)?;
-        let moves = &self.run.manifest.moves;
-        let taken = |name: &OsStr| moves.iter().any(|record| record.to == below.join(name));
+        let taken = |name: &OsStr| self.archived.contains(&below.join(name));
         let name = Run::free_name(&archive, from.file_name().unwrap_or_default(), taken)?;
+        self.leaving.insert(from.to_owned());
+        self.archived.insert(below.join(&name));
         self.run.manifest.moves.push(MoveRecord {
             from: from.to_owned(),
             dir,
@@ -361,36 +334,47 @@ impl Work<'_> {
         }
     }
 
-    fn loose_file(&mut self, item: &FileItem) -> anyhow::Result<()> {
-        if item.action == FileAction::Purge {
-            return self.purge(item);
-        }
-        self.plan_move(&item.agent, &item.file.path, item.dir, item.file.stamp, item.reason)?;
-        self.run.save()?;
-        if self.carry_out(self.run.manifest.moves.len() - 1) {
-            match item.action {
-                FileAction::Remove => self.outcome.done.remove += 1,
-                _ => self.outcome.done.archive += 1,
-            }
-        }
-        Ok(())
-    }
-
-    fn purge(&mut self, item: &FileItem) -> anyhow::Result<()> {
-        let path = &item.file.path;
-        let dir = Dir::open(path.parent().unwrap_or(Path::new("/")))?;
-        let name = path.file_name().unwrap_or_default();
-        if dir.id()? != item.dir || dir.info(name)?.is_none_or(|info| info.stamp != item.file.stamp || !info.regular) {
-            self.outcome.skipped.push(Left::new(path.display(), "changed-since-plan"));
+    /// Archives and removes loose files, and deletes what was asked to be deleted: all of them recorded first.
+    fn loose_files(&mut self, items: &[FileItem]) -> anyhow::Result<()> {
+        if items.is_empty() {
             return Ok(());
         }
-        self.run.manifest.purged.push(path.clone());
-        self.run.save()?;
-        dir.remove(name)?;
-        self.outcome.done.purge += 1;
-        if item.file.frees {
-            self.outcome.done.freed_bytes += item.file.stamp.size;
+        // A dead store lock that stood in our way is in the archive already.
+        let moves = self.run.manifest.moves.iter().filter(|record| record.state == StepState::Done);
+        let gone: HashSet<PathBuf> = moves.map(|record| record.from.clone()).collect();
+        let (reclaimed, items): (Vec<&FileItem>, Vec<&FileItem>) =
+            items.iter().partition(|item| gone.contains(&item.file.path));
+        self.outcome.done.remove += reclaimed.len();
+        self.outcome.done.freed_bytes += reclaimed.iter().map(|item| item.file.stamp.size).sum::<u64>();
+        let first = self.run.manifest.moves.len();
+        let (purged, moved): (Vec<&FileItem>, Vec<&FileItem>) =
+            items.into_iter().partition(|item| item.action == FileAction::Purge);
+        for item in &moved {
+            self.plan_move(&item.agent, &item.file.path, item.dir, item.file.stamp, item.reason)?;
         }
+        self.run.manifest.purged = purged.iter().map(|item| item.file.path.clone()).collect();
+        self.run.save()?;
+        for (at, item) in moved.into_iter().enumerate() {
+            if self.carry_out(first + at) {
+                match item.action {
+                    FileAction::Remove => self.outcome.done.remove += 1,
+                    _ => self.outcome.done.archive += 1,
+                }
+            }
+        }
+        let mut gone = Vec::new();
+        for item in purged {
+            match purge(item) {
+                Ok(true) => {
+                    gone.push(item.file.path.clone());
+                    self.outcome.done.purge += 1;
+                    self.outcome.done.freed_bytes += if item.file.frees { item.file.stamp.size } else { 0 };
+                }
+                Ok(false) => self.outcome.skipped.push(Left::new(item.file.path.display(), "changed-since-plan")),
+                Err(error) => self.outcome.failed.push(Left::new(item.file.path.display(), format!("{error:#}"))),
+            }
+        }
+        self.run.manifest.purged = gone;
         Ok(())
     }
 
@@ -424,6 +408,18 @@ impl Work<'_> {
         self.outcome.mismatches = verify(&self.run);
         journal.remember(&history_line(&self.run.manifest))
     }
+}
+
+/// Deletes a file for good, if it is still the planned one.
+fn purge(item: &FileItem) -> anyhow::Result<bool> {
+    let path = &item.file.path;
+    let dir = Dir::open(path.parent().unwrap_or(Path::new("/")))?;
+    let name = path.file_name().unwrap_or_default();
+    if dir.id()? != item.dir || dir.info(name)?.is_none_or(|info| info.stamp != item.file.stamp || !info.regular) {
+        return Ok(false);
+    }
+    dir.remove(name)?;
+    Ok(true)
 }
 
 /// One line of `history.jsonl`.
@@ -493,7 +489,7 @@ fn file_changed(dir: &Dir, path: &Path, stamp: &crate::model::inventory::Stamp) 
         Ok(Some(info)) if !info.regular => Some("its transcript is no regular file any more".to_owned()),
         Ok(Some(info)) if info.stamp != *stamp => Some("its transcript changed".to_owned()),
         Ok(Some(_)) => {
-            let lock = [inside.as_os_str(), OsStr::new(".lock")].concat_os();
+            let lock = lock_name(inside.as_os_str());
             held_by(dir, &lock).ok().flatten()
         }
         Ok(None) => Some("its transcript is gone".to_owned()),
@@ -551,18 +547,11 @@ fn entry_record(leaving: &Leaving<'_>, document: &Document, text: &[u8], cuts: &
     })
 }
 
-/// Joins parts of a file name.
-pub(super) trait ConcatOs {
-    /// The parts, one after the other.
-    fn concat_os(&self) -> OsString;
-}
-
-impl ConcatOs for [&OsStr; 2] {
-    fn concat_os(&self) -> OsString {
-        let mut joined = self[0].to_owned();
-        joined.push(self[1]);
-        joined
-    }
+/// `sessions.json.removed`: what was cut out of a store.
+fn removed_name(store: &OsStr) -> OsString {
+    let mut name = store.to_owned();
+    name.push(".removed");
+    name
 }
 
 /// Writes a plan or another document to a new file that the user named; `-` is standard output's business.

@@ -75,6 +75,7 @@ fn own_info(file: &std::fs::File) -> std::io::Result<FileInfo> {
             size: meta.size(),
             mtime_ns: meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec()),
         },
+        ctime_ns: meta.ctime().saturating_mul(1_000_000_000).saturating_add(meta.ctime_nsec()),
         regular: true,
         symlink: false,
         links: meta.nlink(),

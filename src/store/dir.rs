@@ -26,6 +26,8 @@ pub struct Dir {
 pub struct FileInfo {
     /// Device, inode, size and modification time.
     pub stamp: Stamp,
+    /// Change time, nanoseconds since the epoch.
+    pub ctime_ns: i64,
     /// A regular file?
     pub regular: bool,
     /// A symbolic link?
@@ -53,6 +55,7 @@ impl FileInfo {
                     .saturating_mul(1_000_000_000)
                     .saturating_add(stat.st_mtime_nsec as i64),
             },
+            ctime_ns: (stat.st_ctime as i64).saturating_mul(1_000_000_000).saturating_add(stat.st_ctime_nsec as i64),
             regular: kind.is_file(),
             symlink: kind.is_symlink(),
             links: stat.st_nlink as u64,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -73,7 +74,7 @@ fn by_process(known: &Known<'_>, evidence: &mut Vec<String>) -> bool {
     let mut found = false;
     for entry in entries.filter_map(Result::ok) {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        let Ok(cmdline) = fs_err::read(entry.path().join("cmdline")) else { continue };
+        let Some(cmdline) = beginning(&entry.path().join("cmdline")) else { continue };
         if !is_gateway(&cmdline) || process::state(pid) == crate::model::lock::ProcessState::Gone {
             continue;
         }
@@ -86,6 +87,14 @@ fn by_process(known: &Known<'_>, evidence: &mut Vec<String>) -> bool {
         }
     }
     found
+}
+
+/// The beginning of a file of `/proc`, in one read: a host has hundreds of processes, and this runs before each start.
+fn beginning(path: &Path) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; 4096];
+    let length = fs_err::File::open(path).ok()?.read(&mut bytes).ok()?;
+    bytes.truncate(length);
+    Some(bytes)
 }
 
 /// `openclaw-gateway`, padded with spaces, as a gateway renames itself; or `node …/openclaw… gateway`.

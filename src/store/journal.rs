@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::atomic;
 use super::dir::{Dir, FileInfo, give};
+use super::lock::{held_by, lock_name};
 use crate::decide::plan::{DirId, Totals};
 use crate::decide::verdict::{Action, Reason};
 use crate::model::inventory::Stamp;
@@ -336,6 +337,43 @@ impl Run {
         atomic::replace(&self.dir, OsStr::new(MANIFEST), [text.as_slice()], &like, || Ok(()))
     }
 
+    /// A dead lock in our way is recorded before it is moved.
+    pub(super) fn announce_dead_lock(
+        &mut self,
+        dir: &Dir,
+        store: &OsStr,
+        archive: &Dir,
+        below: &Path,
+    ) -> anyhow::Result<()> {
+        let name = lock_name(store);
+        let Some(info) = dir.info(&name)?.filter(|info| info.regular) else { return Ok(()) };
+        if held_by(dir, &name)?.is_some() {
+            return Ok(());
+        }
+        let to = Self::free_name(archive, &name, |_| false)?;
+        self.manifest.moves.push(MoveRecord {
+            from: dir.join(&name),
+            dir: dir.id()?,
+            to: below.join(to),
+            stamp: info.stamp,
+            why: Reason::LockDead,
+            state: StepState::Planned,
+            restored: false,
+        });
+        self.save()
+    }
+
+    /// Says what became of it once the lock is ours, or not.
+    pub(super) fn settle_dead_lock(&mut self, dir: &Dir, store: &OsStr, cleared: Option<&OsStr>, below: &Path) {
+        let from = dir.join(lock_name(store));
+        for record in self.manifest.moves.iter_mut().filter(|record| record.from == from) {
+            if record.state == StepState::Planned {
+                let ours = cleared.is_some_and(|name| below.join(name) == record.to);
+                record.state = if ours { StepState::Done } else { StepState::Skipped };
+            }
+        }
+    }
+
     /// The archive directory of an agent, and its path below the run's directory.
     pub fn agent_dir(&self, agent: &str) -> anyhow::Result<(Dir, PathBuf)> {
         let name: String =
@@ -403,6 +441,11 @@ fn read_manifest(dir: &Dir) -> anyhow::Result<Manifest> {
         serde_json::from_slice(&text).with_context(|| format!("{} is no manifest of this version", path.display()))?;
     anyhow::ensure!(manifest.schema == SCHEMA, "{} has the unknown schema {}", path.display(), manifest.schema);
     Ok(manifest)
+}
+
+/// Whether there ever was a run. Reads only.
+pub fn exists(state_dir: &Path) -> bool {
+    fs_err::symlink_metadata(state_dir.join(OWN)).is_ok()
 }
 
 /// The past runs of a state directory, oldest first, and what could not be read. Reads only.

@@ -8,8 +8,10 @@ use std::path::{Component, Path, PathBuf};
 use chrono::DateTime;
 use rayon::prelude::*;
 
+use super::cache::Cache;
 use super::dir::{Dir, FileInfo};
 use super::discover::StoreLocation;
+use super::lock::lock_name;
 use super::{process, read, sqlite};
 use crate::config::environment;
 use crate::model::entry::{self, Entry};
@@ -34,6 +36,10 @@ pub struct Request<'a> {
     pub gateway: Gateway,
     /// What other files say.
     pub side: Side,
+    /// What is remembered of transcripts.
+    pub cache: &'a Cache,
+    /// Read the head and the tail of large transcripts only.
+    pub quick: bool,
     /// Called once with the number of transcripts and their bytes.
     pub begin: &'a (dyn Fn(usize, u64) + Sync),
     /// Called after each transcript with its bytes.
@@ -292,9 +298,7 @@ fn locate(binding: &mut Binding, dir: &Path, listing: &Listing, same_dir: &mut H
     }
     let Some(path) = transcript.path.clone() else { return };
     let Ok(inside) = path.strip_prefix(dir) else { return };
-    let mut lock_name = inside.as_os_str().to_owned();
-    lock_name.push(".lock");
-    binding.lock = listing.locks.get(&lock_name).cloned();
+    binding.lock = listing.locks.get(&lock_name(inside.as_os_str())).cloned();
     if let Some(link) = linked_component(dir, inside) {
         transcript.content = Content::Outside(format!("{} is a symbolic link", link.display()));
         return;
@@ -390,7 +394,8 @@ fn loose_files(stores: &[Store], listings: &HashMap<PathBuf, Listing>) -> Vec<Lo
                 kind,
                 stamp: info.stamp,
                 linked: info.links > 1,
-                special: !info.regular,
+                special: !info.regular || name.to_str().is_none(),
+                held: listing.locks.get(&lock_name(name)).is_some_and(|lock| lock.state.is_held()),
                 touched_at: DateTime::from_timestamp_nanos(info.stamp.mtime_ns),
                 last_at: None,
                 archived_at: names::archived_at(&text, kind),
@@ -422,7 +427,7 @@ fn read_transcripts(
     let contents: HashMap<PathBuf, (Content, Option<FileInfo>)> = wanted
         .into_par_iter()
         .map(|(path, size)| {
-            let read = read_one(&path, listings);
+            let read = read_one(&path, listings, request);
             (request.advance)(size);
             (path, read)
         })
@@ -444,11 +449,18 @@ fn read_transcripts(
     }
 }
 
-fn read_one(path: &Path, listings: &HashMap<PathBuf, Listing>) -> (Content, Option<FileInfo>) {
+fn read_one(path: &Path, listings: &HashMap<PathBuf, Listing>, request: &Request<'_>) -> (Content, Option<FileInfo>) {
     for dir in path.ancestors().skip(1) {
-        if let (Some(listing), Ok(inside)) = (listings.get(dir), path.strip_prefix(dir)) {
-            return read::transcript(&listing.dir, inside.as_os_str());
+        let (Some(listing), Ok(inside)) = (listings.get(dir), path.strip_prefix(dir)) else { continue };
+        let listed = info(listing, inside).filter(|info| info.regular);
+        if let Some((info, summary)) = listed.and_then(|info| Some((info, request.cache.get(&info)?))) {
+            return (Content::Read(summary), Some(info));
         }
+        let (content, info) = read::transcript(&listing.dir, inside.as_os_str(), request.quick);
+        if let (Content::Read(summary), Some(info), false) = (&content, &info, request.quick) {
+            request.cache.put(info, summary);
+        }
+        return (content, info);
     }
     (Content::Absent, None)
 }

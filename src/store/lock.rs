@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use chrono::{SecondsFormat, Utc};
 
 use super::dir::Dir;
+use super::journal::Run;
 use super::process;
 use crate::model::inventory::Stamp;
 
@@ -34,19 +35,35 @@ pub enum Acquired<'a> {
     Busy(String),
 }
 
+impl Acquired<'_> {
+    /// The name in the archive under which a dead lock was put.
+    pub fn cleared(&self) -> Option<&OsStr> {
+        match self {
+            Self::Ours { cleared, .. } => cleared.as_deref(),
+            Self::Busy(_) => None,
+        }
+    }
+}
+
+/// The lock of a store or transcript: `<file>.lock`.
+pub(super) fn lock_name(file: &OsStr) -> OsString {
+    let mut name = file.to_owned();
+    name.push(".lock");
+    name
+}
+
 impl<'a> StoreLock<'a> {
     /// Takes `<store>.lock` in `dir`, waiting for at most `patience`. A lock whose owner is gone is moved to `archive`.
     pub fn acquire(dir: &'a Dir, store: &OsStr, archive: &Dir, patience: Duration) -> anyhow::Result<Acquired<'a>> {
-        let mut name = store.to_owned();
-        name.push(".lock");
+        let name = lock_name(store);
         let started = Instant::now();
         let mut cleared = None;
         loop {
-            if let Some(stamp) = Self::create(dir, &name)? {
-                return Ok(Acquired::Ours { lock: Self { dir, name, stamp }, cleared });
-            }
             let Some(owner) = held_by(dir, &name)? else {
                 cleared = clear_dead(dir, &name, archive)?.or(cleared);
+                if let Some(stamp) = Self::create(dir, &name)? {
+                    return Ok(Acquired::Ours { lock: Self { dir, name, stamp }, cleared });
+                }
                 continue;
             };
             if started.elapsed() >= patience {
@@ -119,8 +136,7 @@ pub(super) fn held_by(dir: &Dir, name: &OsStr) -> anyhow::Result<Option<String>>
 /// Moves a dead lock aside, and makes sure that it was the dead one that was moved.
 fn clear_dead(dir: &Dir, name: &OsStr, archive: &Dir) -> anyhow::Result<Option<OsString>> {
     let Some(before) = dir.info(name)? else { return Ok(None) };
-    let aside = (0_u32..).map(|at| suffixed(name, at)).find(|aside| matches!(archive.info(aside), Ok(None)));
-    let Some(aside) = aside else { return Ok(None) };
+    let aside = Run::free_name(archive, name, |_| false)?;
     match dir.move_to(name, archive, &aside) {
         Ok(()) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -137,12 +153,4 @@ fn clear_dead(dir: &Dir, name: &OsStr, archive: &Dir) -> anyhow::Result<Option<O
         .move_to(&aside, dir, name)
         .with_context(|| format!("cannot give {} back to its owner", dir.join(name).display()))?;
     Ok(None)
-}
-
-fn suffixed(name: &OsStr, at: u32) -> OsString {
-    let mut aside = name.to_owned();
-    if at > 0 {
-        aside.push(format!(".{at}"));
-    }
-    aside
 }

@@ -3,6 +3,7 @@
 //! A store is either still the old one, then nothing of that store happened and its files stay; or the new one, then
 //! its files follow. Which of the two is read from the store itself, never guessed.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,8 +13,8 @@ use chrono::{DateTime, Utc};
 use super::apply::{history_line, read_locked};
 use super::dir::Dir;
 use super::journal::{Journal, Run, RunState, StepState, StoreRecord, past_runs};
-use super::lock::held_by;
-use super::restore::{self, lock_name};
+use super::lock::{held_by, lock_name};
+use super::restore;
 use super::{atomic, transfer};
 use crate::decide::plan::sha256;
 use crate::decide::verdict::Reason;
@@ -83,7 +84,7 @@ fn finish(journal: &Journal, mut run: Run) -> anyhow::Result<String> {
             run.manifest.stores[index].state = if written { StepState::Done } else { StepState::Skipped };
         }
     }
-    let reverted: Vec<PathBuf> = of_stores(&run, StepState::Skipped);
+    let reverted: HashSet<PathBuf> = of_stores(&run, StepState::Skipped);
     let (mut moved, mut left) = (0, 0);
     for index in 0..run.manifest.moves.len() {
         let record = run.manifest.moves[index].clone();
@@ -92,8 +93,7 @@ fn finish(journal: &Journal, mut run: Run) -> anyhow::Result<String> {
         }
         let state = if is_away(&run, &record.to)? && fs_err::symlink_metadata(&record.from).is_err() {
             StepState::Done
-        } else if reverted.contains(&record.from) || record.why == Reason::LockDead && is_store_lock(&run, &record.from)
-        {
+        } else if reverted.contains(&record.from) || record.why == Reason::LockDead && is_store_lock(&record.from) {
             StepState::Skipped
         } else {
             discard_partial_copy(&run, &record.to)?;
@@ -103,9 +103,9 @@ fn finish(journal: &Journal, mut run: Run) -> anyhow::Result<String> {
             }
         };
         if state == StepState::Done {
-            moved += 1
+            moved += 1;
         } else {
-            left += 1
+            left += 1;
         }
         run.manifest.moves[index].state = state;
     }
@@ -154,13 +154,12 @@ fn was_written(record: &StoreRecord) -> anyhow::Result<bool> {
     Ok(!still_there)
 }
 
-fn of_stores(run: &Run, state: StepState) -> Vec<PathBuf> {
+fn of_stores(run: &Run, state: StepState) -> HashSet<PathBuf> {
     let records = run.manifest.stores.iter().filter(|record| record.state == state);
     records.flat_map(|record| &record.entries).filter_map(|entry| entry.file.clone()).collect()
 }
 
-fn is_store_lock(run: &Run, path: &Path) -> bool {
-    let _ = run;
+fn is_store_lock(path: &Path) -> bool {
     path.file_name().and_then(OsStr::to_str).is_some_and(|name| !name.contains(".jsonl"))
 }
 

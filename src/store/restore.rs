@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::apply::{ConcatOs, Left, history_line, read_locked};
+use super::apply::{Left, history_line, read_locked};
 use super::dir::{Dir, FileInfo};
 use super::journal::{Journal, MoveRecord, Run, RunState, StepState, StoreRecord};
 use super::lock::{Acquired, StoreLock};
@@ -66,7 +66,7 @@ pub(super) fn continue_restore(journal: &Journal, mut own: Run, options: &Option
     own.manifest.keys = options.keys.to_vec();
     own.save()?;
     let mut work =
-        Work { source: &mut source, own: &own, options, outcome: Outcome::default(), renamed: HashMap::new() };
+        Work { source: &mut source, own: &mut own, options, outcome: Outcome::default(), renamed: HashMap::new() };
     work.files(|record| record.why != Reason::LockDead);
     for index in 0..work.source.manifest.stores.len() {
         let path = work.source.manifest.stores[index].path.clone();
@@ -109,7 +109,7 @@ fn settle(source: &mut Run) {
 
 struct Work<'a> {
     source: &'a mut Run,
-    own: &'a Run,
+    own: &'a mut Run,
     options: &'a Options<'a>,
     outcome: Outcome,
     /// Transcripts that came back under another name.
@@ -202,8 +202,11 @@ impl Work<'_> {
         let parent = record.path.parent().unwrap_or(Path::new("/"));
         let name = record.path.file_name().unwrap_or_default();
         let dir = Dir::open(parent)?;
-        let (archive, _) = self.own.agent_dir(&record.agent)?;
-        let lock = match StoreLock::acquire(&dir, name, &archive, self.options.patience)? {
+        let (archive, below) = self.own.agent_dir(&record.agent)?;
+        self.own.announce_dead_lock(&dir, name, &archive, &below)?;
+        let taken = StoreLock::acquire(&dir, name, &archive, self.options.patience)?;
+        self.own.settle_dead_lock(&dir, name, taken.cleared(), &below);
+        let lock = match taken {
             Acquired::Ours { lock, .. } => lock,
             Acquired::Busy(owner) => {
                 self.outcome
@@ -250,16 +253,16 @@ impl Work<'_> {
         let whole = record.entries.iter().all(|entry| !entry.restored && self.wanted(&entry.key));
         let all: Vec<usize> = (0..record.entries.len()).collect();
         // Nobody wrote the store since: the cuts go back to where they were.
-        if whole && self.renamed.is_empty() && sha256(text) == record.new_sha256 {
-            if let Some(old) =
-                store::uncut(text, &record.spans(), removed).filter(|old| sha256(old) == record.old_sha256)
-            {
-                return Ok(Some((old, all)));
-            }
+        if whole
+            && self.renamed.is_empty()
+            && sha256(text) == record.new_sha256
+            && let Some(old) = store::uncut(text, &record.spans(), removed)
+            && sha256(&old) == record.old_sha256
+        {
+            return Ok(Some((old, all)));
         }
-        let document = match store::read(text) {
-            Ok(document) => document,
-            Err(_) => anyhow::bail!("{} is no readable store now: put it right first", record.path.display()),
+        let Ok(document) = store::read(text) else {
+            anyhow::bail!("{} is no readable store now: put it right first", record.path.display())
         };
         let bound: HashMap<String, usize> =
             document.effective(text).into_iter().map(|place| (place.key, place.member)).collect();
@@ -325,11 +328,6 @@ fn pointing_to(entry: &[u8], path: &Path) -> anyhow::Result<Vec<u8>> {
     new.extend_from_slice(&entry[from..]);
     debug_assert!(json::check(&new).is_ok());
     Ok(new)
-}
-
-/// The name of the store's lock beside it.
-pub(super) fn lock_name(store: &OsStr) -> std::ffi::OsString {
-    [store, OsStr::new(".lock")].concat_os()
 }
 
 #[cfg(test)]

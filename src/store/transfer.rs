@@ -11,10 +11,9 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use sha2::{Digest, Sha256};
 
-use super::apply::ConcatOs;
 use super::dir::{Dir, FileInfo, give};
 use super::journal::{MoveRecord, Run};
-use super::lock::held_by;
+use super::lock::{held_by, lock_name};
 use crate::decide::plan::DirId;
 use crate::model::inventory::Stamp;
 
@@ -39,7 +38,7 @@ pub(super) fn out(run: &Run, record: &MoveRecord) -> anyhow::Result<Moved> {
     if !info.regular || info.stamp != record.stamp {
         return Ok(Moved::Changed("it is not the file that was planned".to_owned()));
     }
-    let lock = [name.as_os_str(), OsStr::new(".lock")].concat_os();
+    let lock = lock_name(&name);
     if let Some(owner) = held_by(&from, &lock)? {
         return Ok(Moved::Changed(owner));
     }

@@ -16,6 +16,7 @@ pub mod build;
 pub mod generate;
 pub mod openclaw;
 pub mod process;
+pub mod sys;
 pub mod tree;
 
 use std::collections::BTreeMap;
@@ -153,11 +154,13 @@ impl Store {
     }
 
     /// Runs claw-sessions on this state directory.
+    #[must_use = "check the exit status with `ok` or `code`"]
     pub fn run<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Output {
         self.run_env(args, &[])
     }
 
     /// The same with more environment.
+    #[must_use = "check the exit status with `ok` or `code`"]
     pub fn run_env<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>, env: &[(&str, &str)]) -> Output {
         let mut args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
         args.extend(["--state-dir".into(), self.state_dir().into()]);
@@ -165,6 +168,7 @@ impl Store {
     }
 
     /// The same without `--state-dir`: the binary has to find it.
+    #[must_use = "check the exit status with `ok` or `code`"]
     pub fn run_bare<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>, env: &[(&str, &str)]) -> Output {
         let mut command = self.command(args);
         command.envs(env.iter().copied());
@@ -186,6 +190,19 @@ impl Store {
             .current_dir(self.root())
             .stdin(Stdio::null());
         command
+    }
+
+    /// `gc --json` with further arguments.
+    #[must_use = "check the exit status with `ok` or `code`"]
+    pub fn gc<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Output {
+        let more = args.into_iter().map(|arg| arg.as_ref().to_owned());
+        self.run(["gc".into(), "--json".into()].into_iter().chain(more))
+    }
+
+    /// `restore --json` of everything that the last run took.
+    #[must_use = "check the exit status with `ok` or `code`"]
+    pub fn restore_latest(&self) -> Output {
+        self.run(["restore", "latest", "--json"])
     }
 
     /// `scan --json` with further arguments, parsed.
@@ -213,7 +230,6 @@ impl Store {
 }
 
 /// What a run printed, and how it ended.
-#[must_use = "check the exit status with `ok` or `code`"]
 #[derive(Debug)]
 pub struct Output {
     pub command: String,
@@ -224,6 +240,7 @@ pub struct Output {
 }
 
 impl Output {
+    #[must_use = "check the exit status with `ok` or `code`"]
     pub fn of(command: &mut Command) -> Self {
         let output = command.output().unwrap();
         let args: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
@@ -265,6 +282,34 @@ impl fmt::Display for Output {
             None => writeln!(f, "--- ended by a signal"),
         }
     }
+}
+
+/// The binding with this key in a document of scan, gc or explain.
+#[track_caller]
+pub fn binding<'a>(document: &'a Value, key: &str) -> &'a Value {
+    let bindings = document["bindings"].as_array().unwrap();
+    bindings.iter().find(|one| one["key"] == key).unwrap_or_else(|| panic!("no binding {key} in {document:#}"))
+}
+
+/// The keys of the bindings with this action.
+pub fn keys(document: &Value, action: &str) -> Vec<String> {
+    let bindings = document["bindings"].as_array().unwrap();
+    bindings.iter().filter(|one| one["action"] == action).map(|one| one["key"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The action of the binding with this key, and its first reason: `expire idle`.
+#[track_caller]
+pub fn verdict(document: &Value, key: &str) -> String {
+    let one = binding(document, key);
+    format!("{} {}", one["action"].as_str().unwrap(), one["reasons"][0].as_str().unwrap())
+}
+
+/// The file whose path ends like this in a document of scan or gc.
+#[track_caller]
+pub fn file<'a>(document: &'a Value, end: &str) -> &'a Value {
+    let files = document["files"].as_array().unwrap();
+    let found = files.iter().find(|one| one["path"].as_str().unwrap().ends_with(end));
+    found.unwrap_or_else(|| panic!("no file {end} in {:#}", document["files"]))
 }
 
 /// A path below `fixtures/`.

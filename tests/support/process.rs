@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use super::openclaw;
+use super::{Store, openclaw};
 
 /// A process that lives until it is dropped.
 pub struct LiveProcess(Child);
@@ -37,6 +39,21 @@ impl Drop for LiveProcess {
         // It may have ended by itself.
         drop(self.0.kill());
         drop(self.0.wait());
+    }
+}
+
+impl Store {
+    /// Writes the lock of a gateway that serves this state directory.
+    pub fn gateway_lock(&self, pid: u32, start_time: u64) -> PathBuf {
+        let config = self.path("openclaw.json");
+        let hash = claw_sessions::decide::plan::sha256(config.as_os_str().as_encoded_bytes());
+        let uid = fs::metadata("/proc/self").unwrap().uid();
+        let path = self.root().join(format!("tmp/openclaw-{uid}/gateway.{}.lock", &hash[..8]));
+        let payload = serde_json::json!({
+            "pid": pid, "createdAt": "2026-11-22T21:47:00.000Z", "configPath": config, "startTime": start_time
+        });
+        openclaw::write(&path, payload.to_string().as_bytes(), 0o644, 1_795_384_740_000);
+        path
     }
 }
 
