@@ -63,7 +63,7 @@ pub struct GlobalArgs {
     /// Print error messages of runs whole. They may quote what people wrote.
     #[arg(long, global = true)]
     pub show_text: bool,
-    /// When to colour.
+    /// When to color.
     #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "WHEN")]
     pub color: When,
     /// When to show a progress bar.
@@ -136,19 +136,19 @@ pub enum Command {
 #[command(after_help = "Examples:
   claw-sessions scan                        every binding, and what gc would do with it
   claw-sessions scan --json | jq .summary
-  claw-sessions scan --check                exit 1 when something would go or is damaged")]
+  claw-sessions scan --check                exit 1 when gc would do anything, or a store is broken")]
 pub struct ScanArgs {
     /// Limits.
     #[command(flatten)]
     pub policy: PolicyArgs,
-    /// Exit 1 when a binding would go or a store cannot be read.
+    /// Exit 1 when gc would do anything (orphans and dead locks included), or a store cannot be read.
     #[arg(long)]
     pub check: bool,
 }
 
 /// Options of `gc`.
 #[derive(Debug, Args)]
-#[command(before_help = "\
+#[command(before_help = "What most people need:
   claw-sessions gc -n           show what would go, change nothing
   claw-sessions gc              take it out; it stays in an archive
   claw-sessions restore latest  bring it back")]
@@ -197,17 +197,18 @@ pub struct PolicyArgs {
     /// Active within this is left alone [default: 15m].
     #[arg(long, value_name = "DUR", value_parser = duration::parse, help_heading = "What stays")]
     pub grace: Option<TimeDelta>,
-    /// Protect a class; repeatable.
-    #[arg(long, value_enum, value_name = "CLASS", help_heading = "What stays")]
+    /// Protect a class: main direct group channel topic thread cron cron-run hook subagent acp heartbeat slash node
+    /// global other; repeatable.
+    #[arg(long, value_enum, value_name = "CLASS", hide_possible_values = true, help_heading = "What stays")]
     pub protect: Vec<Class>,
     /// Do not protect a class [protected: main global group channel topic thread]; repeatable.
-    #[arg(long, value_enum, value_name = "CLASS", help_heading = "What stays")]
+    #[arg(long, value_enum, value_name = "CLASS", hide_possible_values = true, help_heading = "What stays")]
     pub unprotect: Vec<Class>,
     /// Keep keys that match (`*` and `?`, else exact); repeatable.
     #[arg(long, value_name = "PATTERN", help_heading = "What stays")]
     pub keep: Vec<String>,
-    /// Look at keys that match only; repeatable.
-    #[arg(long, value_name = "PATTERN", help_heading = "What stays")]
+    /// Take only keys that match, and no loose files; repeatable.
+    #[arg(long, value_name = "PATTERN", help_heading = "What goes")]
     pub only: Vec<String>,
     /// Keep the last N runs of each cron job.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "What stays")]
@@ -283,7 +284,7 @@ pub struct RunsArgs {
 /// What to do with past runs.
 #[derive(Debug, Subcommand)]
 pub enum RunsCommand {
-    /// Forget old runs for good; what they took can not be restored any more
+    /// Forget old runs for good; what they took cannot be restored any more
     Prune {
         /// Runs that ended longer ago than this; those with quarantined bindings are kept.
         #[arg(long, value_name = "DUR", value_parser = duration::parse)]

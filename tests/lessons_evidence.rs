@@ -318,7 +318,7 @@ fn c18_a_linked_directory_or_store_is_read_and_never_written() {
         store.remove(link);
         symlink(real.path(link), store.path(link)).unwrap();
         let (before, target) = (store.tree().contents(), real.tree().exact());
-        let done = gc(&store, &["--all", "--agent", "main"]).ok().json();
+        let done = gc(&store, &["--all", "--agent", "main", "--no-orphans"]).ok().json();
         assert_eq!(done["stores"][0]["state"], "symlink", "{link}");
         assert_eq!(done["stores"][0]["bindings"], 2, "{link}: it is read");
         assert_eq!(verdict(&done, KEY), "keep symlink", "{link}");
@@ -344,7 +344,7 @@ fn c18_what_became_a_link_since_the_plan_is_not_followed() {
         }
         symlink(outside.path(what), &target).unwrap();
         let output = store.run(["gc", "--apply", plan, "--json"]);
-        assert!(matches!(output.code, Some(0 | 3 | 4)), "{output}");
+        assert!(matches!(output.code, Some(0 | 2 | 4)), "{output}");
         assert!(fs::symlink_metadata(&target).unwrap().is_symlink(), "{what}: the link itself stays");
         precious.assert_same(&outside.tree().exact());
     };
@@ -454,10 +454,13 @@ fn c23_ids_are_compared_whole_and_layout_does_not_matter() {
         let done = gc(store, &[]).ok().json();
         assert_eq!(keys(&done, "expire"), [KEY]);
         assert_eq!(done["done"]["archive"], 3);
+        assert_eq!(
+            store.sessions("main").as_object().unwrap().keys().collect::<Vec<_>>(),
+            ["agent:main:telegram:group:-2"]
+        );
         assert!(store.exists("agents/main/sessions/abcd.jsonl"));
         assert!(!store.exists("agents/main/sessions/abc.jsonl"));
     }
-    assert_eq!(pretty.sessions("main"), compact.sessions("main"));
 }
 
 #[test]

@@ -9,11 +9,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Failure, Session};
 use crate::cli::{GlobalArgs, When};
-use crate::config::openclaw::{ConfigState, LoadedConfig, Version};
+use crate::config::openclaw::{ConfigProblem, ConfigState, LoadedConfig, Version};
 use crate::config::policy::{self, Policy, PolicyFlags};
 use crate::config::policy_file;
-use crate::decide::classify::Verdicts;
-use crate::decide::plan::{DirId, Plan};
+use crate::decide::classify::{Classified, Verdicts};
+use crate::decide::plan::{DirId, Plan, Totals};
 use crate::decide::rules::Judge;
 use crate::decide::startup::{self, Startup};
 use crate::model::inventory::{Gateway, Generation, Inventory};
@@ -56,10 +56,14 @@ impl<'a> Context<'a> {
             None => None,
         };
         let policy = policy::resolve(flags, file.as_ref(), &config);
-        let mut warnings: Vec<String> =
-            config.problems.iter().map(|problem| format!("{}: {problem}", config.path.display())).collect();
+        let mut warnings: Vec<String> = config.problems.iter().map(|problem| located(&config, problem)).collect();
         if config.state == ConfigState::Invalid {
-            warnings.push("openclaw.json is invalid: nothing of it is used, and only explicit limits apply".to_owned());
+            let what = "openclaw.json is invalid: nothing of it is used. OpenClaw's own limits are not known, so nothing is \
+                        stale but by an explicit limit";
+            warnings.push(what.to_owned());
+        }
+        if file.as_ref().is_some_and(|file| file.max_resumes.is_some()) {
+            warnings.push("max-resumes in the policy file is not used by this version".to_owned());
         }
         let mut details = home.notes.clone();
         details.extend(config.notes.iter().cloned());
@@ -135,9 +139,19 @@ impl<'a> Context<'a> {
         Plan::from(inventory, verdicts, self.now, directory_id)
     }
 
-    /// The startup estimate.
-    pub(super) fn startup(&self, inventory: &Inventory, verdicts: &Verdicts) -> Startup {
-        startup::estimate(inventory, &verdicts.bindings, &self.policy)
+    /// The startup estimate without the bindings that leave.
+    pub(super) fn startup(
+        &self,
+        inventory: &Inventory,
+        verdicts: &Verdicts,
+        leaves: impl Fn(&Classified) -> bool,
+    ) -> Startup {
+        startup::estimate(inventory, &verdicts.bindings, &self.policy, leaves)
+    }
+
+    /// The startup estimate if the verdicts are carried out.
+    pub(super) fn planned_startup(&self, inventory: &Inventory, verdicts: &Verdicts) -> Startup {
+        self.startup(inventory, verdicts, |one| one.verdict.action.removes())
     }
 
     /// How paths and texts are shown.
@@ -161,8 +175,8 @@ impl<'a> Context<'a> {
     }
 
     /// The body of a document.
-    pub(super) fn body(&self, inventory: &Inventory, verdicts: &Verdicts, plan: &Plan) -> Body {
-        json::body(inventory, verdicts, plan, self.startup(inventory, verdicts), self.view())
+    pub(super) fn body(&self, inventory: &Inventory, verdicts: &Verdicts, planned: Totals, startup: Startup) -> Body {
+        json::body(inventory, verdicts, planned, startup, self.view())
     }
 
     /// How everything was found, and every limit with its source.
@@ -179,12 +193,19 @@ impl<'a> Context<'a> {
                 }
             ),
             format!("user {}", self.home.environment.uid),
+            format!("time zone {} (daily resets are judged in it)", Local::now().format("UTC%:z")),
         ];
         details.extend(self.details.iter().cloned());
         details.extend(gateway.evidence.iter().map(|evidence| format!("gateway: {evidence}")));
         details.extend(crate::render::policy::lines(&self.policy));
         details
     }
+}
+
+/// A problem of the configuration with its file, named once.
+fn located(config: &LoadedConfig, problem: &ConfigProblem) -> String {
+    let (path, text) = (config.path.display().to_string(), problem.to_string());
+    if text.contains(&path) { text } else { format!("{path}: {text}") }
 }
 
 /// The name of a document type.

@@ -7,7 +7,7 @@ use super::{Exit, Failure, Session};
 use crate::cli::GcArgs;
 use crate::decide::classify::Verdicts;
 use crate::decide::guard;
-use crate::decide::plan::{self, Plan};
+use crate::decide::plan::{self, Plan, Totals};
 use crate::model::inventory::{Content, Inventory};
 use crate::model::store::StoreState;
 use crate::render::json::{self, GcDocument, LeftDocument};
@@ -21,127 +21,144 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs the verb.
 pub(super) fn run(session: &Session, args: &GcArgs) -> Result<Exit, Failure> {
-    let mut context = Context::new(session, &args.flags())?;
     let dry = args.dry_run || args.plan.is_some();
+    if let Some(path) = args.plan.as_ref().filter(|path| fs_err::symlink_metadata(path).is_ok()) {
+        return Err(Failure::usage(anyhow::anyhow!("{} exists", path.display())).hint("name a new file for the plan"));
+    }
+    let mut context = Context::new(session, &args.flags())?;
+    let mut work = Work::default();
     if dry {
-        let unfinished = unfinished(&context);
-        let (inventory, verdicts, plan) = decide(&mut context, args)?;
-        if let Some(path) = &args.plan {
-            apply::write_document(path, json::to_text(&plan).as_bytes()).map_err(Failure::usage)?;
+        work.recovered = unfinished(&context);
+    } else {
+        refuse_beside_gateway(&context, args.safety.online)?;
+        // Where there never was a run there is nothing to recover, and nothing to make before there is something to do.
+        if journal::exists(&context.home.real_dir) {
+            let journal = open(&context)?;
+            work.recovered = recover::recover(&journal, &context.home.real_dir, session.started_at, PATIENCE)?;
+            work.journal = Some(journal);
         }
-        let refused = refusals(&context, &inventory, &plan);
-        let document =
-            document(&context, &inventory, &verdicts, &plan, true, Outcome { refused, ..Outcome::default() });
-        let document = GcDocument { recovered: unfinished, ..document };
-        return show(session, &context, &document);
     }
-    refuse_beside_gateway(&context, args.safety.online)?;
-    // Where there never was a run there is nothing to recover, and nothing to make before there is something to do.
-    let mut journal = if journal::exists(&context.home.real_dir) { Some(open(&context)?) } else { None };
-    let recovered = match &journal {
-        Some(journal) => recover::recover(journal, &context.home.real_dir, session.started_at, PATIENCE)?,
-        None => Vec::new(),
-    };
     let (mut inventory, verdicts, plan) = decide(&mut context, args)?;
+    let planned = plan.totals();
+    let mut refused = refusals(&inventory);
     if let Some(why) = guard::refusal(&plan, &inventory, &context.policy, context.now) {
-        return Err(Failure::refused(anyhow::anyhow!("{why}; nothing was touched")));
+        refused.push(Left::new("the plan", format!("{why}; nothing was touched")));
+    } else if dry {
+        refused.extend(beside_gateway(&context, args.safety.online).map(|why| Left::new("the plan", why)));
     }
-    let refused = refusals(&context, &inventory, &plan);
-    let unreadable = unreadable(&inventory);
-    let shown = plan.clone();
-    inventory.release_texts();
-    let mut outcome = Outcome::default();
-    if !plan.is_empty() {
-        let journal = match &mut journal {
-            Some(journal) => journal,
-            none => none.insert(open(&context)?),
-        };
-        let options = apply::Options { command: "gc", started_at: session.started_at, patience: PATIENCE };
-        outcome = apply::apply(plan, journal, &options)?;
+    let allowed = refused.iter().all(|left| left.what != "the plan");
+    if let Some(path) = &args.plan {
+        apply::write_document(path, json::to_text(&plan).as_bytes()).map_err(Failure::usage)?;
+    }
+    let mut outcome = Outcome { failed: unreadable(&inventory), ..Outcome::default() };
+    if !dry && allowed && !plan.is_empty() {
+        inventory.release_texts();
+        outcome = carry_out(&context, plan, &mut work, outcome.failed)?;
     }
     outcome.refused.extend(refused);
-    outcome.failed.extend(unreadable);
-    let forgotten = match &journal {
-        Some(journal) => forget_old_runs(&context, journal)?,
-        None => Vec::new(),
+    if let Some(journal) = work.journal.as_ref().filter(|_| allowed) {
+        work.forgotten = forget_old_runs(&context, journal)?;
+    }
+    let document = document(&context, &inventory, &verdicts, planned, dry, outcome, work);
+    show(session, &context, &document)
+}
+
+/// What a run has besides its plan.
+#[derive(Default)]
+struct Work {
+    journal: Option<Journal>,
+    recovered: Vec<String>,
+    forgotten: Vec<String>,
+}
+
+fn carry_out(context: &Context<'_>, plan: Plan, work: &mut Work, failed: Vec<Left>) -> Result<Outcome, Failure> {
+    let journal = match work.journal.take() {
+        Some(journal) => journal,
+        None => open(context)?,
     };
-    let document = document(&context, &inventory, &verdicts, &shown, false, outcome);
-    show(session, &context, &GcDocument { forgotten, recovered, ..document })
+    let options = apply::Options { command: "gc", started_at: context.session.started_at, patience: PATIENCE };
+    let mut outcome = apply::apply(plan, &journal, &options)?;
+    outcome.failed.extend(failed);
+    work.journal = Some(journal);
+    Ok(outcome)
 }
 
 /// Loads, judges and plans, or takes the plan from a file.
 fn decide(context: &mut Context<'_>, args: &GcArgs) -> Result<(Inventory, Verdicts, Plan), Failure> {
     let inventory = context.load()?;
-    let verdicts = context.judge(&inventory).classify();
-    let plan = match &args.apply {
-        None => context.plan(&inventory, &verdicts),
-        Some(path) => {
-            let text = fs_err::read(path).map_err(Failure::usage)?;
-            let plan: Plan = serde_json::from_slice(&text)
-                .map_err(|error| Failure::usage(anyhow::anyhow!("{} is no plan: {error}", path.display())))?;
-            if plan.schema != plan::SCHEMA || plan.state_dir != context.home.real_dir {
-                let made_for = plan.state_dir.display().to_string();
-                return Err(Failure::usage(anyhow::anyhow!("{} is a plan for {made_for}", path.display())));
-            }
-            plan.fits(&inventory).map_err(|why| Failure::usage(anyhow::anyhow!("{}: {why}", path.display())))?;
-            plan
-        }
+    let mut verdicts = context.judge(&inventory).classify();
+    let Some(path) = &args.apply else {
+        let plan = context.plan(&inventory, &verdicts);
+        return Ok((inventory, verdicts, plan));
     };
+    let text = fs_err::read(path).map_err(Failure::usage)?;
+    let plan: Plan = serde_json::from_slice(&text)
+        .map_err(|error| Failure::usage(anyhow::anyhow!("{} is no plan: {error}", path.display())))?;
+    if plan.schema != plan::SCHEMA || plan.state_dir != context.home.real_dir {
+        let made_for = plan.state_dir.display();
+        return Err(Failure::usage(anyhow::anyhow!("{} is a plan for {made_for}", path.display())));
+    }
+    plan.fits(&inventory)
+        .map_err(|why| Failure::refused(anyhow::anyhow!("{}: {why}; nothing was touched", path.display())))?;
+    plan.override_verdicts(&inventory, &mut verdicts);
     Ok((inventory, verdicts, plan))
 }
 
-/// A live gateway that offers outsiders no lock may write at the same moment (design §5).
-pub(super) fn refuse_beside_gateway(context: &Context<'_>, online: bool) -> Result<(), Failure> {
+/// Why nothing may be changed beside a live gateway: one that offers outsiders no lock may write at the same moment
+/// (design §5).
+fn beside_gateway(context: &Context<'_>, online: bool) -> Option<String> {
     let gateway = context.gateway();
     if !gateway.alive || context.generation().has_store_lock || online {
-        return Ok(());
+        return None;
     }
     let version = context.config.config.last_touched_version.as_deref().unwrap_or("of unknown version");
-    let evidence = gateway.evidence.join("; ");
-    Err(Failure::refused(anyhow::anyhow!("a gateway {version} is alive ({evidence}); nothing was touched")).hint(
-        "stop the gateway first, or run gc from its unit's ExecStartPre; --online accepts that the gateway may write at \
-         the same moment",
-    ))
+    Some(format!("a gateway {version} is alive ({}); nothing was touched", gateway.evidence.join("; ")))
 }
 
-pub(super) fn open(context: &Context<'_>) -> Result<Journal, Failure> {
-    match Journal::open(&context.home.real_dir, PATIENCE)? {
-        Ok(journal) => Ok(journal),
-        Err(journal::Busy) => Err(Failure::refused(anyhow::anyhow!(
-            "another claw-sessions is at work on {}",
-            context.home.state_dir.display()
-        ))
-        .hint("try again when it has ended")),
+/// The same as an error with the way out.
+pub(super) fn refuse_beside_gateway(context: &Context<'_>, online: bool) -> Result<(), Failure> {
+    match beside_gateway(context, online) {
+        None => Ok(()),
+        Some(why) => Err(Failure::refused(anyhow::anyhow!(why)).hint(
+            "stop the gateway first, or run claw-sessions from its unit's ExecStartPre; --online accepts that the gateway \
+             may write at the same moment. A gateway up to 2026.4.29 offers a lock: its version is read from \
+             meta.lastTouchedVersion in openclaw.json",
+        )),
     }
+}
+
+/// Opens the journal for writing, with our lock.
+pub(super) fn open(context: &Context<'_>) -> Result<Journal, Failure> {
+    Journal::open(&context.home.real_dir, PATIENCE)?.map_err(|journal::Busy| {
+        let dir = context.home.state_dir.display();
+        Failure::refused(anyhow::anyhow!("another claw-sessions is at work on {dir}"))
+            .hint("try again when it has ended")
+    })
 }
 
 fn unfinished(context: &Context<'_>) -> Vec<String> {
     let (runs, problems) = journal::past_runs(&context.home.real_dir);
     let cut_off = runs.into_iter().filter(|run| run.state == journal::RunState::Unfinished);
-    cut_off
-        .map(|run| format!("the run {} was cut off; the next gc or restore finishes it first", run.id))
-        .chain(problems)
-        .collect()
+    let told = cut_off.map(|run| format!("the run {} was cut off; the next gc or restore finishes it first", run.id));
+    told.chain(problems).collect()
 }
 
 /// Stores that gc does not touch because of what they are.
-fn refusals(context: &Context<'_>, inventory: &Inventory, plan: &Plan) -> Vec<Left> {
+fn refusals(inventory: &Inventory) -> Vec<Left> {
     let harmless = |state| matches!(state, StoreState::Ok | StoreState::Missing | StoreState::Symlink);
-    let stores = inventory.stores.iter().filter(|store| !harmless(store.state)).map(|store| {
-        let problem = store.problem.clone().unwrap_or_default();
-        Left::new(
-            store.path.display(),
-            format!("{}: {problem}; nothing in its directory is touched", store.state.as_str()),
-        )
-    });
-    let beside = (inventory.gateway.alive && !context.generation().has_store_lock && !plan.is_empty())
-        .then(|| Left::new("gc", "a live gateway that offers no lock: gc would refuse; see --online"));
-    stores.chain(beside.filter(|_| context.session.is_dry())).collect()
+    let stores = inventory.selected().filter(|store| !harmless(store.state));
+    stores
+        .map(|store| {
+            let problem = store.problem.clone().unwrap_or_default();
+            let state = store.state.as_str();
+            Left::new(store.path.display(), format!("{state}: {problem}; nothing in its directory is touched"))
+        })
+        .collect()
 }
 
 /// Transcripts that could not be read: left alone, and said.
 fn unreadable(inventory: &Inventory) -> Vec<Left> {
-    let bindings = inventory.stores.iter().flat_map(|store| &store.bindings);
+    let bindings = inventory.selected().flat_map(|store| &store.bindings);
     bindings
         .filter_map(|binding| match &binding.transcript.content {
             Content::Unreadable(why) => Some(Left::new(&binding.key, why)),
@@ -153,7 +170,9 @@ fn unreadable(inventory: &Inventory) -> Vec<Left> {
 /// gc forgets its own runs after a while, and never one that quarantined something (design §4).
 fn forget_old_runs(context: &Context<'_>, journal: &Journal) -> Result<Vec<String>, Failure> {
     match context.policy.keep_runs.value {
-        Some(age) => super::runs::prune(&context.home.real_dir, journal, context.session.started_at, age),
+        Some(age) => {
+            super::runs::prune(&context.home.real_dir, journal, context.session.started_at, age).map(|(gone, _)| gone)
+        }
         None => Ok(Vec::new()),
     }
 }
@@ -162,23 +181,29 @@ fn document(
     context: &Context<'_>,
     inventory: &Inventory,
     verdicts: &Verdicts,
-    plan: &Plan,
+    planned: Totals,
     dry_run: bool,
     outcome: Outcome,
+    work: Work,
 ) -> GcDocument {
     let mismatches = outcome.mismatches.into_iter().map(|what| Left::new("planned is not done", what));
+    let taken = &outcome.taken;
+    let startup = context.startup(inventory, verdicts, |one| {
+        let leaves = || taken.contains(&(one.store(inventory).path.clone(), one.binding(inventory).key.clone()));
+        one.verdict.action.removes() && (dry_run || leaves())
+    });
     GcDocument {
         preamble: context.preamble("gc", &inventory.gateway),
-        body: context.body(inventory, verdicts, plan),
+        body: context.body(inventory, verdicts, planned, startup),
         run: outcome.run,
         dry_run,
-        planned: plan.totals(),
+        planned,
         done: outcome.done,
         skipped: left(context, outcome.skipped),
         failed: left(context, outcome.failed),
         refused: left(context, outcome.refused.into_iter().chain(mismatches)),
-        forgotten: Vec::new(),
-        recovered: Vec::new(),
+        forgotten: work.forgotten,
+        recovered: work.recovered,
     }
 }
 
@@ -193,13 +218,7 @@ fn show(session: &Session, context: &Context<'_>, document: &GcDocument) -> Resu
         session.print_document(document)?;
     } else {
         let details = context.details(&document.preamble.gateway);
-        session.print(&text::gc(document, &details, session.layout()))?;
+        session.print(&text::gc(document, &details, &session.layout()))?;
     }
-    Ok(if !document.refused.is_empty() {
-        Exit::Refused
-    } else if !document.failed.is_empty() {
-        Exit::Partial
-    } else {
-        Exit::Done
-    })
+    Ok(Exit::after(!document.refused.is_empty(), !document.failed.is_empty()))
 }

@@ -5,19 +5,25 @@ use super::gc::{PATIENCE, left, open, refuse_beside_gateway};
 use super::{Exit, Failure, Session};
 use crate::cli::RestoreArgs;
 use crate::config::policy::PolicyFlags;
-use crate::render::json::RestoreDocument;
+use crate::render::json::{self, RestoreDocument};
 use crate::render::text;
 use crate::store::journal::{self, Manifest, StepState};
 use crate::store::{recover, restore};
 
 /// Runs the verb.
 pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure> {
+    let global = &session.cli.global;
+    if !global.agent.is_empty() || global.store.is_some() {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "restore takes a run or a key: --agent and --store do not narrow it"
+        )));
+    }
     let context = Context::new(session, &PolicyFlags::default())?;
     refuse_beside_gateway(&context, args.online)?;
     let (runs, _) = journal::past_runs(&context.home.real_dir);
     find(&runs, &args.what)?;
     let journal = open(&context)?;
-    recover::recover(&journal, &context.home.real_dir, session.started_at, PATIENCE)?;
+    let recovered = recover::recover(&journal, &context.home.real_dir, session.started_at, PATIENCE)?;
     let (runs, _) = journal::past_runs(&context.home.real_dir);
     let (of, keys) = find(&runs, &args.what)?;
     let options = restore::Options {
@@ -37,6 +43,7 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure
         bindings: outcome.bindings,
         files: outcome.files,
         bytes: outcome.bytes,
+        recovered,
         refused: left(&context, outcome.refused),
         failed: left(&context, outcome.failed),
     };
@@ -45,34 +52,34 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure
     } else {
         session.print(&text::restore(&document))?;
     }
-    Ok(if !document.refused.is_empty() {
-        Exit::Refused
-    } else if !document.failed.is_empty() {
-        Exit::Partial
-    } else {
-        Exit::Done
-    })
+    Ok(Exit::after(!document.refused.is_empty(), !document.failed.is_empty()))
 }
 
 /// The run, and the keys of it, that `what` names: a run's id, a unique prefix of one, `latest`, or a key.
 fn find(runs: &[Manifest], what: &str) -> Result<(String, Vec<String>), Failure> {
     let taken = || runs.iter().rev().filter(|run| run.command != "restore");
     if what == "latest" {
-        let latest = taken().next().ok_or_else(|| Failure::usage(anyhow::anyhow!("there are no runs to restore")))?;
+        let latest = taken().find(|run| json::run(run).restorable).or_else(|| taken().next());
+        let latest = latest.ok_or_else(|| Failure::usage(anyhow::anyhow!("there are no runs to restore")))?;
         return Ok((latest.id.clone(), Vec::new()));
     }
-    let holds = |run: &&Manifest| {
+    // The last run that took the key and did not give it back, else the last one that took it at all.
+    let holds = |run: &&Manifest, away: bool| {
         let records = run.stores.iter().filter(|record| record.state == StepState::Done);
-        records.flat_map(|record| &record.entries).any(|entry| entry.key == what && !entry.restored)
+        records.flat_map(|record| &record.entries).any(|entry| entry.key == what && !(away && entry.restored))
     };
-    if let Some(run) = taken().find(holds) {
+    if let Some(run) = taken().find(|run| holds(run, true)).or_else(|| taken().find(|run| holds(run, false))) {
         return Ok((run.id.clone(), vec![what.to_owned()]));
     }
     let matching: Vec<&Manifest> = runs.iter().filter(|run| run.id.starts_with(what)).collect();
     match matching.as_slice() {
+        [run] if run.command == "restore" => {
+            let of = run.of.as_deref().unwrap_or("a run");
+            Err(Failure::usage(anyhow::anyhow!("{} is itself a restore: it brought back {of}", run.id)))
+        }
         [run] => Ok((run.id.clone(), Vec::new())),
-        [] => Err(Failure::usage(anyhow::anyhow!("no run and no key that was taken is called {what}"))
-            .hint("`claw-sessions runs` lists the runs; their manifests name the keys")),
+        [] => Err(Failure::usage(anyhow::anyhow!("no run is called {what}, and no run took a key of that name"))
+            .hint("`claw-sessions runs` lists the runs; a key is written in full, as scan shows it with --json")),
         many => Err(Failure::usage(anyhow::anyhow!("{} runs begin with {what}", many.len()))
             .hint("give more of the id; `claw-sessions runs` lists them")),
     }

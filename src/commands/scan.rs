@@ -15,13 +15,13 @@ pub(super) fn run(session: &Session, args: &ScanArgs) -> Result<Exit, Failure> {
     let plan = context.plan(&inventory, &verdicts);
     let document = ScanDocument {
         preamble: context.preamble("scan", &inventory.gateway),
-        body: context.body(&inventory, &verdicts, &plan),
+        body: context.body(&inventory, &verdicts, plan.totals(), context.planned_startup(&inventory, &verdicts)),
     };
     if session.cli.global.wants_json() {
         session.print_document(&document)?;
     } else {
         let details = context.details(&inventory.gateway);
-        session.print(&text::scan(&document, &details, session.layout()))?;
+        session.print(&text::scan(&document, &details, &session.layout()))?;
     }
     let problems = args.check && has_problems(&document.body, plan.is_empty());
     Ok(if problems { Exit::Problems } else { Exit::Done })

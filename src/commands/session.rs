@@ -6,7 +6,7 @@ use anstream::AutoStream;
 use anstream::ColorChoice;
 use chrono::{DateTime, Utc};
 
-use crate::cli::{Cli, Command, When};
+use crate::cli::{Cli, When};
 use crate::config::environment::Environment;
 use crate::render::json;
 use crate::render::text::Layout;
@@ -27,6 +27,15 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// How a mutating verb ends.
+    pub const fn after(refused: bool, failed: bool) -> Self {
+        match (refused, failed) {
+            (true, _) => Self::Refused,
+            (false, true) => Self::Partial,
+            (false, false) => Self::Done,
+        }
+    }
+
     /// The process's exit code.
     pub const fn code(self) -> u8 {
         match self {
@@ -86,15 +95,6 @@ pub struct Session {
 }
 
 impl Session {
-    /// Whether the verb typed changes nothing.
-    pub fn is_dry(&self) -> bool {
-        match &self.cli.command {
-            Command::Gc(args) => args.dry_run || args.plan.is_some(),
-            Command::Restore(_) => false,
-            _ => true,
-        }
-    }
-
     fn choice(&self, stream: ColorChoice) -> ColorChoice {
         match self.cli.global.color {
             When::Auto => stream,
@@ -152,6 +152,19 @@ impl Session {
             width: named.or_else(terminal).unwrap_or(120).max(20),
             quiet: self.cli.global.quiet,
             verbose: self.cli.global.verbose > 0,
+            same_place: self.same_place(),
         }
+    }
+
+    /// The options that lead to the same state directory, for commands that are suggested.
+    fn same_place(&self) -> String {
+        let global = &self.cli.global;
+        let dir = global.state_dir.as_ref().map(|dir| ("--state-dir", dir.to_string_lossy().into_owned()));
+        let profile = global.profile.as_ref().map(|name| ("--profile", name.clone()));
+        let mut options = String::new();
+        for (name, value) in dir.into_iter().chain(profile) {
+            options.extend([" ", name, " ", &crate::render::text::shell(&value)]);
+        }
+        options
     }
 }

@@ -185,6 +185,15 @@ impl fmt::Display for Source {
     }
 }
 
+impl fmt::Display for MaxRemovals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => write!(f, "{count}"),
+            Self::Percent(share) => write!(f, "{share} %"),
+        }
+    }
+}
+
 impl MaxRemovals {
     /// Reads `10` or `50%`.
     pub fn parse(text: &str) -> Result<Self, String> {

@@ -27,6 +27,7 @@ pub struct PolicyFile {
     #[serde(deserialize_with = "duration")]
     pub grace: Option<TimeDelta>,
     /// `max-bindings`, for each agent.
+    #[serde(deserialize_with = "count")]
     pub max_bindings: Option<usize>,
     /// `max-resumes`, for the state directory.
     pub max_resumes: Option<usize>,
@@ -37,6 +38,7 @@ pub struct PolicyFile {
     #[serde(deserialize_with = "limit")]
     pub keep_runs: Option<Limit>,
     /// `keep-last`, for each cron job.
+    #[serde(deserialize_with = "count")]
     pub keep_last: Option<usize>,
     /// `failed`.
     pub failed: Option<FailedMode>,
@@ -63,6 +65,7 @@ pub struct ClassLimits {
     #[serde(deserialize_with = "limit")]
     pub max_age: Option<Limit>,
     /// `keep-last`, only for `cron-run`.
+    #[serde(deserialize_with = "count")]
     pub keep_last: Option<usize>,
 }
 
@@ -111,6 +114,13 @@ fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Limit>, D:
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TimeDelta>, D::Error> {
     let text = String::deserialize(deserializer)?;
     duration::parse(&text).map(Some).map_err(D::Error::custom)
+}
+
+fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    match usize::deserialize(deserializer)? {
+        0 => Err(D::Error::custom("0 is no limit: leave the key out, or name a number")),
+        count => Ok(Some(count)),
+    }
 }
 
 fn max_removals<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MaxRemovals>, D::Error> {

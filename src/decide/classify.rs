@@ -99,6 +99,9 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         let last = self.last_runs(&facts);
         let (mut judged, mut trails) = (Vec::new(), Vec::new());
         for (at, (store, facts)) in self.inventory.stores.iter().zip(facts).enumerate() {
+            if !store.selected {
+                continue;
+            }
             for (index, (binding, mut facts)) in store.bindings.iter().zip(facts).enumerate() {
                 let mut trail = trail(binding);
                 let among_last = last.contains(&(at, index));
@@ -193,6 +196,9 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
 
     fn judge_file(&self, file: &LooseFile, references: &References) -> (FileAction, Reason) {
         let keep = |reason| (FileAction::Keep, reason);
+        if !self.policy.only.is_empty() {
+            return keep(Reason::NotSelected);
+        }
         if file.special {
             return keep(Reason::Outside);
         }

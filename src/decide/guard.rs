@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::plan::Plan;
-use crate::config::policy::{MaxRemovals, Policy};
+use crate::config::policy::Policy;
 use crate::model::entry::Clock;
 use crate::model::inventory::Inventory;
 
@@ -16,13 +16,9 @@ const DOUBTFUL_SHARE: f64 = 50.0;
 pub fn refusal(plan: &Plan, inventory: &Inventory, policy: &Policy, now: DateTime<Utc>) -> Option<String> {
     let taken = plan.items().count();
     if let Some(limit) = policy.max_removals {
-        let allowed = match limit {
-            MaxRemovals::Count(count) => count.to_string(),
-            MaxRemovals::Percent(percent) => format!("{percent} %"),
-        };
         return plan.exceeds(limit).then(|| {
             format!(
-                "the plan takes {taken} of {} bindings ({:.0} %), more than --max-removals {allowed}",
+                "the plan takes {taken} of {} bindings ({:.0} %), more than --max-removals {limit}",
                 plan.bindings,
                 plan.share()
             )

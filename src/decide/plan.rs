@@ -3,7 +3,7 @@
 //! A plan is complete in itself: it can be written to a file, read by a person, and applied later. Applying consumes
 //! it, so no plan runs twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::classify::Verdicts;
-use super::verdict::{Action, FileAction, Reason};
+use super::verdict::{Action, FileAction, Reason, Verdict};
 use crate::config::policy::MaxRemovals;
 use crate::model::inventory::{Inventory, Stamp};
 use crate::model::key::Class;
@@ -30,6 +30,8 @@ pub struct Plan {
     pub now: DateTime<Utc>,
     /// Bindings in all stores.
     pub bindings: usize,
+    /// Every store that may refer to a file: looked at again before an orphan goes.
+    pub known_stores: Vec<PathBuf>,
     /// What leaves each store.
     pub stores: Vec<StorePlan>,
     /// Loose files.
@@ -158,6 +160,12 @@ impl Plan {
             state_dir: inventory.state_dir.clone(),
             now,
             bindings: verdicts.bindings.len(),
+            known_stores: inventory
+                .stores
+                .iter()
+                .filter(|store| store.is_writable())
+                .map(|store| store.path.clone())
+                .collect(),
             stores,
             files: Vec::new(),
         };
@@ -173,6 +181,33 @@ impl Plan {
             });
         }
         plan
+    }
+
+    /// The verdicts as this plan has them: what it takes leaves for its reasons, all else stays.
+    pub fn override_verdicts(&self, inventory: &Inventory, verdicts: &mut Verdicts) {
+        let key = |store: &Path, key: &str| (store.to_owned(), key.to_owned());
+        let planned: HashMap<(PathBuf, String), &Item> = self
+            .stores
+            .iter()
+            .flat_map(|store| store.items.iter().map(|item| (key(&store.path, &item.key), item)))
+            .collect();
+        for one in &mut verdicts.bindings {
+            match planned.get(&key(&one.store(inventory).path, &one.binding(inventory).key)) {
+                Some(item) => one.verdict = Verdict { action: item.action, reasons: item.reasons.clone() },
+                None if one.verdict.action.removes() => one.verdict = Verdict::new(Action::Keep, Reason::NotPlanned),
+                None => {}
+            }
+        }
+        let files: HashMap<&Path, &FileItem> = self.files.iter().map(|item| (item.file.path.as_path(), item)).collect();
+        for judged in &mut verdicts.files {
+            match files.get(inventory.files[judged.index].path.as_path()) {
+                Some(item) => (judged.action, judged.reason) = (item.action, item.reason),
+                None if judged.action != FileAction::Keep => {
+                    (judged.action, judged.reason) = (FileAction::Keep, Reason::NotPlanned);
+                }
+                None => {}
+            }
+        }
     }
 
     /// Whether every path of a plan that came from outside lies where this inventory has a store; else why not.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::classify::Classified;
+use crate::model::entry::Entry;
 use crate::model::inventory::{Binding, Content, Inventory};
 use crate::model::names::is_session_id;
 
@@ -29,27 +30,41 @@ impl References {
 
     fn collect<'a>(inventory: &Inventory, bindings: impl Iterator<Item = &'a Classified>) -> Self {
         let mut references = Self { paths: HashSet::new(), ids: HashSet::new() };
+        for store in inventory.stores.iter().filter(|store| !store.selected) {
+            store.bindings.iter().for_each(|binding| references.add(binding, store.dir()));
+        }
         for one in bindings {
             references.add(one.binding(inventory), one.store(inventory).dir());
         }
         references
     }
 
+    /// What these entries of a store in `dir` refer to.
+    pub fn of_entries<'a>(entries: impl IntoIterator<Item = &'a Entry>, dir: &Path) -> Self {
+        let mut references = Self { paths: HashSet::new(), ids: HashSet::new() };
+        entries.into_iter().for_each(|entry| references.add_entry(entry, dir));
+        references
+    }
+
     fn add(&mut self, binding: &Binding, dir: &Path) {
         self.paths.extend(binding.transcript.path.clone());
-        let named = binding.entry.session_file.iter().chain(&binding.entry.checkpoint_files);
+        self.add_entry(&binding.entry, dir);
+        if let Content::Read(summary) = &binding.transcript.content {
+            let parent = summary.parent_session.as_deref().and_then(|path| Path::new(path).file_name());
+            self.paths.extend(parent.map(|name| dir.join(name)));
+        }
+    }
+
+    fn add_entry(&mut self, entry: &Entry, dir: &Path) {
+        let named = entry.session_file.iter().chain(&entry.checkpoint_files);
         for name in named {
             // Whatever directory it names, the file of that name beside the store is what a copied state has (F§4.2).
             self.paths.extend(Path::new(name).file_name().map(|name| dir.join(name)));
             self.paths.insert(dir.join(name));
         }
-        if let Some(id) = binding.entry.session_id.as_ref().filter(|id| is_session_id(id)) {
+        if let Some(id) = entry.session_id.as_ref().filter(|id| is_session_id(id)) {
             self.paths.insert(dir.join(format!("{}.jsonl", id.trim())));
             self.ids.insert(id.trim().to_owned());
-        }
-        if let Content::Read(summary) = &binding.transcript.content {
-            let parent = summary.parent_session.as_deref().and_then(|path| Path::new(path).file_name());
-            self.paths.extend(parent.map(|name| dir.join(name)));
         }
     }
 

@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 use super::facts::{Facts, Finding, FindingCode, RunState};
 use super::verdict::{Action, Reason, Verdict};
 use crate::config::duration::display as span;
-use crate::config::policy::{self, ClassPolicy, FailedMode, IdleRule, Policy, StaleCode};
+use crate::config::policy::{self, ClassPolicy, FailedMode, IdleRule, Policy, Source, StaleCode};
 use crate::model::inventory::{Binding, Inventory, Store};
 use crate::model::key::Class;
 use crate::model::store::StoreState;
@@ -86,7 +86,7 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         if let Some(verdict) = self.damage(case, trail, &mut findings) {
             return (verdict, findings);
         }
-        if trail.test(Reason::All, self.policy.all, String::new) {
+        if trail.test(Reason::All, self.policy.all, || if self.policy.all { "--all" } else { "no --all" }.to_owned()) {
             return (Verdict::new(Action::Expire, Reason::All), findings);
         }
         let unknown = case.facts.idle.is_none();
@@ -132,19 +132,22 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         let held = binding.lock.as_ref().filter(|lock| lock.state.is_held());
         let pin = self.policy.keep.iter().find(|pattern| policy::matches(&pattern.value, &binding.key));
         let checks: [(Reason, bool, &dyn Fn() -> String); 8] = [
-            (Reason::NotSelected, deselected, &|| format!("{} patterns", only.len())),
+            (Reason::NotSelected, deselected, &|| {
+                if only.is_empty() { "no --only".to_owned() } else { format!("--only {}", only.join(", ")) }
+            }),
             (Reason::LiveLock, held.is_some(), &|| lock_words(binding)),
             (Reason::Running, facts.run == RunState::Running, &|| format!("run state {}", facts.run.as_str())),
             (Reason::Symlink, store.state == StoreState::Symlink, &|| format!("store {}", store.state.as_str())),
             (Reason::Outside, facts.integrity == Integrity::Outside, &|| integrity_words(facts)),
             (Reason::Unreadable, facts.integrity == Integrity::Unreadable, &|| integrity_words(facts)),
-            (Reason::Pinned, pin.is_some() || binding.entry.pinned, &|| {
-                pin.map_or_else(
-                    || "no pattern, no pinnedAt".to_owned(),
-                    |pin| format!("{} ({})", pin.value, pin.source),
-                )
+            (Reason::Pinned, pin.is_some() || binding.entry.pinned, &|| match pin {
+                Some(pin) => format!("{} ({})", pin.value, pin.source),
+                None if binding.entry.pinned => "pinned in OpenClaw".to_owned(),
+                None => "no pattern matches, not pinned in OpenClaw".to_owned(),
             }),
-            (Reason::Archived, binding.entry.archived, &|| "archivedAt".to_owned()),
+            (Reason::Archived, binding.entry.archived, &|| {
+                if binding.entry.archived { "archived in OpenClaw" } else { "not archived in OpenClaw" }.to_owned()
+            }),
         ];
         checks.into_iter().find(|(reason, applies, values)| trail.test(*reason, *applies, values)).map(|found| found.0)
     }
@@ -197,15 +200,19 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
             return Some(Reason::Preferences);
         }
         let job = binding.cron_job.as_ref().filter(|_| binding.class == Class::Cron);
-        let exists = job.is_some_and(|job| side.cron_jobs.as_ref().is_some_and(|jobs| jobs.contains(job)));
-        if trail.test(Reason::CronJob, exists, || {
-            job.map_or_else(|| "no cron base key".to_owned(), |job| format!("job {job}"))
+        let exists = job.is_some_and(|job| side.unreadable.cron_jobs || side.cron_jobs.contains(job));
+        if trail.test(Reason::CronJob, exists, || match job {
+            None => "no cron base key".to_owned(),
+            Some(_) if side.unreadable.cron_jobs => "cron/jobs.json cannot be read".to_owned(),
+            Some(job) => format!("job {job}"),
         }) {
             return Some(Reason::CronJob);
         }
         let run = side.subagents.get(&binding.key);
-        let pending = run.is_some_and(|run| run.ended_at.is_none() || !run.announced);
+        let unknown = side.unreadable.subagents && binding.class == Class::Subagent;
+        let pending = unknown || run.is_some_and(|run| run.ended_at.is_none() || !run.announced);
         if trail.test(Reason::SubagentRun, pending, || match run {
+            _ if unknown => "subagents/runs.json cannot be read".to_owned(),
             None => "no run".to_owned(),
             Some(run) if run.ended_at.is_none() => "its run has not ended".to_owned(),
             Some(run) if run.announced => "its run ended and was announced".to_owned(),
@@ -213,8 +220,21 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         }) {
             return Some(Reason::SubagentRun);
         }
-        let bound = side.bound_keys.contains(&binding.key);
-        trail.test(Reason::ThreadBinding, bound, String::new).then_some(Reason::ThreadBinding)
+        let unknown = side.unreadable.bindings && !binding.class.is_synthetic();
+        let bound = unknown || side.bound_keys.contains(&binding.key);
+        if trail.test(Reason::ThreadBinding, bound, || match (unknown, bound) {
+            (true, _) => "a file of thread bindings cannot be read".to_owned(),
+            (false, true) => "bound".to_owned(),
+            (false, false) => "not bound".to_owned(),
+        }) {
+            return Some(Reason::ThreadBinding);
+        }
+        let class = class.filter(|class| class.keep_last.value > 0 && binding.class == Class::CronRun)?;
+        trail
+            .test(Reason::KeepLast, case.among_last, || {
+                format!("the last {} of each job ({})", class.keep_last.value, class.keep_last.source)
+            })
+            .then_some(Reason::KeepLast)
     }
 
     /// Rule 3.
@@ -260,13 +280,6 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
     fn staleness(&self, case: Case<'_>, trail: &mut Trail) -> Option<Reason> {
         let Case { binding, facts, .. } = case;
         let class = self.class_policy(binding.class)?;
-        if binding.class == Class::CronRun
-            && trail.test(Reason::KeepLast, case.among_last, || {
-                format!("the last {} of each job ({})", class.keep_last.value, class.keep_last.source)
-            })
-        {
-            return None;
-        }
         let reached = |elapsed: Option<TimeDelta>, limit: TimeDelta| elapsed.is_some_and(|elapsed| elapsed >= limit);
         let idle = facts.idle.map(super::facts::Elapsed::duration);
         if let Some(limit) = class.max_age.value {
@@ -301,7 +314,9 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
                 trail.test(Reason::Idle, false, || format!("off ({})", class.idle.source));
             }
         }
-        let limit = self.policy.prune_after.value?;
+        // An explicit idle limit, or `off`, is the last word on idleness.
+        let explicit = matches!(class.idle.source, Source::Flag(_) | Source::PolicyFile(_));
+        let limit = self.policy.prune_after.value.filter(|_| !explicit)?;
         trail
             .test(Reason::PruneAfter, reached(idle, limit), || {
                 format!("{}; limit {} ({})", clock_words(facts), span(limit), self.policy.prune_after.source)

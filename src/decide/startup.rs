@@ -44,8 +44,13 @@ pub struct Startup {
     pub after: Load,
 }
 
-/// Estimates the start before and after the verdicts are carried out.
-pub fn estimate(inventory: &Inventory, classified: &[Classified], policy: &Policy) -> Startup {
+/// Estimates the start as the stores were, and without the bindings that leave.
+pub fn estimate(
+    inventory: &Inventory,
+    classified: &[Classified],
+    policy: &Policy,
+    leaves: impl Fn(&Classified) -> bool,
+) -> Startup {
     let model = if inventory.openclaw.resumes_interrupted { Model::InterruptedOnly } else { Model::AllBindings };
     let slots = policy.slots.value.max(1);
     let timeout_seconds = policy.timeout_seconds.value;
@@ -66,6 +71,6 @@ pub fn estimate(inventory: &Inventory, classified: &[Classified], policy: &Polic
         }
     };
     let before = classified.iter().filter(counts).count() as u64;
-    let after = classified.iter().filter(|one| !one.verdict.action.removes()).filter(counts).count() as u64;
+    let after = classified.iter().filter(|one| !leaves(one)).filter(counts).count() as u64;
     Startup { model, slots, timeout_seconds, before: load(before), after: load(after) }
 }

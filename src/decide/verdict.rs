@@ -98,6 +98,7 @@ macro_rules! reasons {
 
 reasons! {
     NotSelected "not-selected" "selection" "no --only pattern matches the key";
+    NotPlanned "not-planned" "selection" "the plan that was given does not take it";
     LiveLock "live-lock" "untouchable" "a process that exists holds the transcript's lock";
     Running "running" "untouchable" "the entry says that a run is in progress, and it was active within the grace";
     Symlink "symlink" "untouchable" "the store is reached through a symbolic link";
@@ -142,7 +143,7 @@ reasons! {
     LockEvidence "lock-evidence" "file" "its owner is gone; this OpenClaw, or one of unknown version, reads it at its next start";
     PurgeArchives "purge-archives" "file" "archived longer ago than --purge-archives";
     PurgeResets "purge-resets" "file" "archived longer ago than --purge-resets";
-    Left "left" "file" "OpenClaw's own; purged only on request";
+    Left "left" "file" "no orphan, no lock: left to OpenClaw, or to you";
 }
 
 /// What happens to one binding, and why; the first reason decides.

@@ -42,8 +42,6 @@ pub struct Entry {
     pub chat_type: Option<String>,
     /// `channel`, else `lastChannel`, else `origin.provider`.
     pub channel: Option<String>,
-    /// `spawnedBy` and `parentSessionKey`: keys of other bindings.
-    pub parents: Vec<String>,
     /// Every `sessionFile` named in `compactionCheckpoints`.
     pub checkpoint_files: Vec<String>,
     /// `archivedAt` is set (2026.7.1).
@@ -52,8 +50,6 @@ pub struct Entry {
     pub pinned: bool,
     /// Names of fields that hold a person's choice, in file order.
     pub preferences: Vec<&'static str>,
-    /// Hash of `skillsSnapshot.promptRef` (2026.6.11).
-    pub prompt_hash: Option<String>,
 }
 
 /// Choices that a person made with a command or in a client, and that OpenClaw honours until a reset (F§2.2, §12).
@@ -140,9 +136,7 @@ pub fn read(text: &[u8]) -> Result<Entry, JsonError> {
             b"chatType" => own_chat_type = string(text, value),
             b"channel" => channels[0] = string(text, value),
             b"lastChannel" => channels[1] = string(text, value),
-            b"spawnedBy" | b"parentSessionKey" => entry.parents.extend(string(text, value)),
             b"compactionCheckpoints" => entry.checkpoint_files = named_strings(text, value, b"sessionFile"),
-            b"skillsSnapshot" => entry.prompt_hash = prompt_hash(text, value),
             b"archivedAt" => entry.archived = value.kind != Kind::Null,
             b"authProfileOverrideSource" => {
                 auth_override_is_automatic = string(text, value).as_deref() == Some("auto");
@@ -238,23 +232,6 @@ pub fn holds_entries(text: &[u8]) -> bool {
     json::check(text).is_ok_and(|value| !named_strings(text, value, b"sessionId").is_empty())
 }
 
-fn prompt_hash(text: &[u8], value: Value) -> Option<String> {
-    if value.kind != Kind::Object {
-        return None;
-    }
-    let mut reference = None;
-    Scanner::at(text, value.span.start)
-        .object(|scanner, key| {
-            let member = scanner.value()?;
-            if key.of(text) == b"promptRef" {
-                reference = named_strings(text, member, b"hash").pop();
-            }
-            Ok::<(), JsonError>(())
-        })
-        .ok()?;
-    reference
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -274,7 +251,6 @@ mod tests {
         assert_eq!(entry.channel.as_deref(), Some("slack"));
         assert_eq!(entry.checkpoint_files, ["x.checkpoint.1.jsonl"]);
         assert_eq!(entry.preferences, ["modelOverride"]);
-        assert_eq!(entry.prompt_hash.as_deref(), Some("ab"));
         assert_eq!(entry.acp_state.as_deref(), Some("running"));
         assert!(matches!(entry.updated_at, Some(Clock::At(_))));
         assert!(entry.system_sent && entry.aborted_last_run == Some(false));

@@ -46,6 +46,11 @@ pub struct Inventory {
 }
 
 impl Inventory {
+    /// The stores that were asked for.
+    pub fn selected(&self) -> impl Iterator<Item = &Store> {
+        self.stores.iter().filter(|store| store.selected)
+    }
+
     /// Gives back the memory of the stores' bytes, which nothing needs once the plan is made.
     pub fn release_texts(&mut self) {
         for store in &mut self.stores {
@@ -82,6 +87,8 @@ pub struct Store {
     pub agent: String,
     /// The file.
     pub path: PathBuf,
+    /// Whether it was asked for. The others only say what they refer to.
+    pub selected: bool,
     /// What can be said of it.
     pub state: StoreState,
     /// Why, in words, when it is not `ok`.
@@ -220,8 +227,10 @@ pub struct LooseFile {
 pub struct Side {
     /// `subagents/runs.json`, by the child's key.
     pub subagents: BTreeMap<String, SubagentRun>,
-    /// Ids of the jobs in `cron/jobs.json`; `None` when there is no such file or it cannot be read.
-    pub cron_jobs: Option<BTreeSet<String>>,
+    /// Ids of the jobs in `cron/jobs.json`.
+    pub cron_jobs: BTreeSet<String>,
+    /// Files that exist and could not be read: what they would protect is protected.
+    pub unreadable: Unreadable,
     /// The last line of `cron/runs/*.jsonl` for a session key.
     pub cron_runs: BTreeMap<String, CronRun>,
     /// Session ids named in `cron/runs/*.jsonl`.
@@ -230,6 +239,17 @@ pub struct Side {
     pub bound_keys: BTreeSet<String>,
     /// Files that could not be read, with why.
     pub problems: Vec<String>,
+}
+
+/// Which side files exist and could not be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unreadable {
+    /// `subagents/runs.json`.
+    pub subagents: bool,
+    /// `cron/jobs.json`.
+    pub cron_jobs: bool,
+    /// A file of thread bindings.
+    pub bindings: bool,
 }
 
 /// A run of a subagent.

@@ -277,8 +277,10 @@ pub struct RestoreDocument {
     pub bindings: Vec<String>,
     /// Files that are back.
     pub files: usize,
-    /// Their bytes.
+    /// Their bytes, entries included.
     pub bytes: u64,
+    /// Past runs that had been cut off, and what became of them.
+    pub recovered: Vec<String>,
     /// What was left alone because a key or name is taken.
     pub refused: Vec<LeftDocument>,
     /// What failed.
@@ -295,6 +297,9 @@ pub struct RunsDocument {
     /// Runs that were forgotten just now.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub forgotten: Vec<String>,
+    /// Old runs that were not forgotten, because what they quarantined is still there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<String>,
     /// Runs that cannot be read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
@@ -360,8 +365,8 @@ impl View<'_> {
 }
 
 /// Evidence and verdicts as a document.
-pub fn body(inventory: &Inventory, verdicts: &Verdicts, plan: &Plan, startup: Startup, view: View<'_>) -> Body {
-    let stores = inventory.stores.iter().map(|store| StoreDocument {
+pub fn body(inventory: &Inventory, verdicts: &Verdicts, planned: Totals, startup: Startup, view: View<'_>) -> Body {
+    let stores = inventory.selected().map(|store| StoreDocument {
         agent: store.agent.clone(),
         path: view.path(&store.path),
         state: store.state,
@@ -385,7 +390,7 @@ pub fn body(inventory: &Inventory, verdicts: &Verdicts, plan: &Plan, startup: St
         bindings: verdicts.bindings.iter().map(|one| binding(inventory, one, view)).collect(),
         files: files.collect(),
         startup,
-        summary: summary(inventory, verdicts, plan),
+        summary: summary(inventory, verdicts, planned),
     }
 }
 
@@ -417,10 +422,10 @@ pub fn binding(inventory: &Inventory, one: &Classified, view: View<'_>) -> Bindi
 }
 
 /// Totals over everything.
-pub fn summary(inventory: &Inventory, verdicts: &Verdicts, plan: &Plan) -> Summary {
+fn summary(inventory: &Inventory, verdicts: &Verdicts, planned: Totals) -> Summary {
     let count = |action| verdicts.bindings.iter().filter(|one| one.verdict.action == action).count();
     let mut transcripts = std::collections::BTreeMap::new();
-    for binding in inventory.stores.iter().flat_map(|store| &store.bindings) {
+    for binding in inventory.selected().flat_map(|store| &store.bindings) {
         if let (Some(path), Some(stamp)) = (&binding.transcript.path, binding.transcript.stamp) {
             transcripts.insert(path, stamp.size);
         }
@@ -433,10 +438,10 @@ pub fn summary(inventory: &Inventory, verdicts: &Verdicts, plan: &Plan) -> Summa
         repair: count(Action::Repair),
         defer: count(Action::Defer),
         orphans: inventory.files.iter().filter(|file| file.kind == FileKind::Orphan).count(),
-        bytes: inventory.stores.iter().map(|store| store.bytes).sum::<u64>()
+        bytes: inventory.selected().map(|store| store.bytes).sum::<u64>()
             + transcripts.values().sum::<u64>()
             + inventory.files.iter().map(|file| file.stamp.size).sum::<u64>(),
-        freed_bytes: plan.totals().freed_bytes,
+        freed_bytes: planned.freed_bytes,
     }
 }
 

@@ -30,6 +30,15 @@ pub fn lines(policy: &Policy) -> Vec<String> {
         lines.push(format!("limit max-bindings {count} ({})", policy.max_bindings.source));
     }
     lines.extend(policy.keep.iter().map(|pattern| format!("keep {} ({})", pattern.value, pattern.source)));
+    if let Some(limit) = policy.max_removals {
+        lines.push(format!("limit max-removals {limit}"));
+    }
+    for (name, limit) in [("purge-archives", policy.purge_archives), ("purge-resets", policy.purge_resets)] {
+        lines
+            .extend(limit.map(|limit| format!("{name} {}: older ones are deleted for good", duration::display(limit))));
+    }
+    let keep_runs = policy.keep_runs.value.map_or_else(|| "off".to_owned(), duration::display);
+    lines.push(format!("limit keep-runs {keep_runs} ({})", policy.keep_runs.source));
     lines.push(format!("slots {} ({})", policy.slots.value, policy.slots.source));
     lines.push(format!("timeout {} s ({})", policy.timeout_seconds.value, policy.timeout_seconds.source));
     lines

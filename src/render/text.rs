@@ -22,7 +22,7 @@ use crate::model::store::StoreState;
 use crate::model::transcript::Integrity;
 
 /// How much to print, and how wide.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Layout {
     /// Characters in a line.
     pub width: usize,
@@ -30,6 +30,8 @@ pub struct Layout {
     pub quiet: bool,
     /// Every row, and how everything was found.
     pub verbose: bool,
+    /// Options that lead to the same state directory, for commands that are suggested.
+    pub same_place: String,
 }
 
 const BOLD: Style = Style::new().bold();
@@ -38,7 +40,7 @@ const WARN: Style = AnsiColor::Yellow.on_default();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 
 /// `scan`.
-pub fn scan(document: &ScanDocument, details: &[String], layout: Layout) -> String {
+pub fn scan(document: &ScanDocument, details: &[String], layout: &Layout) -> String {
     let mut text = head(&document.preamble, &document.body);
     if layout.verbose {
         list(&mut text, "", details);
@@ -53,16 +55,17 @@ pub fn scan(document: &ScanDocument, details: &[String], layout: Layout) -> Stri
     let summary = &document.body.summary;
     let goes = summary.expire + summary.quarantine;
     if goes > 0 || document.body.files.iter().any(|file| file.action != FileAction::Keep) {
-        next(&mut text, "claw-sessions gc -n", "shows what would go; `gc` takes it, `restore latest` brings it back");
+        let command = format!("claw-sessions gc -n{}", layout.same_place);
+        next(&mut text, &command, "shows what would go; `gc` takes it, `restore latest` brings it back");
     }
     if let Some(one) = document.body.bindings.iter().find(|one| one.action != Action::Keep) {
-        next(&mut text, &format!("claw-sessions explain {}", shell(&one.key)), "tells why");
+        next(&mut text, &format!("claw-sessions explain {}{}", shell(&one.key), layout.same_place), "tells why");
     }
     text
 }
 
 /// `gc`, dry or done.
-pub fn gc(document: &GcDocument, details: &[String], layout: Layout) -> String {
+pub fn gc(document: &GcDocument, details: &[String], layout: &Layout) -> String {
     let mut text = head(&document.preamble, &document.body);
     if layout.verbose {
         list(&mut text, "", details);
@@ -83,42 +86,61 @@ pub fn gc(document: &GcDocument, details: &[String], layout: Layout) -> String {
     }
     if document.dry_run {
         startup(&mut text, &document.body.startup);
+        left(&mut text, "failed", BAD, &document.failed);
+        left(&mut text, "refused", BAD, &document.refused);
         if document.planned == Totals::default() {
             let _ = writeln!(text, "\nNothing to do.");
         } else {
             let _ = writeln!(text, "\nNothing was changed: this was a dry run.");
-            next(&mut text, "claw-sessions gc", "with the same options does it; `restore latest` undoes it");
+            if document.refused.is_empty() {
+                let command = format!("claw-sessions gc{}", layout.same_place);
+                next(&mut text, &command, "with the same options does it; `restore latest` undoes it");
+            }
         }
     } else {
-        outcome(&mut text, document);
+        outcome(&mut text, document, layout);
     }
-    left(&mut text, "refused", BAD, &document.refused);
     text
 }
 
-fn outcome(text: &mut String, document: &GcDocument) {
+fn outcome(text: &mut String, document: &GcDocument, layout: &Layout) {
     let done = &document.done;
     if document.run.is_some() {
-        let _ = writeln!(text, "\n{BOLD}Done{BOLD:#}: {}; planned: {}.", totals(done), totals(&document.planned));
+        let planned = if *done == document.planned {
+            "as planned".to_owned()
+        } else {
+            format!("planned: {}", totals(&document.planned))
+        };
+        let _ = writeln!(text, "\n{BOLD}Done{BOLD:#}: {}; {planned}.", totals(done));
+        share(text, done.expire + done.quarantine, document.body.summary.bindings);
     }
     left(text, "left alone", WARN, &document.skipped);
     left(text, "failed", BAD, &document.failed);
+    left(text, "refused", BAD, &document.refused);
     if let Some(run) = &document.run {
         startup(text, &document.body.startup);
-        next(text, &format!("claw-sessions restore {run}"), "brings it back, byte for byte");
+        let comes_back = done.expire + done.quarantine + done.transcripts + done.archive + done.remove > 0;
+        if comes_back {
+            next(text, &format!("claw-sessions restore {run}{}", layout.same_place), "brings it back, byte for byte");
+        }
+        if done.purge > 0 {
+            let _ = writeln!(text, "Deleted for good, as asked: {}.", count(done.purge, "archive"));
+        }
     } else {
         let nothing = document.planned == Totals::default() && document.refused.is_empty();
         let _ = writeln!(text, "\n{}", if nothing { "Nothing to do." } else { "Nothing was changed." });
     }
     if !document.forgotten.is_empty() {
         let ids = document.forgotten.join(", ");
-        let _ = writeln!(text, "Forgotten, because of their age: {} past runs ({ids}).", document.forgotten.len());
+        let _ =
+            writeln!(text, "Forgotten, because of their age: {} ({ids}).", count(document.forgotten.len(), "past run"));
     }
 }
 
 /// `restore`.
 pub fn restore(document: &RestoreDocument) -> String {
     let mut text = String::new();
+    list(&mut text, "recovered: ", &document.recovered);
     let (bindings, files) = (document.bindings.len(), document.files);
     if document.run.is_some() {
         let _ = writeln!(
@@ -138,9 +160,10 @@ pub fn restore(document: &RestoreDocument) -> String {
 }
 
 /// `runs`.
-pub fn runs(document: &RunsDocument, layout: Layout) -> String {
+pub fn runs(document: &RunsDocument, layout: &Layout) -> String {
     let mut text = String::new();
     list(&mut text, "forgotten: ", &document.forgotten);
+    list(&mut text, "kept, because what it quarantined is still there: ", &document.kept);
     list(&mut text, "warning: ", &document.problems);
     if document.runs.is_empty() {
         let _ = writeln!(text, "No runs yet.");
@@ -227,7 +250,9 @@ fn head(preamble: &Preamble, body: &Body) -> String {
     let gateway = if preamble.gateway.alive { "gateway alive" } else { "gateway not running" };
     let _ = writeln!(text, "{BOLD}{}{BOLD:#}  OpenClaw {version}, {gateway}", escape(&preamble.state_dir));
     list(&mut text, "warning: ", &preamble.warnings);
-    for store in body.stores.iter().filter(|store| !matches!(store.state, StoreState::Ok | StoreState::Missing)) {
+    let alone = body.stores.len() == 1;
+    let silent = |state| state == StoreState::Ok || (state == StoreState::Missing && !alone);
+    for store in body.stores.iter().filter(|store| !silent(store.state)) {
         let style = if store.state == StoreState::Symlink { WARN } else { BAD };
         let problem = store.problem.as_deref().unwrap_or_default();
         let _ = writeln!(text, "{style}{}{style:#} {}: {}", store.state.as_str(), escape(&store.path), escape(problem));
@@ -256,14 +281,21 @@ fn verdict_line(text: &mut String, body: &Body) {
         HumanBytes(summary.bytes),
         HumanBytes(summary.freed_bytes)
     );
-    let leaving = summary.expire + summary.quarantine;
-    if leaving * 2 > summary.bindings && leaving > 4 {
-        let share = leaving * 100 / summary.bindings;
-        let _ = writeln!(text, "{WARN}That is {share} % of all bindings{WARN:#}; --max-removals sets a limit.");
+    share(text, summary.expire + summary.quarantine, summary.bindings);
+}
+
+/// A run that takes most of a store is worth a second look.
+fn share(text: &mut String, leaving: usize, all: usize) {
+    if leaving * 2 > all && leaving > 4 {
+        let _ = writeln!(
+            text,
+            "{WARN}That is {} % of all bindings{WARN:#}; --max-removals sets a limit.",
+            leaving * 100 / all
+        );
     }
 }
 
-fn bindings(text: &mut String, rows: &[&BindingDocument], layout: Layout) {
+fn bindings(text: &mut String, rows: &[&BindingDocument], layout: &Layout) {
     if rows.is_empty() {
         return;
     }
@@ -325,7 +357,7 @@ fn run_words(one: &BindingDocument) -> String {
     format!("{}{error}", one.run.as_str())
 }
 
-fn files(text: &mut String, files: &[FileDocument], layout: Layout, all: bool) {
+fn files(text: &mut String, files: &[FileDocument], layout: &Layout, all: bool) {
     let rows: Vec<Row> = files
         .iter()
         .filter(|file| all || file.action != FileAction::Keep)
@@ -385,13 +417,14 @@ fn next(text: &mut String, command: &str, what: &str) {
 }
 
 fn totals(totals: &Totals) -> String {
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
     let parts = [
-        (totals.expire, "expired"),
-        (totals.quarantine, "quarantined"),
-        (totals.transcripts, "transcripts moved"),
-        (totals.archive, "orphans archived"),
-        (totals.remove, "dead locks removed"),
-        (totals.purge, "purged"),
+        (totals.expire, "expired".to_owned()),
+        (totals.quarantine, "quarantined".to_owned()),
+        (totals.transcripts, format!("transcript{} moved", plural(totals.transcripts))),
+        (totals.archive, format!("orphan{} archived", plural(totals.archive))),
+        (totals.remove, format!("dead lock{} removed", plural(totals.remove))),
+        (totals.purge, "purged".to_owned()),
     ];
     let mut said: Vec<String> =
         parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
@@ -429,7 +462,7 @@ fn thousands(number: u64) -> String {
 }
 
 /// A word as a shell takes it.
-fn shell(word: &str) -> String {
+pub fn shell(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@+,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

@@ -20,10 +20,11 @@ use super::journal::{EntryRecord, Journal, MoveRecord, Run, RunState, StepState,
 use super::lock::{Acquired, StoreLock, held_by, lock_name};
 use super::{atomic, transfer};
 use crate::decide::plan::{FileItem, Item, Plan, StorePlan, Totals, sha256, sha256_of};
+use crate::decide::references::References;
 use crate::decide::verdict::{Action, FileAction, Reason};
+use crate::model::entry::{self, Entry};
 use crate::model::json::Span;
 use crate::model::store::{self, Document, Effective};
-use crate::model::{entry, names};
 
 /// How to apply.
 pub struct Options<'a> {
@@ -43,6 +44,8 @@ pub struct Outcome {
     pub run: Option<String>,
     /// What was done.
     pub done: Totals,
+    /// The bindings that left: store and key.
+    pub taken: HashSet<(PathBuf, String)>,
     /// Keys and paths that were left alone because something changed since the plan.
     pub skipped: Vec<Left>,
     /// Keys and paths where something failed.
@@ -78,6 +81,7 @@ pub fn apply(plan: Plan, journal: &Journal, options: &Options<'_>) -> anyhow::Re
     }
     let run = journal.begin(options.command, plan.now, options.started_at)?;
     let mut work = Work { run, outcome: &mut outcome, leaving: HashSet::new(), archived: HashSet::new() };
+    work.run.manifest.touches = plan.stores.iter().map(|store| store.path.clone()).collect();
     work.run.save()?;
     let mut left_behind = HashSet::new();
     for store in &plan.stores {
@@ -86,7 +90,7 @@ pub fn apply(plan: Plan, journal: &Journal, options: &Options<'_>) -> anyhow::Re
         }
     }
     work.move_transcripts(&left_behind);
-    work.loose_files(&plan.files)?;
+    work.loose_files(&plan)?;
     work.finish(journal)?;
     Ok(outcome)
 }
@@ -158,7 +162,12 @@ impl Work<'_> {
             return Ok(());
         }
         let members: Vec<usize> = leaving.iter().flat_map(|leaving| leaving.members.iter().copied()).collect();
-        spare_referenced(&document, &text, &members, &dir, left_behind);
+        let references = references(&document, &text, &members, &dir);
+        for item in leaving.iter().map(|leaving| leaving.item) {
+            // A binding that came since the plan may point at a file of one that leaves: then the file stays.
+            let file = item.file.as_ref().filter(|file| references.refer_to(&file.path, item.session_id.as_deref()));
+            left_behind.extend(file.map(|file| file.path.clone()));
+        }
         let cuts = document.cuts(&members);
         let new_sha256 = sha256_of(kept(&text, &cuts));
         let removed = Run::free_name(&archive, &removed_name(name), |_| false)?;
@@ -197,6 +206,7 @@ impl Work<'_> {
         if there {
             for leaving in &leaving {
                 self.count(leaving.item);
+                self.outcome.taken.insert((plan.path.clone(), leaving.item.key.clone()));
             }
         } else {
             left_behind.extend(plan.items.iter().filter_map(|item| item.file.as_ref()).map(|file| file.path.clone()));
@@ -335,15 +345,27 @@ impl Work<'_> {
     }
 
     /// Archives and removes loose files, and deletes what was asked to be deleted: all of them recorded first.
-    fn loose_files(&mut self, items: &[FileItem]) -> anyhow::Result<()> {
-        if items.is_empty() {
+    fn loose_files(&mut self, plan: &Plan) -> anyhow::Result<()> {
+        if plan.files.is_empty() {
             return Ok(());
+        }
+        let orphans = plan.files.iter().any(|item| item.action == FileAction::Archive);
+        let references = if orphans { references_now(&plan.known_stores) } else { Some(Vec::new()) };
+        let adopted = |item: &FileItem| match &references {
+            Some(references) => references.iter().any(|one| one.refer_to(&item.file.path, None)),
+            None => true,
+        };
+        let (stay, items): (Vec<&FileItem>, Vec<&FileItem>) =
+            plan.files.iter().partition(|item| item.action == FileAction::Archive && adopted(item));
+        for item in stay {
+            let why = "changed-since-plan: a binding may refer to it now";
+            self.outcome.skipped.push(Left::new(item.file.path.display(), why));
         }
         // A dead store lock that stood in our way is in the archive already.
         let moves = self.run.manifest.moves.iter().filter(|record| record.state == StepState::Done);
         let gone: HashSet<PathBuf> = moves.map(|record| record.from.clone()).collect();
         let (reclaimed, items): (Vec<&FileItem>, Vec<&FileItem>) =
-            items.iter().partition(|item| gone.contains(&item.file.path));
+            items.into_iter().partition(|item| gone.contains(&item.file.path));
         self.outcome.done.remove += reclaimed.len();
         self.outcome.done.freed_bytes += reclaimed.iter().map(|item| item.file.stamp.size).sum::<u64>();
         let first = self.run.manifest.moves.len();
@@ -378,6 +400,21 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// First the archive's directories, then those that the files left: a power cut in between leaves two names of a
+    /// file, never none.
+    fn sync_directories(&mut self, moved: &[MoveRecord]) {
+        let archives =
+            moved.iter().filter_map(|record| self.run.locate(&record.to).ok()).map(|(dir, _)| dir.path().to_owned());
+        let archives: HashSet<PathBuf> = archives.collect();
+        let sources: HashSet<PathBuf> =
+            moved.iter().filter_map(|record| record.from.parent()).map(Path::to_owned).collect();
+        for path in archives.into_iter().chain(sources) {
+            if let Err(error) = Dir::open(&path).and_then(|dir| dir.sync()) {
+                self.outcome.failed.push(Left::new(path.display(), format!("{error:#}")));
+            }
+        }
+    }
+
     /// Makes everything durable, says so in the manifest, and forgets a run that did nothing.
     fn finish(mut self, journal: &Journal) -> anyhow::Result<()> {
         let manifest = &mut self.run.manifest;
@@ -387,18 +424,10 @@ impl Work<'_> {
         if !changed {
             return journal.forget(self.run.id());
         }
-        let dirs: HashSet<PathBuf> = manifest
-            .moves
-            .iter()
-            .filter(|record| record.state == StepState::Done)
-            .flat_map(|record| [record.from.parent().map(Path::to_owned)])
-            .flatten()
-            .collect();
-        for path in dirs {
-            if let Err(error) = Dir::open(&path).and_then(|dir| dir.sync()) {
-                self.outcome.failed.push(Left::new(path.display(), format!("{error:#}")));
-            }
-        }
+        let moved: Vec<MoveRecord> =
+            manifest.moves.iter().filter(|record| record.state == StepState::Done).cloned().collect();
+        self.sync_directories(&moved);
+        let manifest = &mut self.run.manifest;
         manifest.problems = self.outcome.failed.iter().map(|left| format!("{}: {}", left.what, left.why)).collect();
         manifest.totals = self.outcome.done;
         manifest.state = RunState::Done;
@@ -497,25 +526,29 @@ fn file_changed(dir: &Dir, path: &Path, stamp: &crate::model::inventory::Stamp) 
     }
 }
 
-/// A binding that came since the plan may point at a file of one that leaves: then the file stays.
-fn spare_referenced(
-    document: &Document,
-    text: &[u8],
-    members: &[usize],
-    dir: &Dir,
-    left_behind: &mut HashSet<PathBuf>,
-) {
-    for place in document.effective(text).into_iter().filter(|place| !members.contains(&place.member)) {
-        let Ok(entry) = entry::read(document.members[place.member].entry.span.of(text)) else { continue };
-        let by_id =
-            entry.session_id.as_deref().filter(|id| names::is_session_id(id)).map(|id| format!("{}.jsonl", id.trim()));
-        for name in entry.session_file.into_iter().chain(entry.checkpoint_files).chain(by_id) {
-            if let Some(base) = Path::new(&name).file_name() {
-                left_behind.insert(dir.join(base));
-            }
-            left_behind.insert(dir.join(&name));
+/// What the entries of a store refer to, those of `members` left out.
+fn references(document: &Document, text: &[u8], members: &[usize], dir: &Dir) -> References {
+    let left_out: HashSet<usize> = members.iter().copied().collect();
+    let places = document.effective(text).into_iter().filter(|place| !left_out.contains(&place.member));
+    let entries: Vec<Entry> =
+        places.filter_map(|place| entry::read(document.members[place.member].entry.span.of(text)).ok()).collect();
+    References::of_entries(&entries, dir.path())
+}
+
+/// What the stores refer to as they are now. A store that cannot be read any more may refer to anything.
+fn references_now(stores: &[PathBuf]) -> Option<Vec<References>> {
+    let mut all = Vec::with_capacity(stores.len());
+    for path in stores {
+        let Ok(dir) = Dir::open(path.parent()?) else { continue };
+        let name = path.file_name()?;
+        if dir.info(name).ok()?.is_none() {
+            continue;
         }
+        let (text, _) = read_locked(&dir, name).ok()?;
+        let document = store::read(&text).ok()?;
+        all.push(references(&document, &text, &[], &dir));
     }
+    Some(all)
 }
 
 fn entry_record(leaving: &Leaving<'_>, document: &Document, text: &[u8], cuts: &[Span]) -> Option<EntryRecord> {

@@ -53,7 +53,7 @@ fn write<'a>(
             file.write_all(piece)?;
             length += piece.len() as u64;
         }
-        let made = FileInfo { mode: 0o600, ..own_info(file)? };
+        let made = FileInfo { mode: like.mode, ..own_info(file)? };
         give(&*file, &made, like.uid, like.gid)?;
         file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(like.mode))?;
         file.sync_all()?;

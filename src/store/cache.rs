@@ -104,7 +104,10 @@ impl Cache {
         }
         let write = || -> std::io::Result<()> {
             let dir = path.parent().unwrap_or(Path::new("/"));
-            fs_err::create_dir_all(dir)?;
+            // Error messages of providers are in it: nobody else's business.
+            let mut builder = std::fs::DirBuilder::new();
+            std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+            builder.recursive(true).create(dir)?;
             let text = serde_json::to_vec(&Stored { format: FORMAT.to_owned(), files })?;
             let temp = dir.join(format!(".{}.tmp", std::process::id()));
             let mut options = fs_err::OpenOptions::new();

@@ -199,11 +199,15 @@ impl Dir {
     }
 }
 
-/// Gives a file or directory the owner of another one, where that differs.
-pub(super) fn give(fd: impl AsFd, from: &FileInfo, uid: u32, gid: u32) -> io::Result<()> {
-    if (from.uid, from.gid) == (uid, gid) {
+/// Gives a new file or directory the owner of another one, where that differs. `made.mode` is the mode it will have:
+/// a user who is not in the group may keep their own, as long as the group has no rights to it.
+pub(super) fn give(fd: impl AsFd, made: &FileInfo, uid: u32, gid: u32) -> io::Result<()> {
+    if (made.uid, made.gid) == (uid, gid) {
         return Ok(());
     }
-    let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
-    rustix::fs::fchown(fd, Some(uid), Some(gid)).map_err(io::Error::from)
+    let owner = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+    match rustix::fs::fchown(fd, Some(owner.0), Some(owner.1)) {
+        Err(rustix::io::Errno::PERM) if made.uid == uid && made.mode & 0o070 == 0 => Ok(()),
+        changed => changed.map_err(io::Error::from),
+    }
 }

@@ -31,6 +31,8 @@ pub struct StoreLocation {
     pub configured: bool,
     /// Whether a symbolic link lies on the way from the state directory, or the file is one.
     pub via_symlink: bool,
+    /// Whether it is one of those asked for. The others are read too: they may refer to the same files.
+    pub selected: bool,
 }
 
 /// The stores, configured ones first in the configuration's order, then those on disk by name.
@@ -42,23 +44,26 @@ pub struct Discovery {
     pub notes: Vec<String>,
 }
 
-/// Finds the stores: all of them, those of `agents`, or the one of `store_file`.
+/// Finds all stores, and selects those of `agents`, or the one of `store_file`, or all.
 pub fn stores(
     home: &Home,
     config: &OpenclawConfig,
     agents: &[String],
     store_file: Option<&Path>,
 ) -> anyhow::Result<Discovery> {
-    if let Some(file) = store_file {
-        ensure!(agents.is_empty(), "--store names one store: leave --agent out");
-        return Ok(Discovery { stores: vec![named(home, config, file)], notes: Vec::new() });
-    }
     let mut found = Discovery::default();
     let configured = configured(home, config);
     let roots = agents_roots(home, &configured);
     found.stores = configured;
     for root in roots {
         found.stores.extend(on_disk(home, &root, &mut found.notes));
+    }
+    if let Some(file) = store_file {
+        ensure!(agents.is_empty(), "--store names one store: leave --agent out");
+        let named = named(home, config, file);
+        ensure!(named.dir.is_dir(), "there is no directory {} for a store to be in", named.dir.display());
+        found.stores.iter_mut().for_each(|store| store.selected = is_same_file(&store.path, &named.path));
+        found.stores.push(named);
     }
     drop_repeated(&mut found);
     if !agents.is_empty() {
@@ -179,7 +184,7 @@ fn locate(home: &Home, agent: &str, path: &Path, root: &Path) -> StoreLocation {
     };
     let via_symlink = has_symlink(root, &path);
     let dir = parent(&path).to_owned();
-    StoreLocation { agent: agent.to_owned(), path, dir, shared: false, configured: false, via_symlink }
+    StoreLocation { agent: agent.to_owned(), path, dir, shared: false, configured: false, via_symlink, selected: true }
 }
 
 /// Whether a component of `path` below `root` is a symbolic link.
@@ -194,6 +199,11 @@ fn has_symlink(root: &Path, path: &Path) -> bool {
 
 fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let id = |path: &Path| path.metadata().map(|metadata| (metadata.dev(), metadata.ino())).ok();
+    one == other || id(one).is_some_and(|one| Some(one) == id(other))
 }
 
 /// Keeps the first of the stores that are the same file.
@@ -214,7 +224,7 @@ fn drop_repeated(found: &mut Discovery) {
     });
 }
 
-/// Keeps the stores of the agents asked for. A shared store holds the keys of every configured agent.
+/// Selects the stores of the agents asked for. A shared store holds the keys of every configured agent.
 fn select(found: &mut Discovery, config: &OpenclawConfig, agents: &[String]) -> anyhow::Result<()> {
     let mut known = config.agent_ids();
     for store in &found.stores {
@@ -228,7 +238,9 @@ fn select(found: &mut Discovery, config: &OpenclawConfig, agents: &[String]) -> 
     }
     let configured = config.agent_ids();
     let in_shared = wanted.iter().any(|id| configured.contains(id));
-    found.stores.retain(|store| wanted.contains(&store.agent) || (store.shared && in_shared));
+    for store in &mut found.stores {
+        store.selected = wanted.contains(&store.agent) || (store.shared && in_shared);
+    }
     Ok(())
 }
 

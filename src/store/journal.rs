@@ -48,6 +48,9 @@ pub struct Manifest {
     pub now: DateTime<Utc>,
     /// The process, by which its temporary files are known.
     pub pid: u32,
+    /// Stores beside which it may leave a temporary file or a lock.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub touches: Vec<PathBuf>,
     /// How far it came.
     pub state: RunState,
     /// The run that a restore brings back.
@@ -56,6 +59,9 @@ pub struct Manifest {
     /// The keys that a restore brings back; all when empty.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub keys: Vec<String>,
+    /// Whether a restore gives new names to what would collide.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub as_new: bool,
     /// Stores that are rewritten.
     pub stores: Vec<StoreRecord>,
     /// Files that are moved.
@@ -247,9 +253,11 @@ impl Journal {
                 finished_at: None,
                 now,
                 pid: std::process::id(),
+                touches: Vec::new(),
                 state: RunState::Unfinished,
                 of: None,
                 keys: Vec::new(),
+                as_new: false,
                 stores: Vec::new(),
                 moves: Vec::new(),
                 purged: Vec::new(),
@@ -267,6 +275,18 @@ impl Journal {
         let manifest = read_manifest(&dir)?;
         let files = dir.existing_subdir(OsStr::new("files"))?;
         Ok(Run { dir, files, like: self.like, manifest })
+    }
+
+    /// Removes the directories of runs that were cut off before their manifest was written, and so did nothing.
+    pub fn sweep_stillborn(&self) -> anyhow::Result<()> {
+        for entry in fs_err::read_dir(self.runs.path())?.filter_map(Result::ok) {
+            let path = entry.path();
+            if fs_err::symlink_metadata(path.join(MANIFEST)).is_err() {
+                // Both fail on a directory that holds anything: then it is none of these.
+                let _ = fs_err::remove_dir(path.join("files")).and_then(|()| fs_err::remove_dir(&path));
+            }
+        }
+        Ok(())
     }
 
     /// Forgets a run: its directory and all in it. Bytes die here.
@@ -308,10 +328,7 @@ fn private_subdir(parent: &Dir, name: &OsStr, like: &FileInfo) -> anyhow::Result
 fn give_new(file: &File, like: &FileInfo) -> std::io::Result<()> {
     use std::os::unix::fs::MetadataExt;
     let meta = file.metadata()?;
-    if (meta.uid(), meta.gid()) == (like.uid, like.gid) {
-        return Ok(());
-    }
-    give(file, &FileInfo { uid: meta.uid(), gid: meta.gid(), ..*like }, like.uid, like.gid)
+    give(file, &FileInfo { uid: meta.uid(), gid: meta.gid(), mode: 0o600, ..*like }, like.uid, like.gid)
 }
 
 /// A run in progress, or a past one that is being restored from.

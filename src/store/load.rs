@@ -70,6 +70,7 @@ struct Listing {
     locks: HashMap<OsString, Lock>,
 }
 
+/// Lists every directory once; one that cannot be listed is left out, and told about where its store is loaded.
 fn list_directories(stores: &[StoreLocation]) -> HashMap<PathBuf, Listing> {
     let mut paths: Vec<&Path> = stores.iter().map(|store| store.dir.as_path()).collect();
     paths.sort_unstable();
@@ -107,6 +108,7 @@ fn load_store(location: &StoreLocation, request: &Request<'_>, listings: &HashMa
     let mut store = Store {
         agent: location.agent.clone(),
         path: location.path.clone(),
+        selected: location.selected,
         state: StoreState::Ok,
         problem: None,
         bytes: 0,
@@ -134,7 +136,12 @@ fn load_store(location: &StoreLocation, request: &Request<'_>, listings: &HashMa
         }
         // A directory that is a link is not listed, but its store can be read through it.
         None if location.via_symlink => None,
-        None | Some(Ok(None)) => return fail(store, StoreState::Missing, "no such file".to_owned()),
+        None | Some(Ok(None)) => {
+            return match unlistable(&location.dir) {
+                Some(why) => fail(store, StoreState::Unreadable, why),
+                None => fail(store, StoreState::Missing, "no such file".to_owned()),
+            };
+        }
         Some(Ok(info)) => info,
         Some(Err(error)) => return fail(store, StoreState::Unreadable, format!("{error:#}")),
     };
@@ -172,6 +179,15 @@ fn load_store(location: &StoreLocation, request: &Request<'_>, listings: &HashMa
         }
     }
     store
+}
+
+/// Why a directory that exists, or may exist, cannot be listed.
+fn unlistable(dir: &Path) -> Option<String> {
+    match fs_err::read_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => Some(error.to_string()),
+        Ok(_) => Dir::open(dir).err().map(|error| format!("{error:#}")),
+    }
 }
 
 fn read_store(location: &StoreLocation, listing: Option<&Listing>, linked: bool) -> anyhow::Result<Vec<u8>> {
@@ -362,7 +378,11 @@ fn loose_files(stores: &[Store], listings: &HashMap<PathBuf, Listing>) -> Vec<Lo
     dirs.sort_by_key(|(path, _)| *path);
     for (path, listing) in dirs {
         let Some(owners) = owners.get(path.as_path()) else { continue };
-        let known = owners.iter().all(|store| store.is_known());
+        if !owners.iter().any(|store| store.selected) {
+            continue;
+        }
+        // A store that was not asked for is not read to the end: what its transcripts refer to is not known.
+        let known = owners.iter().all(|store| store.is_known() && store.selected);
         let store_names: Vec<&OsStr> = owners.iter().filter_map(|store| store.path.file_name()).collect();
         let bound: std::collections::HashSet<&Path> = owners
             .iter()
@@ -415,7 +435,7 @@ fn read_transcripts(
     request: &Request<'_>,
 ) {
     let mut wanted: HashMap<PathBuf, u64> = HashMap::new();
-    for binding in stores.iter().flat_map(|store| &store.bindings) {
+    for binding in stores.iter().filter(|store| store.selected).flat_map(|store| &store.bindings) {
         if let (Some(path), Some(stamp)) = (&binding.transcript.path, binding.transcript.stamp) {
             wanted.insert(path.clone(), stamp.size);
         }

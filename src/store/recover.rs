@@ -12,12 +12,13 @@ use chrono::{DateTime, Utc};
 
 use super::apply::{history_line, read_locked};
 use super::dir::Dir;
-use super::journal::{Journal, Run, RunState, StepState, StoreRecord, past_runs};
+use super::journal::{Journal, MoveRecord, Run, RunState, StepState, StoreRecord, past_runs};
 use super::lock::{held_by, lock_name};
 use super::restore;
 use super::{atomic, transfer};
 use crate::decide::plan::sha256;
-use crate::decide::verdict::Reason;
+use crate::decide::verdict::{Action, Reason};
+use crate::model::inventory::Stamp;
 use crate::model::store;
 
 /// What was found unfinished and what became of it, one sentence each.
@@ -27,13 +28,15 @@ pub fn recover(
     started_at: DateTime<Utc>,
     patience: Duration,
 ) -> anyhow::Result<Vec<String>> {
+    journal.sweep_stillborn()?;
     let (runs, mut told) = past_runs(state_dir);
     for manifest in runs.into_iter().filter(|manifest| manifest.state == RunState::Unfinished) {
         let run = journal.open_run(&manifest.id)?;
         told.push(match manifest.of.clone() {
             Some(of) => {
                 sweep_own(&run);
-                let options = restore::Options { of: &of, keys: &manifest.keys, as_new: false, started_at, patience };
+                let as_new = manifest.as_new;
+                let options = restore::Options { of: &of, keys: &manifest.keys, as_new, started_at, patience };
                 let outcome = restore::continue_restore(journal, run, &options)?;
                 format!(
                     "the restore {} was cut off and is finished now: {} bindings, {} files",
@@ -50,8 +53,8 @@ pub fn recover(
 
 /// Removes the temporary files and the lock that a dead process left in the stores' directories.
 fn sweep_own(run: &Run) {
-    for record in &run.manifest.stores {
-        sweep(&record.path, run.manifest.pid);
+    for store in &run.manifest.touches {
+        sweep(store, run.manifest.pid);
     }
 }
 
@@ -91,12 +94,11 @@ fn finish(journal: &Journal, mut run: Run) -> anyhow::Result<String> {
         if record.state != StepState::Planned {
             continue;
         }
-        let state = if is_away(&run, &record.to)? && fs_err::symlink_metadata(&record.from).is_err() {
+        let state = if arrived(&run, &record)? {
             StepState::Done
         } else if reverted.contains(&record.from) || record.why == Reason::LockDead && is_store_lock(&record.from) {
             StepState::Skipped
         } else {
-            discard_partial_copy(&run, &record.to)?;
             match transfer::out(&run, &record)? {
                 transfer::Moved::Yes { .. } => StepState::Done,
                 transfer::Moved::Changed(_) => StepState::Skipped,
@@ -117,7 +119,11 @@ fn finish(journal: &Journal, mut run: Run) -> anyhow::Result<String> {
         .map(|record| record.entries.len())
         .sum();
     let manifest = &mut run.manifest;
-    manifest.totals.expire = done;
+    manifest.purged.retain(|path| fs_err::symlink_metadata(path).is_err());
+    let records =
+        || manifest.stores.iter().filter(|record| record.state == StepState::Done).flat_map(|record| &record.entries);
+    manifest.totals.quarantine = records().filter(|entry| entry.action == Action::Quarantine).count();
+    manifest.totals.expire = done - manifest.totals.quarantine;
     manifest.totals.transcripts = manifest.moves.iter().filter(|record| record.state == StepState::Done).count();
     if done == 0 && manifest.totals.transcripts == 0 && manifest.purged.is_empty() {
         let id = run.id().to_owned();
@@ -163,13 +169,21 @@ fn is_store_lock(path: &Path) -> bool {
     path.file_name().and_then(OsStr::to_str).is_some_and(|name| !name.contains(".jsonl"))
 }
 
-fn is_away(run: &Run, to: &Path) -> anyhow::Result<bool> {
-    let (dir, name) = run.locate(to)?;
-    Ok(dir.info(&name)?.is_some())
-}
-
-/// Both places hold the file: a copy across file systems was cut off, and the original is the truth.
-fn discard_partial_copy(run: &Run, to: &Path) -> anyhow::Result<()> {
-    let (dir, name) = run.locate(to)?;
-    dir.remove(&name)
+/// Whether the file is in the archive, whole. A rename shows by its inode, whatever stands in the old place by now.
+/// Across file systems a copy is whole once its original is gone; beside its untouched original it may be half a copy
+/// and is removed, so that the move can be made again.
+fn arrived(run: &Run, record: &MoveRecord) -> anyhow::Result<bool> {
+    let (archive, name) = run.locate(&record.to)?;
+    let Some(there) = archive.info(&name)? else { return Ok(false) };
+    let same = |stamp: Stamp| (stamp.dev, stamp.ino) == (record.stamp.dev, record.stamp.ino);
+    if same(there.stamp) {
+        return Ok(true);
+    }
+    let place = record.from.parent().map(Dir::open).transpose()?;
+    let here = place.and_then(|dir| dir.info(record.from.file_name()?).ok().flatten());
+    if here.is_some_and(|here| same(here.stamp)) {
+        archive.remove(&name)?;
+        return Ok(false);
+    }
+    Ok(true)
 }

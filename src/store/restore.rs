@@ -45,7 +45,7 @@ pub struct Outcome {
     pub bindings: Vec<String>,
     /// Files that are back in their places.
     pub files: usize,
-    /// Their bytes.
+    /// Their bytes, entries included.
     pub bytes: u64,
     /// What was left alone because a key or name is taken.
     pub refused: Vec<Left>,
@@ -64,6 +64,8 @@ pub(super) fn continue_restore(journal: &Journal, mut own: Run, options: &Option
     let mut source = journal.open_run(options.of)?;
     own.manifest.of = Some(options.of.to_owned());
     own.manifest.keys = options.keys.to_vec();
+    own.manifest.as_new = options.as_new;
+    own.manifest.touches = source.manifest.stores.iter().map(|record| record.path.clone()).collect();
     own.save()?;
     let mut work =
         Work { source: &mut source, own: &mut own, options, outcome: Outcome::default(), renamed: HashMap::new() };
@@ -100,6 +102,9 @@ fn settle(source: &mut Run) {
         manifest.stores.iter().filter(|record| record.state == StepState::Done).flat_map(|record| &record.entries);
     let moves = manifest.moves.iter().filter(|record| record.state == StepState::Done);
     let back: Vec<bool> = entries.map(|entry| entry.restored).chain(moves.map(|record| record.restored)).collect();
+    if back.is_empty() {
+        return;
+    }
     if back.iter().all(|&back| back) {
         manifest.state = RunState::Restored;
     } else if back.iter().any(|&back| back) {
@@ -238,6 +243,7 @@ impl Work<'_> {
         for at in back {
             let entry = &mut self.source.manifest.stores[index].entries[at];
             entry.restored = true;
+            self.outcome.bytes += (entry.entry_at.1 - entry.entry_at.0) as u64;
             self.outcome.bindings.push(entry.key.clone());
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Side evidence: what other files of the state directory say of sessions (`openclaw-format.md` §1.4).
 //!
-//! These files belong to OpenClaw and are only read. One that is absent says nothing; one that cannot be read is
-//! reported and then says nothing either, except that no cron base key may be taken for abandoned.
+//! These files belong to OpenClaw and are only read. One that is absent says nothing. One that exists and cannot be
+//! read is reported, and whatever it could protect is protected.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -18,13 +18,17 @@ const MAX_BYTES: u64 = 64 << 20;
 /// Reads all side files. `cron_store` is `cron.store` of the configuration, resolved.
 pub fn read(state_dir: &Path, cron_store: Option<&Path>) -> Side {
     let mut side = Side::default();
-    if let Some(runs) = json(&state_dir.join("subagents/runs.json"), &mut side) {
-        subagents(&runs, &mut side);
+    match json(&state_dir.join("subagents/runs.json"), &mut side) {
+        Ok(Some(runs)) => subagents(&runs, &mut side),
+        Ok(None) => {}
+        Err(Unread) => side.unreadable.subagents = true,
     }
     let default = state_dir.join("cron/jobs.json");
     let jobs_file = cron_store.unwrap_or(&default);
-    if let Some(jobs) = json(jobs_file, &mut side) {
-        cron_jobs(&jobs, &mut side);
+    match json(jobs_file, &mut side) {
+        Ok(Some(jobs)) => cron_jobs(&jobs, &mut side),
+        Ok(None) => {}
+        Err(Unread) => side.unreadable.cron_jobs = true,
     }
     cron_runs(&jobs_file.with_file_name("runs"), &mut side);
     for channel in ["telegram", "discord"] {
@@ -33,7 +37,10 @@ pub fn read(state_dir: &Path, cron_store: Option<&Path>) -> Side {
     side
 }
 
-fn text(path: &Path, side: &mut Side) -> Option<String> {
+/// A file exists and could not be read; why stands among the problems.
+struct Unread;
+
+fn text(path: &Path, side: &mut Side) -> Result<Option<String>, Unread> {
     let read = || -> io::Result<String> {
         let meta = fs_err::symlink_metadata(path)?;
         if !meta.is_file() || meta.len() > MAX_BYTES {
@@ -42,24 +49,21 @@ fn text(path: &Path, side: &mut Side) -> Option<String> {
         fs_err::read_to_string(path)
     };
     match read() {
-        Ok(text) => Some(text),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => {
             side.problems.push(error.to_string());
-            None
+            Err(Unread)
         }
     }
 }
 
-fn json(path: &Path, side: &mut Side) -> Option<Value> {
-    let text = text(path, side)?;
-    match serde_json::from_str(&text) {
-        Ok(value) => Some(value),
-        Err(error) => {
-            side.problems.push(format!("{} is not JSON: {error}", path.display()));
-            None
-        }
-    }
+fn json(path: &Path, side: &mut Side) -> Result<Option<Value>, Unread> {
+    let Some(text) = text(path, side)? else { return Ok(None) };
+    serde_json::from_str(&text).map(Some).map_err(|error| {
+        side.problems.push(format!("{} is not JSON: {error}", path.display()));
+        Unread
+    })
 }
 
 fn subagents(runs: &Value, side: &mut Side) {
@@ -85,10 +89,10 @@ fn subagents(runs: &Value, side: &mut Side) {
 fn cron_jobs(jobs: &Value, side: &mut Side) {
     let Some(list) = jobs["jobs"].as_array() else {
         side.problems.push("cron/jobs.json has no list of jobs".to_owned());
+        side.unreadable.cron_jobs = true;
         return;
     };
-    let ids: BTreeSet<String> = list.iter().filter_map(|job| job["id"].as_str()).map(str::to_owned).collect();
-    side.cron_jobs = Some(ids);
+    side.cron_jobs = list.iter().filter_map(|job| job["id"].as_str()).map(str::to_owned).collect();
     for job in list {
         side.bound_keys.extend(job["sessionKey"].as_str().map(str::to_owned));
     }
@@ -96,7 +100,7 @@ fn cron_jobs(jobs: &Value, side: &mut Side) {
 
 fn cron_runs(dir: &Path, side: &mut Side) {
     for path in listing(dir, side).into_iter().filter(|path| path.extension().is_some_and(|ext| ext == "jsonl")) {
-        let Some(text) = text(&path, side) else { continue };
+        let Ok(Some(text)) = text(&path, side) else { continue };
         for run in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
             side.cron_session_ids.extend(run["sessionId"].as_str().map(str::to_owned));
             let (Some(key), Some(status)) = (run["sessionKey"].as_str(), run["status"].as_str()) else { continue };
@@ -112,8 +116,10 @@ fn thread_bindings(dir: &Path, side: &mut Side) {
         if !name.starts_with("thread-bindings") || !name.ends_with(".json") {
             continue;
         }
-        if let Some(bindings) = json(&path, side) {
-            collect_keys(&bindings, &mut side.bound_keys);
+        match json(&path, side) {
+            Ok(Some(bindings)) => collect_keys(&bindings, &mut side.bound_keys),
+            Ok(None) => {}
+            Err(Unread) => side.unreadable.bindings = true,
         }
     }
 }

@@ -95,7 +95,11 @@ impl Layers<'_> {
                 setting(limits.and_then(|limits| limits.idle).map(rule), format!("class.{class}.idle")),
                 setting(self.file.idle.map(rule), "idle"),
                 self.own_retention(class),
-                openclaw(bindings.map(Some).map(rule), "session.threadBindings.idleHours"),
+                // What ends by itself keeps its own, shorter retention.
+                openclaw(
+                    bindings.filter(|_| !matches!(class, Class::CronRun | Class::Subagent)).map(Some).map(rule),
+                    "session.threadBindings.idleHours",
+                ),
             ],
             self.default_idle(class),
         )

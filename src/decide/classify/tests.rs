@@ -96,6 +96,7 @@ fn inventory(bindings: Vec<Binding>) -> Inventory {
         stores: vec![Store {
             agent: "main".to_owned(),
             path: PathBuf::from("/s/sessions.json"),
+            selected: true,
             state: StoreState::Ok,
             problem: None,
             bytes: 0,
@@ -211,7 +212,7 @@ fn choices_of_a_person_protect_as_long_as_openclaw_would_honour_them() {
 fn a_cron_job_a_pending_subagent_and_a_bound_thread_stay() {
     let idle = || PolicyFlags { idle: Some(Some(TimeDelta::hours(1))), ..none() };
     let mut with_job = inventory(vec![binding("agent:main:cron:j1", LONG), binding("agent:main:cron:j2", LONG)]);
-    with_job.side.cron_jobs = Some(["j1".to_owned()].into());
+    with_job.side.cron_jobs = ["j1".to_owned()].into();
     assert_eq!(judged(&with_job, idle()), [(Action::Keep, Reason::CronJob), (Action::Expire, Reason::Idle)]);
     let key = "agent:main:subagent:s1";
     let mut pending = inventory(vec![binding(key, LONG)]);
@@ -223,8 +224,15 @@ fn a_cron_job_a_pending_subagent_and_a_bound_thread_stay() {
 }
 
 #[test]
-fn an_unreadable_list_of_jobs_leaves_cron_keys_to_the_limits_alone() {
+fn what_a_side_file_would_protect_is_protected_while_it_cannot_be_read() {
     case(binding("agent:main:cron:j1", LONG), none(), Action::Expire, Reason::ResetStale);
+    let keys = ["agent:main:cron:j1", "agent:main:subagent:s1", DIRECT, HOOK];
+    let mut inventory = inventory(keys.map(|key| binding(key, LONG)).into());
+    inventory.side.unreadable.cron_jobs = true;
+    inventory.side.unreadable.subagents = true;
+    inventory.side.unreadable.bindings = true;
+    let reasons: Vec<Reason> = judged(&inventory, none()).into_iter().map(|(_, reason)| reason).collect();
+    assert_eq!(reasons, [Reason::CronJob, Reason::SubagentRun, Reason::ThreadBinding, Reason::ResetStale]);
 }
 
 #[test]
@@ -235,7 +243,7 @@ fn programs_have_limits_of_their_own() {
     let last = PolicyFlags { keep_last: Some(1), ..none() };
     let runs = vec![binding("agent:main:cron:j:run:1", LONG), binding("agent:main:cron:j:run:2", LONG + HOURS)];
     let verdicts = judged(&inventory(runs), last);
-    assert_eq!(verdicts[0], (Action::Keep, Reason::WithinLimits));
+    assert_eq!(verdicts[0], (Action::Keep, Reason::KeepLast));
     assert_eq!(verdicts[1], (Action::Expire, Reason::CronRetention));
 }
 
@@ -281,7 +289,7 @@ fn c47_a_file_stays_while_another_binding_uses_it() {
         binding
     };
     let mut inventory = inventory(vec![shared("agent:main:cron:j"), shared("agent:main:cron:j:run:one")]);
-    inventory.side.cron_jobs = Some(["j".to_owned()].into());
+    inventory.side.cron_jobs = ["j".to_owned()].into();
     let policy = policy(none());
     let judge = Judge { inventory: &inventory, policy: &policy, now: now(), zone: &Tz::UTC };
     let verdicts = judge.classify().bindings;

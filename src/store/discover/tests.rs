@@ -65,7 +65,7 @@ impl World {
 
     fn shown(&self, found: &Discovery) -> Vec<(String, String)> {
         let inner = |store: &StoreLocation| store.path.strip_prefix(self.path("")).unwrap().display().to_string();
-        found.stores.iter().map(|store| (store.agent.clone(), inner(store))).collect()
+        found.stores.iter().filter(|store| store.selected).map(|store| (store.agent.clone(), inner(store))).collect()
     }
 
     #[track_caller]
@@ -215,7 +215,8 @@ fn agents_can_be_chosen_by_any_spelling_and_an_unknown_one_names_the_known() {
     let world =
         World::new(&json!({"agents": {"list": [{"id": "a"}, {"id": "Work Bot"}]}})).dir("state/agents/ghost/sessions");
     let agents = |names: &[&str]| -> Vec<String> {
-        world.find(names).unwrap().stores.into_iter().map(|store| store.agent).collect()
+        let found = world.find(names).unwrap().stores.into_iter();
+        found.filter(|store| store.selected).map(|store| store.agent).collect()
     };
     assert_eq!(agents(&["ghost", "Work Bot"]), ["work-bot", "ghost"]);
     let error = world.find(&["a", "nobody"]).unwrap_err().to_string();
@@ -224,9 +225,13 @@ fn agents_can_be_chosen_by_any_spelling_and_an_unknown_one_names_the_known() {
 
 #[test]
 fn a_named_store_is_the_only_one_and_its_path_tells_the_agent() {
-    let world = World::new(&json!({})).store("copy/agents/Bot/sessions/sessions.json").store("work/s.json");
+    let world =
+        World::new(&json!({})).store("copy/agents/Bot/sessions/sessions.json").store("work/s.json").store(MAIN.1);
     let home = world.home("state");
-    let named = |file: &str| stores(&home, &world.config, &[], Some(Path::new(file))).unwrap().stores;
+    let named = |file: &str| -> Vec<StoreLocation> {
+        let found = stores(&home, &world.config, &[], Some(Path::new(file))).unwrap();
+        found.stores.into_iter().filter(|store| store.selected).collect()
+    };
     let copy = named("../copy/agents/Bot/sessions/sessions.json");
     assert_eq!((copy[0].agent.as_str(), copy.len()), ("bot", 1));
     assert_eq!(copy[0].path, world.path("copy/agents/Bot/sessions/sessions.json"));

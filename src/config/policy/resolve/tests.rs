@@ -65,7 +65,9 @@ fn idle_is_the_flag_then_the_class_then_the_file_then_openclaw() {
     let no_file = plain(&config);
     idle(&no_file, Class::Direct, hours(4), "openclaw.json: session.threadBindings.idleHours");
     idle(&no_file, Class::Hook, hours(4), "openclaw.json: session.threadBindings.idleHours");
-    idle(&no_file, Class::CronRun, hours(4), "openclaw.json: session.threadBindings.idleHours");
+    let own = (IdleRule::After(TimeDelta::hours(24), StaleCode::CronRetention), "default".to_owned());
+    let cron_run = &no_file.classes[&Class::CronRun].idle;
+    assert_eq!((cron_run.value, cron_run.source.to_string()), own);
 }
 
 #[test]

@@ -1,0 +1,251 @@
+//! A run may be killed at any moment: the stores are old or new, every transcript is there once, and the next run puts
+//! all of it right. The real binary is killed as it enters a system call; `FULL=1` tries every call, not a sample.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use support::{Output, Store, Tree, sys};
+
+const LIMITS: [&str; 14] = [
+    "--idle",
+    "10m",
+    "--now",
+    "2026-11-25T00:00:00Z",
+    "--failed",
+    "any",
+    "--unprotect",
+    "group",
+    "--unprotect",
+    "topic",
+    "--unprotect",
+    "main",
+    "--jobs",
+    "1",
+];
+/// What a run does to the disk, and how many of each kind are tried.
+const CALLS: [(&str, usize); 9] = [
+    ("renameat", 12),
+    ("renameat2", 12),
+    ("linkat", 8),
+    ("unlinkat", 8),
+    ("mkdirat", 8),
+    ("fsync", 12),
+    ("write", 12),
+    ("openat", 16),
+    ("fchmod", 6),
+];
+const AGENTS: [&str; 3] = ["main", "illarion", "marketer"];
+
+fn traced(store: &Store, args: &[&str], strace: &[String]) -> Output {
+    let direct = store.command(args.iter().chain(&["--state-dir"]));
+    let mut command = Command::new("strace");
+    command.arg("-f").args(strace).arg(direct.get_program()).args(direct.get_args()).arg(store.state_dir());
+    command.env_clear().current_dir(store.root());
+    for (name, value) in direct.get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    Output::of(&mut command)
+}
+
+/// How often a thread makes each call in a whole run.
+fn count(store: &Store, args: &[&str]) -> BTreeMap<&'static str, usize> {
+    let log = store.root().join("calls");
+    let names: Vec<&str> = CALLS.iter().map(|(name, _)| *name).collect();
+    let options = ["-e".to_owned(), format!("trace={}", names.join(",")), "-o".to_owned(), log.display().to_string()];
+    traced(store, args, &options).ok();
+    let text = fs::read_to_string(log).unwrap();
+    let mut counts: BTreeMap<(&str, &'static str), usize> = BTreeMap::new();
+    for line in text.lines() {
+        let (thread, call) = line.split_once(' ').unwrap();
+        if let Some((name, _)) = CALLS.iter().find(|(name, _)| call.trim_start().starts_with(&format!("{name}("))) {
+            *counts.entry((thread, *name)).or_default() += 1;
+        }
+    }
+    let mut most = BTreeMap::new();
+    for ((_, name), times) in counts {
+        let known: &mut usize = most.entry(name).or_default();
+        *known = times.max(*known);
+    }
+    most
+}
+
+/// The calls to be killed at: the name and its how many-th.
+fn points(counts: &BTreeMap<&'static str, usize>) -> Vec<(&'static str, usize)> {
+    let full = std::env::var_os("FULL").is_some();
+    let mut points = Vec::new();
+    for (name, sample) in CALLS {
+        let times = counts.get(name).copied().unwrap_or(0);
+        let step = if full { 1 } else { times.div_ceil(sample).max(1) };
+        // From the end: the beginning only reads.
+        points.extend((1..=times).rev().step_by(step).map(|at| (name, at)));
+    }
+    points
+}
+
+/// Runs the command until it is killed at this call.
+fn kill(store: &Store, args: &[&str], (name, at): (&str, usize)) {
+    let inject = format!("inject={name}:signal=SIGKILL:when={at}");
+    let options =
+        ["-e".to_owned(), format!("trace={name}"), "-o".to_owned(), "/dev/null".to_owned(), "-e".to_owned(), inject];
+    let output = traced(store, args, &options);
+    assert!(output.code.is_none_or(|code| code == 137 || code == 0), "{name} {at}: {output}");
+}
+
+/// Every transcript of the first tree, by name and content, and where it must be found once.
+fn assert_each_once(first: &Tree, now: &Tree, at: &str) {
+    let transcripts = |tree: &Tree| -> BTreeMap<(PathBuf, Vec<u8>), usize> {
+        let mut found = BTreeMap::new();
+        for (path, node) in &tree.0 {
+            if node.kind == "file" && path.to_string_lossy().contains(".jsonl") && !path.ends_with("history.jsonl") {
+                let name = Path::new(path.file_name().unwrap()).to_owned();
+                *found.entry((name, node.bytes.clone())).or_default() += 1;
+            }
+        }
+        found
+    };
+    let (was, is) = (transcripts(first), transcripts(now));
+    for ((name, bytes), times) in &was {
+        let found = is.get(&(name.clone(), bytes.clone())).copied().unwrap_or(0);
+        assert_eq!(found, *times, "{at}: {} is there {found} times", name.display());
+    }
+}
+
+fn assert_old_or_new(store: &Store, old: &Tree, new: &Tree, at: &str) {
+    for agent in AGENTS {
+        let path = PathBuf::from(format!("agents/{agent}/sessions/sessions.json"));
+        let now = store.read(&path);
+        assert!(
+            now == old.0[&path].bytes || now == new.0[&path].bytes,
+            "{at}: {} is neither old nor new",
+            path.display()
+        );
+    }
+}
+
+/// Brings everything back that past runs took, the newest first.
+fn restore_all(store: &Store, at: &str) {
+    let runs = store.run(["runs", "--json"]).ok().json();
+    let runs = runs["runs"].as_array().unwrap();
+    for run in runs.iter().rev().filter(|run| run["restorable"] == true) {
+        let output = store.run(["restore", run["id"].as_str().unwrap()]);
+        assert_eq!(output.code, Some(0), "{at}: {output}");
+    }
+}
+
+fn assert_contents(expected: &Tree, store: &Store, at: &str) {
+    let diff = expected.contents().diff(&store.tree().contents());
+    assert!(diff.is_empty(), "{at}:\n{diff}");
+}
+
+/// Two points at a time.
+fn on_two_cores(points: &[(&'static str, usize)], work: impl Fn((&'static str, usize)) + Sync) {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(point) = points.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    work(*point);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_gc_that_was_killed_anywhere_is_put_right_by_the_next() {
+    if !sys::has("strace") {
+        return sys::skip("no strace");
+    }
+    let gc = [&["gc"][..], &LIMITS].concat();
+    let reference = Store::recorded("real-small");
+    let first = reference.tree();
+    let counts = count(&reference, &gc);
+    let last = reference.tree();
+    assert!(AGENTS.iter().all(|agent| {
+        let path = PathBuf::from(format!("agents/{agent}/sessions/sessions.json"));
+        first.0[&path].bytes != last.0[&path].bytes
+    }));
+    let points = points(&counts);
+    on_two_cores(&points, |point| {
+        let at = format!("killed at {} {}", point.0, point.1);
+        let store = Store::recorded("real-small");
+        kill(&store, &gc, point);
+
+        assert_old_or_new(&store, &first, &last, &at);
+        assert_each_once(&first, &store.tree(), &at);
+        let before = store.tree().exact();
+        for reading in [&["scan"][..], &["runs"], &[&["gc", "-n"], &LIMITS[..]].concat()] {
+            let output = store.run(reading);
+            assert_eq!(output.code, Some(0), "{at}: {output}");
+        }
+        before.assert_same(&store.tree().exact());
+
+        let next = store.run([&gc[..], &["--json"]].concat());
+        assert_eq!(next.code, Some(0), "{at}: {next}");
+        assert_contents(&last, &store, &at);
+        assert_each_once(&first, &store.tree(), &at);
+        restore_all(&store, &at);
+        assert_contents(&first, &store, &at);
+    });
+}
+
+#[test]
+fn a_restore_that_was_killed_anywhere_is_put_right_by_the_next() {
+    if !sys::has("strace") {
+        return sys::skip("no strace");
+    }
+    let gc = [&["gc"][..], &LIMITS].concat();
+    let restore = ["restore", "latest", "--jobs", "1"];
+    let reference = Store::recorded("real-small");
+    let first = reference.tree();
+    reference.run(&gc).ok();
+    let taken = reference.tree();
+    let counts = count(&reference, &restore);
+    assert_contents(&first, &reference, "a whole restore");
+    on_two_cores(&points(&counts), |point| {
+        let at = format!("killed at {} {}", point.0, point.1);
+        let store = Store::recorded("real-small");
+        store.run(&gc).ok();
+        kill(&store, &restore, point);
+
+        assert_old_or_new(&store, &first, &taken, &at);
+        assert_each_once(&first, &store.tree(), &at);
+        let before = store.tree().exact();
+        for reading in [&["scan"][..], &["runs"]] {
+            let output = store.run(reading);
+            assert_eq!(output.code, Some(0), "{at}: {output}");
+        }
+        before.assert_same(&store.tree().exact());
+
+        let next = store.run(restore);
+        assert_eq!(next.code, Some(0), "{at}: {next}");
+        restore_all(&store, &at);
+        assert_contents(&first, &store, &at);
+    });
+}
+
+#[test]
+fn what_a_kill_left_is_said_before_it_is_put_right() {
+    if !sys::has("strace") {
+        return sys::skip("no strace");
+    }
+    let gc = [&["gc"][..], &LIMITS].concat();
+    let store = Store::recorded("real-small");
+    let moves = count(&store, &gc)["renameat2"];
+    let store = Store::recorded("real-small");
+    kill(&store, &gc, ("renameat2", moves));
+    let runs = store.run(["runs", "--json"]).ok().json();
+    assert_eq!(runs["runs"][0]["state"], "unfinished");
+    assert!(store.run(["gc", "-n"]).ok().stdout.contains("was cut off"));
+    let next = store.gc(LIMITS).ok().json();
+    assert!(next["recovered"][0].as_str().unwrap().contains("finished now"), "{}", next["recovered"]);
+    let runs = store.run(["runs", "--json"]).ok().json();
+    assert!(runs["runs"].as_array().unwrap().iter().all(|run| run["state"] == "done"));
+}
