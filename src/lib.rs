@@ -20,6 +20,7 @@ pub mod cli;
 pub mod commands {
     //! One file per verb; each spells out the pipeline.
     mod context;
+    mod permit;
     mod session;
 
     mod completions;
@@ -100,6 +101,7 @@ pub mod store {
     pub mod journal;
     pub mod load;
     pub mod lock;
+    pub mod manifest;
     pub mod process;
     pub mod read;
     pub mod recover;

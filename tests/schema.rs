@@ -54,8 +54,8 @@ fn the_schemas_in_docs_are_current() {
 fn every_schema_in_docs_is_one_of_ours() {
     let mut known: Vec<String> = schemas().iter().map(|(name, _)| format!("{name}.v1.json")).collect();
     known.sort();
-    let dir = fs::read_dir(path("scan").parent().unwrap()).unwrap();
-    let mut found: Vec<String> = dir.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let dir = fs::read_dir(path("scan").parent().unwrap());
+    let mut found: Vec<String> = dir.unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     found.retain(|name| name.ends_with(".json"));
     found.sort();
     assert_eq!(found, known);
@@ -85,7 +85,7 @@ fn what_the_commands_print_agrees_with_the_schemas() {
         let store = Store::recorded(name);
         let plan = store.root().join("plan.json");
         let plan = plan.to_str().unwrap();
-        let mut print = |args: &[&str]| {
+        let print = |args: &[&str]| {
             let document = store.run([args, &["--json"]].concat()).ok().json();
             valid(&document);
             document

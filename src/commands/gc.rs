@@ -1,23 +1,20 @@
 //! `gc`: take stale, failed and damaged bindings out of the stores.
 
-use std::time::Duration;
-
 use super::context::Context;
+use super::permit::{PATIENCE, beside_gateway, left, open, refuse_beside_gateway};
 use super::{Exit, Failure, Session};
 use crate::cli::GcArgs;
-use crate::decide::classify::Verdicts;
 use crate::decide::guard;
 use crate::decide::plan::{self, Plan, Totals};
+use crate::decide::verdict::Verdicts;
 use crate::model::inventory::{Content, Inventory};
 use crate::model::store::StoreState;
-use crate::render::json::{self, GcDocument, LeftDocument};
+use crate::render::json::{self, GcDocument};
 use crate::render::text;
 use crate::store::apply::{self, Left, Outcome};
 use crate::store::journal::{self, Journal};
+use crate::store::manifest::RunState;
 use crate::store::recover;
-
-/// How long to wait for another claw-sessions and for a store lock.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs the verb.
 pub(super) fn run(session: &Session, args: &GcArgs) -> Result<Exit, Failure> {
@@ -44,7 +41,10 @@ pub(super) fn run(session: &Session, args: &GcArgs) -> Result<Exit, Failure> {
     if let Some(why) = guard::refusal(&plan, &inventory, &context.policy, context.now) {
         refused.push(Left::new("the plan", format!("{why}; nothing was touched")));
     } else if dry {
-        refused.extend(beside_gateway(&context, args.safety.online).map(|why| Left::new("the plan", why)));
+        let beside = beside_gateway(&context, args.safety.online);
+        refused.extend(
+            beside.map(|why| Left::new("the plan", format!("{why}; stop it first, or accept that with --online"))),
+        );
     }
     let allowed = refused.iter().all(|left| left.what != "the plan");
     if let Some(path) = &args.plan {
@@ -104,41 +104,9 @@ fn decide(context: &mut Context<'_>, args: &GcArgs) -> Result<(Inventory, Verdic
     Ok((inventory, verdicts, plan))
 }
 
-/// Why nothing may be changed beside a live gateway: one that offers outsiders no lock may write at the same moment
-/// (design §5).
-fn beside_gateway(context: &Context<'_>, online: bool) -> Option<String> {
-    let gateway = context.gateway();
-    if !gateway.alive || context.generation().has_store_lock || online {
-        return None;
-    }
-    let version = context.config.config.last_touched_version.as_deref().unwrap_or("of unknown version");
-    Some(format!("a gateway {version} is alive ({}); nothing was touched", gateway.evidence.join("; ")))
-}
-
-/// The same as an error with the way out.
-pub(super) fn refuse_beside_gateway(context: &Context<'_>, online: bool) -> Result<(), Failure> {
-    match beside_gateway(context, online) {
-        None => Ok(()),
-        Some(why) => Err(Failure::refused(anyhow::anyhow!(why)).hint(
-            "stop the gateway first, or run claw-sessions from its unit's ExecStartPre; --online accepts that the gateway \
-             may write at the same moment. A gateway up to 2026.4.29 offers a lock: its version is read from \
-             meta.lastTouchedVersion in openclaw.json",
-        )),
-    }
-}
-
-/// Opens the journal for writing, with our lock.
-pub(super) fn open(context: &Context<'_>) -> Result<Journal, Failure> {
-    Journal::open(&context.home.real_dir, PATIENCE)?.map_err(|journal::Busy| {
-        let dir = context.home.state_dir.display();
-        Failure::refused(anyhow::anyhow!("another claw-sessions is at work on {dir}"))
-            .hint("try again when it has ended")
-    })
-}
-
 fn unfinished(context: &Context<'_>) -> Vec<String> {
     let (runs, problems) = journal::past_runs(&context.home.real_dir);
-    let cut_off = runs.into_iter().filter(|run| run.state == journal::RunState::Unfinished);
+    let cut_off = runs.into_iter().filter(|run| run.state == RunState::Unfinished);
     let told = cut_off.map(|run| format!("the run {} was cut off; the next gc or restore finishes it first", run.id));
     told.chain(problems).collect()
 }
@@ -170,9 +138,7 @@ fn unreadable(inventory: &Inventory) -> Vec<Left> {
 /// gc forgets its own runs after a while, and never one that quarantined something (design §4).
 fn forget_old_runs(context: &Context<'_>, journal: &Journal) -> Result<Vec<String>, Failure> {
     match context.policy.keep_runs.value {
-        Some(age) => {
-            super::runs::prune(&context.home.real_dir, journal, context.session.started_at, age).map(|(gone, _)| gone)
-        }
+        Some(age) => Ok(journal.forget_older(context.session.started_at, age)?.0),
         None => Ok(Vec::new()),
     }
 }
@@ -205,12 +171,6 @@ fn document(
         forgotten: work.forgotten,
         recovered: work.recovered,
     }
-}
-
-/// Left items as documents, with paths relative to the state directory.
-pub(super) fn left(context: &Context<'_>, left: impl IntoIterator<Item = Left>) -> Vec<LeftDocument> {
-    let document = |left: Left| LeftDocument { what: context.view().path(left.what.as_ref()), why: left.why };
-    left.into_iter().map(document).collect()
 }
 
 fn show(session: &Session, context: &Context<'_>, document: &GcDocument) -> Result<Exit, Failure> {

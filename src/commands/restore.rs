@@ -1,13 +1,14 @@
 //! `restore`: put back what a run took away.
 
 use super::context::Context;
-use super::gc::{PATIENCE, left, open, refuse_beside_gateway};
+use super::permit::{PATIENCE, left, open, refuse_beside_gateway};
 use super::{Exit, Failure, Session};
 use crate::cli::RestoreArgs;
 use crate::config::policy::PolicyFlags;
 use crate::render::json::{self, RestoreDocument};
 use crate::render::text;
-use crate::store::journal::{self, Manifest, StepState};
+use crate::store::journal::{self};
+use crate::store::manifest::{Manifest, StepState};
 use crate::store::{recover, restore};
 
 /// Runs the verb.

@@ -1,64 +1,16 @@
 //! Classify: a verdict for every binding and every loose file.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
 
 use chrono::{TimeDelta, TimeZone};
 
 use super::facts::{Facts, Finding};
 use super::references::References;
 use super::rules::{Case, Judge, Step, Trail, clock_words};
-use super::verdict::{Action, FileAction, Reason, Verdict};
-use crate::model::inventory::{Binding, Inventory, LooseFile, Store};
+use super::verdict::{Action, Classified, ClassifiedFile, FileAction, Reason, Verdict, Verdicts};
+use crate::model::inventory::{Binding, LooseFile};
 use crate::model::key::Class;
 use crate::model::names::FileKind;
-
-/// A binding, judged.
-#[derive(Clone, Debug)]
-pub struct Classified {
-    /// Index of its store in the inventory.
-    pub store: usize,
-    /// Index of the binding in its store.
-    pub index: usize,
-    /// What the evidence means.
-    pub facts: Facts,
-    /// What happens.
-    pub verdict: Verdict,
-    /// The transcript that goes with it; `None` when there is none or it stays.
-    pub file: Option<PathBuf>,
-}
-
-impl Classified {
-    /// The binding.
-    pub fn binding<'a>(&self, inventory: &'a Inventory) -> &'a Binding {
-        &inventory.stores[self.store].bindings[self.index]
-    }
-
-    /// Its store.
-    pub fn store<'a>(&self, inventory: &'a Inventory) -> &'a Store {
-        &inventory.stores[self.store]
-    }
-}
-
-/// A loose file, judged.
-#[derive(Clone, Debug)]
-pub struct ClassifiedFile {
-    /// Index in the inventory.
-    pub index: usize,
-    /// What happens.
-    pub action: FileAction,
-    /// Why.
-    pub reason: Reason,
-}
-
-/// All verdicts.
-#[derive(Clone, Debug)]
-pub struct Verdicts {
-    /// Every binding, in the order of the stores.
-    pub bindings: Vec<Classified>,
-    /// Every loose file.
-    pub files: Vec<ClassifiedFile>,
-}
 
 /// An unbound transcript younger than this may belong to a run that is not in the store yet.
 const ORPHAN_AGE: TimeDelta = TimeDelta::hours(24);

@@ -11,8 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::classify::Verdicts;
-use super::verdict::{Action, FileAction, Reason, Verdict};
+use super::verdict::{Action, FileAction, Reason, Verdict, Verdicts};
 use crate::config::policy::MaxRemovals;
 use crate::model::inventory::{Inventory, Stamp};
 use crate::model::key::Class;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use super::classify::Classified;
+use super::verdict::Classified;
 use crate::model::entry::Entry;
 use crate::model::inventory::{Binding, Content, Inventory};
 use crate::model::names::is_session_id;

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::classify::Classified;
+use super::verdict::Classified;
 use crate::config::policy::Policy;
 use crate::model::inventory::{Content, Inventory};
 use crate::model::transcript::Ending;

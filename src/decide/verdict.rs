@@ -1,7 +1,12 @@
 //! Verdicts: an action and the reasons for it, each with a stable code.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::facts::Facts;
+use crate::model::inventory::{Binding, Inventory, Store};
 
 /// What happens to a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -160,6 +165,53 @@ impl Verdict {
     pub fn new(action: Action, reason: Reason) -> Self {
         Self { action, reasons: vec![reason] }
     }
+}
+
+/// A binding, judged.
+#[derive(Clone, Debug)]
+pub struct Classified {
+    /// Index of its store in the inventory.
+    pub store: usize,
+    /// Index of the binding in its store.
+    pub index: usize,
+    /// What the evidence means.
+    pub facts: Facts,
+    /// What happens.
+    pub verdict: Verdict,
+    /// The transcript that goes with it; `None` when there is none or it stays.
+    pub file: Option<PathBuf>,
+}
+
+impl Classified {
+    /// The binding.
+    pub fn binding<'a>(&self, inventory: &'a Inventory) -> &'a Binding {
+        &inventory.stores[self.store].bindings[self.index]
+    }
+
+    /// Its store.
+    pub fn store<'a>(&self, inventory: &'a Inventory) -> &'a Store {
+        &inventory.stores[self.store]
+    }
+}
+
+/// A loose file, judged.
+#[derive(Clone, Debug)]
+pub struct ClassifiedFile {
+    /// Index in the inventory.
+    pub index: usize,
+    /// What happens.
+    pub action: FileAction,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// All verdicts.
+#[derive(Clone, Debug)]
+pub struct Verdicts {
+    /// Every binding, in the order of the stores.
+    pub bindings: Vec<Classified>,
+    /// Every loose file.
+    pub files: Vec<ClassifiedFile>,
 }
 
 #[cfg(test)]

@@ -7,12 +7,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::escape;
-use crate::decide::classify::{Classified, Verdicts};
 use crate::decide::facts::{Elapsed, Finding, RunState};
 use crate::decide::plan::{Plan, Totals};
 use crate::decide::rules::Step;
 use crate::decide::startup::Startup;
 use crate::decide::verdict::{Action, FileAction, Reason};
+use crate::decide::verdict::{Classified, Verdicts};
 use crate::model::failure::FailureKind;
 use crate::model::inventory::{Gateway, Inventory};
 use crate::model::key::Class;
@@ -20,7 +20,7 @@ use crate::model::lock::LockState;
 use crate::model::names::FileKind;
 use crate::model::store::StoreState;
 use crate::model::transcript::Integrity;
-use crate::store::journal;
+use crate::store::manifest;
 
 /// What every document about a state directory begins with.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -318,7 +318,7 @@ pub struct RunDocument {
     /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
     /// How far it came.
-    pub state: journal::RunState,
+    pub state: manifest::RunState,
     /// Bindings that it took.
     pub bindings: usize,
     /// Files that it took.
@@ -457,8 +457,8 @@ pub fn steps(steps: Vec<Step>) -> Vec<StepDocument> {
 }
 
 /// A past run as a document.
-pub fn run(manifest: &journal::Manifest) -> RunDocument {
-    use journal::StepState::Done;
+pub fn run(manifest: &manifest::Manifest) -> RunDocument {
+    use manifest::StepState::Done;
     let entries = || manifest.stores.iter().filter(|record| record.state == Done).flat_map(|record| &record.entries);
     let moves = || manifest.moves.iter().filter(|record| record.state == Done);
     let entry_bytes: usize = entries().map(|entry| entry.entry_at.1 - entry.entry_at.0).sum();
@@ -489,12 +489,17 @@ pub fn to_text(document: &impl Serialize) -> String {
 /// The schemas of all documents, by file name.
 pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
     vec![
-        ("scan", schemars::schema_for!(ScanDocument)),
-        ("gc", schemars::schema_for!(GcDocument)),
-        ("restore", schemars::schema_for!(RestoreDocument)),
-        ("runs", schemars::schema_for!(RunsDocument)),
-        ("explain", schemars::schema_for!(ExplainDocument)),
-        ("plan", schemars::schema_for!(Plan)),
-        ("error", schemars::schema_for!(ErrorReport)),
+        ("scan", schema::<ScanDocument>()),
+        ("gc", schema::<GcDocument>()),
+        ("restore", schema::<RestoreDocument>()),
+        ("runs", schema::<RunsDocument>()),
+        ("explain", schema::<ExplainDocument>()),
+        ("plan", schema::<Plan>()),
+        ("error", schema::<ErrorReport>()),
     ]
+}
+
+/// The schema of what is written, which says more than that of what would be read.
+fn schema<T: JsonSchema>() -> schemars::Schema {
+    schemars::generate::SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>()
 }

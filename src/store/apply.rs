@@ -16,8 +16,9 @@ use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 
 use super::dir::{Dir, FileInfo};
-use super::journal::{EntryRecord, Journal, MoveRecord, Run, RunState, StepState, StoreRecord};
+use super::journal::{Journal, Run};
 use super::lock::{Acquired, StoreLock, held_by, lock_name};
+use super::manifest::{EntryRecord, MoveRecord, RunState, StepState, StoreRecord};
 use super::{atomic, transfer};
 use crate::decide::plan::{FileItem, Item, Plan, StorePlan, Totals, sha256, sha256_of};
 use crate::decide::references::References;
@@ -170,7 +171,7 @@ impl Work<'_> {
         }
         let cuts = document.cuts(&members);
         let new_sha256 = sha256_of(kept(&text, &cuts));
-        let removed = Run::free_name(&archive, &removed_name(name), |_| false)?;
+        let removed = archive.free_name(&removed_name(name), |_| false)?;
         self.run.write_new(&archive, &removed, cuts.iter().map(|cut| cut.of(&text)))?;
         let record = StoreRecord {
             agent: plan.agent.clone(),
@@ -286,7 +287,7 @@ impl Work<'_> {
     ) -> anyhow::Result<()> {
         let (archive, below) = self.run.agent_dir(agent)?;
         let taken = |name: &OsStr| self.archived.contains(&below.join(name));
-        let name = Run::free_name(&archive, from.file_name().unwrap_or_default(), taken)?;
+        let name = archive.free_name(from.file_name().unwrap_or_default(), taken)?;
         self.leaving.insert(from.to_owned());
         self.archived.insert(below.join(&name));
         self.run.manifest.moves.push(MoveRecord {
@@ -452,7 +453,7 @@ fn purge(item: &FileItem) -> anyhow::Result<bool> {
 }
 
 /// One line of `history.jsonl`.
-pub(super) fn history_line(manifest: &super::journal::Manifest) -> serde_json::Value {
+pub(super) fn history_line(manifest: &super::manifest::Manifest) -> serde_json::Value {
     serde_json::json!({
         "run": manifest.id, "command": manifest.command, "startedAt": manifest.started_at,
         "finishedAt": manifest.finished_at, "now": manifest.now, "totals": manifest.totals,

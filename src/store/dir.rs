@@ -2,7 +2,7 @@
 //!
 //! No call here follows a symbolic link in the last component, and none waits on a FIFO.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -185,6 +185,20 @@ impl Dir {
             Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
             Err(errno) => Err(io::Error::from(errno)).with_context(|| self.cannot("remove", name)),
         }
+    }
+
+    /// A name that is free: the given one, or the same with a number.
+    pub(super) fn free_name(&self, name: &OsStr, taken: impl Fn(&OsStr) -> bool) -> anyhow::Result<OsString> {
+        for number in 0_u32.. {
+            let mut candidate = name.to_owned();
+            if number > 0 {
+                candidate.push(format!(".{number}"));
+            }
+            if !taken(&candidate) && self.info(&candidate)?.is_none() {
+                return Ok(candidate);
+            }
+        }
+        anyhow::bail!("no free name for {}", self.join(name).display())
     }
 
     /// Makes the names in it durable.

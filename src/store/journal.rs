@@ -11,192 +11,17 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use chrono::{DateTime, Utc};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::atomic;
 use super::dir::{Dir, FileInfo, give};
 use super::lock::{held_by, lock_name};
-use crate::decide::plan::{DirId, Totals};
-use crate::decide::verdict::{Action, Reason};
-use crate::model::inventory::Stamp;
-use crate::model::json::Span;
-use crate::model::key::Class;
+use super::manifest::{Manifest, MoveRecord, RunState, SCHEMA, StepState};
+use crate::decide::plan::Totals;
+use crate::decide::verdict::Reason;
 
-/// The schema of manifests.
-pub const SCHEMA: &str = "claw-sessions/manifest/v1";
 const OWN: &str = "claw-sessions";
 const MANIFEST: &str = "manifest.json";
-
-/// What a run did, or is about to do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Manifest {
-    /// [`SCHEMA`].
-    pub schema: String,
-    /// The run's id.
-    pub id: String,
-    /// `gc` or `restore`.
-    pub command: String,
-    /// When it began.
-    pub started_at: DateTime<Utc>,
-    /// When it ended.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub finished_at: Option<DateTime<Utc>>,
-    /// The time at which ages were judged.
-    pub now: DateTime<Utc>,
-    /// The process, by which its temporary files are known.
-    pub pid: u32,
-    /// Stores beside which it may leave a temporary file or a lock.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub touches: Vec<PathBuf>,
-    /// How far it came.
-    pub state: RunState,
-    /// The run that a restore brings back.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub of: Option<String>,
-    /// The keys that a restore brings back; all when empty.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub keys: Vec<String>,
-    /// Whether a restore gives new names to what would collide.
-    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
-    pub as_new: bool,
-    /// Stores that are rewritten.
-    pub stores: Vec<StoreRecord>,
-    /// Files that are moved.
-    pub moves: Vec<MoveRecord>,
-    /// Files that were deleted on request.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub purged: Vec<PathBuf>,
-    /// What was done.
-    #[serde(default)]
-    pub totals: Totals,
-    /// What could not be done.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub problems: Vec<String>,
-}
-
-/// How far a run came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum RunState {
-    /// It ended.
-    Done,
-    /// It was cut off; the next run completes or reverts it.
-    Unfinished,
-    /// All that it took was brought back.
-    Restored,
-    /// Some of it was brought back.
-    PartlyRestored,
-}
-
-impl RunState {
-    /// Its name in tables and JSON.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Unfinished => "unfinished",
-            Self::Restored => "restored",
-            Self::PartlyRestored => "partly-restored",
-        }
-    }
-}
-
-/// A store that is rewritten.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StoreRecord {
-    /// The agent of the store.
-    pub agent: String,
-    /// The store.
-    pub path: PathBuf,
-    /// Its directory.
-    pub dir: DirId,
-    /// How far it came.
-    pub state: StepState,
-    /// SHA-256 before.
-    pub old_sha256: String,
-    /// SHA-256 after.
-    pub new_sha256: String,
-    /// What was cut out, by the offsets of the old file.
-    pub cuts: Vec<(usize, usize)>,
-    /// The file, below the run's directory, that holds the cut bytes one after the other.
-    pub removed: PathBuf,
-    /// The bindings in it.
-    pub entries: Vec<EntryRecord>,
-}
-
-impl StoreRecord {
-    /// The cuts as spans.
-    pub fn spans(&self) -> Vec<Span> {
-        self.cuts.iter().map(|&(start, end)| Span { start, end }).collect()
-    }
-}
-
-/// A binding that was taken out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct EntryRecord {
-    /// The agent named in the key, else the store's.
-    pub agent: String,
-    /// The key.
-    pub key: String,
-    /// What the key names.
-    pub class: Class,
-    /// `expire` or `quarantine`.
-    pub action: Action,
-    /// Why.
-    pub reasons: Vec<Reason>,
-    /// Where the raw key stands in the removed bytes.
-    pub key_at: (usize, usize),
-    /// Where the entry stands in the removed bytes.
-    pub entry_at: (usize, usize),
-    /// SHA-256 of the entry.
-    pub entry_sha256: String,
-    /// The session it points to.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub session_id: Option<String>,
-    /// The transcript it points to, when that went too.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub file: Option<PathBuf>,
-    /// It was brought back.
-    #[serde(default)]
-    pub restored: bool,
-}
-
-/// A file that is moved.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct MoveRecord {
-    /// Where it was.
-    pub from: PathBuf,
-    /// The directory it was in.
-    pub dir: DirId,
-    /// Where it went, below the run's directory.
-    pub to: PathBuf,
-    /// What it was.
-    pub stamp: Stamp,
-    /// Why it went.
-    pub why: Reason,
-    /// How far it came.
-    pub state: StepState,
-    /// It was brought back.
-    #[serde(default)]
-    pub restored: bool,
-}
-
-/// How far one step came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StepState {
-    /// Not yet done, or not known to be.
-    Planned,
-    /// Done.
-    Done,
-    /// Not done, and not going to be.
-    Skipped,
-}
 
 /// `<state>/claw-sessions/`, with our own lock held: no two claw-sessions change a state directory at once.
 #[derive(Debug)]
@@ -299,6 +124,20 @@ impl Journal {
         Ok(())
     }
 
+    /// Forgets runs that ended longer ago than `age`; those with quarantined bindings stay. Gives the ids of both.
+    pub fn forget_older(&self, now: DateTime<Utc>, age: TimeDelta) -> anyhow::Result<(Vec<String>, Vec<String>)> {
+        let (mut forgotten, mut kept) = (Vec::new(), Vec::new());
+        for run in read_runs(self.runs.path()).0.into_iter().filter(|run| run.is_old(now, age)) {
+            if run.holds_quarantined() {
+                kept.push(run.id);
+            } else {
+                self.forget(&run.id)?;
+                forgotten.push(run.id);
+            }
+        }
+        Ok((forgotten, kept))
+    }
+
     /// Adds a line to `history.jsonl`.
     pub fn remember(&self, line: &serde_json::Value) -> anyhow::Result<()> {
         let mut file = self.own.append(OsStr::new("history.jsonl"), 0o600)?;
@@ -367,7 +206,7 @@ impl Run {
         if held_by(dir, &name)?.is_some() {
             return Ok(());
         }
-        let to = Self::free_name(archive, &name, |_| false)?;
+        let to = archive.free_name(&name, |_| false)?;
         self.manifest.moves.push(MoveRecord {
             from: dir.join(&name),
             dir: dir.id()?,
@@ -398,20 +237,6 @@ impl Run {
         let name = if name.is_empty() { "main".to_owned() } else { name };
         let dir = private_subdir(&self.files, OsStr::new(&name), &self.like)?;
         Ok((dir, Path::new("files").join(name)))
-    }
-
-    /// A name that is free in `dir`: the given one, or the same with a number.
-    pub fn free_name(dir: &Dir, name: &OsStr, taken: impl Fn(&OsStr) -> bool) -> anyhow::Result<OsString> {
-        for number in 0_u32.. {
-            let mut candidate = name.to_owned();
-            if number > 0 {
-                candidate.push(format!(".{number}"));
-            }
-            if !taken(&candidate) && dir.info(&candidate)?.is_none() {
-                return Ok(candidate);
-            }
-        }
-        anyhow::bail!("no free name for {}", dir.join(name).display())
     }
 
     /// Writes and syncs a file of the run's own.
@@ -467,8 +292,11 @@ pub fn exists(state_dir: &Path) -> bool {
 
 /// The past runs of a state directory, oldest first, and what could not be read. Reads only.
 pub fn past_runs(state_dir: &Path) -> (Vec<Manifest>, Vec<String>) {
-    let path = state_dir.join(OWN).join("runs");
-    let Ok(entries) = fs_err::read_dir(&path) else { return (Vec::new(), Vec::new()) };
+    read_runs(&state_dir.join(OWN).join("runs"))
+}
+
+fn read_runs(path: &Path) -> (Vec<Manifest>, Vec<String>) {
+    let Ok(entries) = fs_err::read_dir(path) else { return (Vec::new(), Vec::new()) };
     let mut names: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
     names.sort();
     let (mut runs, mut problems) = (Vec::new(), Vec::new());

@@ -9,7 +9,6 @@ use anyhow::Context as _;
 use chrono::{SecondsFormat, Utc};
 
 use super::dir::Dir;
-use super::journal::Run;
 use super::process;
 use crate::model::inventory::Stamp;
 
@@ -136,7 +135,7 @@ pub(super) fn held_by(dir: &Dir, name: &OsStr) -> anyhow::Result<Option<String>>
 /// Moves a dead lock aside, and makes sure that it was the dead one that was moved.
 fn clear_dead(dir: &Dir, name: &OsStr, archive: &Dir) -> anyhow::Result<Option<OsString>> {
     let Some(before) = dir.info(name)? else { return Ok(None) };
-    let aside = Run::free_name(archive, name, |_| false)?;
+    let aside = archive.free_name(name, |_| false)?;
     match dir.move_to(name, archive, &aside) {
         Ok(()) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

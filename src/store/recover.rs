@@ -12,8 +12,9 @@ use chrono::{DateTime, Utc};
 
 use super::apply::{history_line, read_locked};
 use super::dir::Dir;
-use super::journal::{Journal, MoveRecord, Run, RunState, StepState, StoreRecord, past_runs};
+use super::journal::{Journal, Run, past_runs};
 use super::lock::{held_by, lock_name};
+use super::manifest::{MoveRecord, RunState, StepState, StoreRecord};
 use super::restore;
 use super::{atomic, transfer};
 use crate::decide::plan::sha256;

@@ -13,8 +13,9 @@ use chrono::{DateTime, Utc};
 
 use super::apply::{Left, history_line, read_locked};
 use super::dir::{Dir, FileInfo};
-use super::journal::{Journal, MoveRecord, Run, RunState, StepState, StoreRecord};
+use super::journal::{Journal, Run};
 use super::lock::{Acquired, StoreLock};
+use super::manifest::{MoveRecord, RunState, StepState, StoreRecord};
 use super::{atomic, transfer};
 use crate::decide::plan::sha256;
 use crate::decide::verdict::Reason;
@@ -77,6 +78,7 @@ pub(super) fn continue_restore(journal: &Journal, mut own: Run, options: &Option
         }
     }
     // Dead locks come last: one of them may stand where our own lock stood a moment ago.
+    work.give_back_cleared();
     work.files(|record| record.why == Reason::LockDead);
     let mut outcome = work.outcome;
     settle(&mut source);
@@ -154,6 +156,18 @@ impl Work<'_> {
         }
     }
 
+    /// Puts the dead locks back that stood in this restore's own way.
+    fn give_back_cleared(&mut self) {
+        for index in 0..self.own.manifest.moves.len() {
+            let record = self.own.manifest.moves[index].clone();
+            if record.state != StepState::Done || record.restored {
+                continue;
+            }
+            let back = transfer::back(self.own, &record, record.from.file_name().unwrap_or_default());
+            self.own.manifest.moves[index].restored = matches!(back, Ok(transfer::Moved::Yes { .. }));
+        }
+    }
+
     fn file(&mut self, index: usize, record: &MoveRecord) {
         let name = record.from.file_name().unwrap_or_default().to_owned();
         let mut result = transfer::back(self.source, record, &name);
@@ -200,7 +214,7 @@ impl Work<'_> {
     /// Puts the wanted entries of one store back.
     fn store(&mut self, index: usize) -> anyhow::Result<()> {
         let record = self.source.manifest.stores[index].clone();
-        let due = |entry: &super::journal::EntryRecord| !entry.restored && self.wanted(&entry.key);
+        let due = |entry: &super::manifest::EntryRecord| !entry.restored && self.wanted(&entry.key);
         if record.state != StepState::Done || !record.entries.iter().any(due) {
             return Ok(());
         }

@@ -12,8 +12,9 @@ use anyhow::Context as _;
 use sha2::{Digest, Sha256};
 
 use super::dir::{Dir, FileInfo, give};
-use super::journal::{MoveRecord, Run};
+use super::journal::Run;
 use super::lock::{held_by, lock_name};
+use super::manifest::MoveRecord;
 use crate::decide::plan::DirId;
 use crate::model::inventory::Stamp;
 

@@ -1,0 +1,50 @@
+//! What every verb that changes something needs first: leave beside a gateway, and the journal with its lock.
+
+use std::time::Duration;
+
+use super::Failure;
+use super::context::Context;
+use crate::render::json::LeftDocument;
+use crate::store::apply::Left;
+use crate::store::journal::{self, Journal};
+
+/// How long to wait for another claw-sessions and for a store lock.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why nothing may be changed beside a live gateway: one that offers outsiders no lock may write at the same moment
+/// (design §5).
+pub(super) fn beside_gateway(context: &Context<'_>, online: bool) -> Option<String> {
+    let gateway = context.gateway();
+    if !gateway.alive || context.generation().has_store_lock || online {
+        return None;
+    }
+    let version = context.config.config.last_touched_version.as_deref().unwrap_or("of unknown version");
+    Some(format!("a gateway {version} is alive ({}); nothing was touched", gateway.evidence.join("; ")))
+}
+
+/// The same as an error with the way out.
+pub(super) fn refuse_beside_gateway(context: &Context<'_>, online: bool) -> Result<(), Failure> {
+    match beside_gateway(context, online) {
+        None => Ok(()),
+        Some(why) => Err(Failure::refused(anyhow::anyhow!(why)).hint(
+            "stop the gateway first, or run claw-sessions from its unit's ExecStartPre; --online accepts that the gateway \
+             may write at the same moment. A gateway up to 2026.4.29 offers a lock: its version is read from \
+             meta.lastTouchedVersion in openclaw.json",
+        )),
+    }
+}
+
+/// Opens the journal for writing, with our lock.
+pub(super) fn open(context: &Context<'_>) -> Result<Journal, Failure> {
+    Journal::open(&context.home.real_dir, PATIENCE)?.map_err(|journal::Busy| {
+        let dir = context.home.state_dir.display();
+        Failure::refused(anyhow::anyhow!("another claw-sessions is at work on {dir}"))
+            .hint("try again when it has ended")
+    })
+}
+
+/// Left items as documents, with paths relative to the state directory.
+pub(super) fn left(context: &Context<'_>, left: impl IntoIterator<Item = Left>) -> Vec<LeftDocument> {
+    let document = |left: Left| LeftDocument { what: context.view().path(left.what.as_ref()), why: left.why };
+    left.into_iter().map(document).collect()
+}

@@ -1,0 +1,189 @@
+//! What the loader does, line by line, and what we say of it.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use Integrity::{Blocks, Cut, Empty, Freezes, Intact, Torn, Wiped};
+
+fn judge(text: &str) -> Summary {
+    let mut analyzer = Analyzer::default();
+    let mut rest = text;
+    while let Some((line, tail)) = rest.split_once('\n') {
+        analyzer.line(line.as_bytes(), true);
+        rest = tail;
+    }
+    if !rest.is_empty() {
+        analyzer.line(rest.as_bytes(), false);
+    }
+    analyzer.finish()
+}
+
+const HEADER: &str = r#"{"type":"session","version":3,"id":"s","timestamp":"2026-11-22T22:00:00.000Z"}"#;
+
+fn entry(id: &str, parent: &str, role: &str) -> String {
+    let stop = if role == "assistant" { r#","stopReason":"stop""# } else { "" };
+    format!(
+        r#"{{"type":"message","id":"{id}","parentId":{parent},"timestamp":"2026-11-22T22:00:01Z","message":{{"role":"{role}"{stop}}}}}"#
+    )
+}
+
+fn good() -> Vec<String> {
+    vec![
+        HEADER.to_owned(),
+        entry("aaaaaaaa", "null", "user"),
+        entry("bbbbbbbb", "\"aaaaaaaa\"", "assistant"),
+        entry("cccccccc", "\"bbbbbbbb\"", "user"),
+        entry("dddddddd", "\"cccccccc\"", "assistant"),
+    ]
+}
+
+fn lines(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+#[track_caller]
+fn case(change: impl FnOnce(&mut Vec<String>), integrity: Integrity) {
+    let mut file = good();
+    change(&mut file);
+    assert_eq!(judge(&lines(&file)).integrity, integrity);
+}
+
+#[test]
+fn a_whole_file_is_intact_and_tells_its_times_and_ending() {
+    let summary = judge(&lines(&good()));
+    assert_eq!((summary.integrity, summary.lines), (Intact, 5));
+    assert_eq!(summary.ending, Some(Ending::Answered));
+    assert_eq!(summary.started_at.unwrap().to_rfc3339(), "2026-11-22T22:00:00+00:00");
+    assert_eq!(summary.last_at.unwrap().to_rfc3339(), "2026-11-22T22:00:01+00:00");
+    assert!(summary.findings.is_empty());
+}
+
+#[test]
+fn what_happens_at_open_comes_before_what_happens_in_the_context() {
+    case(|file| drop(file.remove(0)), Wiped);
+    case(|file| file[0] = HEADER.replace("\"s\"", "7"), Wiped);
+    case(|file| file.insert(2, "null".into()), Blocks);
+    case(|file| file.insert(0, "null".into()), Blocks);
+    case(
+        |file| {
+            file.remove(0);
+            file.insert(2, "null".into());
+        },
+        Wiped,
+    );
+    case(|file| file.insert(0, "junk".into()), Intact);
+    case(|file| file.truncate(1), Empty);
+}
+
+#[test]
+fn only_the_active_path_freezes_or_blocks() {
+    case(|file| file[3] = entry("cccccccc", "\"dddddddd\"", "user"), Freezes);
+    case(|file| file[4] = entry("dddddddd", "\"dddddddd\"", "user"), Freezes);
+    case(|file| file[3] = r#"{"type":"message","id":"cccccccc","parentId":"bbbbbbbb"}"#.into(), Blocks);
+    // A side branch with the same defects is never walked.
+    case(|file| file.insert(2, entry("xxxxxxxx", "\"xxxxxxxx\"", "user")), Intact);
+    case(|file| file.insert(3, r#"{"type":"message","id":"x","parentId":null}"#.into()), Intact);
+    // Before the first answer, though, every append stumbles over it.
+    case(|file| file.insert(2, r#"{"type":"message","id":"x","parentId":null}"#.into()), Blocks);
+}
+
+#[test]
+fn of_equal_ids_the_last_counts() {
+    // The first entry's id again, below its own child: aaaaaaaa → bbbbbbbb → aaaaaaaa.
+    case(|file| file.push(entry("aaaaaaaa", "\"dddddddd\"", "user")), Freezes);
+    case(|file| file.push(entry("dddddddd", "\"cccccccc\"", "user")), Intact);
+}
+
+#[test]
+fn a_lost_link_cuts_the_history_before_it() {
+    case(|file| file[3] = "{broken".into(), Cut);
+    case(|file| file.insert(3, "{broken".into()), Intact);
+    case(|file| file[3] = entry("cccccccc", "\"zzzzzzzz\"", "user"), Cut);
+    case(|file| file[3] = file[3].replace(r#""parentId":"bbbbbbbb","#, ""), Cut);
+    case(|file| file[3] = entry("cccccccc", "null", "user"), Intact);
+}
+
+#[test]
+fn a_version_one_file_is_made_one_chain_first() {
+    let old = HEADER.replace("\"version\":3,", "");
+    case(|file| file[0] = old.clone(), Cut);
+    case(
+        |file| {
+            file[0] = old.clone();
+            file[3] = entry("cccccccc", "\"dddddddd\"", "user");
+        },
+        Cut,
+    );
+    case(
+        |file| {
+            file[0] = old.clone();
+            file.insert(2, "5".into());
+        },
+        Blocks,
+    );
+    let flat = |line: &str| format!(r#"{{"type":"message","message":{{"role":"{line}"}}}}"#);
+    assert_eq!(judge(&lines(&[old.clone(), flat("user"), flat("assistant")])).integrity, Intact);
+    case(|file| file[0] = HEADER.replace("3", "2"), Intact);
+    case(|file| file[0] = HEADER.replace(":3,", ":9,"), Intact);
+}
+
+#[test]
+fn a_compaction_must_find_what_it_keeps() {
+    let compaction = |kept: &str| {
+        format!(r#"{{"type":"compaction","id":"eeeeeeee","parentId":"dddddddd","firstKeptEntryId":"{kept}"}}"#)
+    };
+    case(|file| file.push(compaction("cccccccc")), Intact);
+    case(|file| file.push(compaction("zzzzzzzz")), Cut);
+}
+
+#[test]
+fn the_end_of_the_file_can_be_torn() {
+    let text = lines(&good());
+    assert_eq!(judge(&text[..text.len() - 1]).integrity, Torn);
+    assert_eq!(judge(&text[..text.len() - 20]).integrity, Torn);
+    let glued = text.trim_end().to_owned() + &entry("eeeeeeee", "\"dddddddd\"", "user") + "\n";
+    assert_eq!(judge(&glued).integrity, Torn);
+    let torn = judge(&text[..text.len() - 20]);
+    assert_eq!(torn.ending, Some(Ending::Unanswered));
+    assert_eq!(torn.findings[0].line, 5);
+}
+
+#[test]
+fn nothing_readable_is_wiped_and_nothing_at_all_is_empty() {
+    assert_eq!(judge("").integrity, Empty);
+    assert_eq!(judge(" \n\t\n\u{feff}").integrity, Empty);
+    assert_eq!(judge("\0\0\0").integrity, Wiped);
+    assert_eq!(judge("junk\n").integrity, Wiped);
+    assert_eq!(judge(&format!("\u{feff}{}", lines(&good()))).integrity, Intact);
+    assert_eq!(judge(&lines(&good()).replace('\n', "\r\n")).integrity, Intact);
+}
+
+#[test]
+fn a_file_without_header_still_tells_how_its_run_ended() {
+    let summary = judge(&lines(&good()[1..]));
+    assert_eq!((summary.integrity, summary.ending), (Wiped, Some(Ending::Answered)));
+    assert_eq!(summary.findings[0], LineFinding { defect: Defect::NoHeader, line: 1, byte: Some(0) });
+}
+
+#[test]
+fn an_error_keeps_its_message_and_later_notes_do_not_hide_it() {
+    let mut file = good();
+    file.push(
+        r#"{"type":"message","id":"e","parentId":"dddddddd","message":{"role":"assistant","stopReason":"error","errorMessage":"401 no"}}"#
+            .into(),
+    );
+    file.push(r#"{"type":"custom","id":"f","parentId":"e"}"#.into());
+    file.push(
+        r#"{"type":"message","id":"g","parentId":"f","message":{"role":"assistant","provider":"openclaw","stopReason":"stop"}}"#
+            .into(),
+    );
+    assert_eq!(judge(&lines(&file)).ending, Some(Ending::Error(Some("401 no".into()))));
+}
+
+#[test]
+fn findings_name_the_line() {
+    let mut file = good();
+    file.insert(2, String::new());
+    file[4] = entry("cccccccc", "\"dddddddd\"", "user");
+    let summary = judge(&lines(&file));
+    assert_eq!(summary.findings, [LineFinding { defect: Defect::Cycle, line: 6, byte: None }]);
+}

@@ -1,0 +1,198 @@
+//! The manifest of a run: what it did, or is about to do, precisely enough to complete, revert or undo it.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::decide::plan::{DirId, Totals};
+use crate::decide::verdict::{Action, Reason};
+use crate::model::inventory::Stamp;
+use crate::model::json::Span;
+use crate::model::key::Class;
+
+/// The schema of manifests.
+pub const SCHEMA: &str = "claw-sessions/manifest/v1";
+
+/// What a run did, or is about to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// The run's id.
+    pub id: String,
+    /// `gc` or `restore`.
+    pub command: String,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub finished_at: Option<DateTime<Utc>>,
+    /// The time at which ages were judged.
+    pub now: DateTime<Utc>,
+    /// The process, by which its temporary files are known.
+    pub pid: u32,
+    /// Stores beside which it may leave a temporary file or a lock.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub touches: Vec<PathBuf>,
+    /// How far it came.
+    pub state: RunState,
+    /// The run that a restore brings back.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub of: Option<String>,
+    /// The keys that a restore brings back; all when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub keys: Vec<String>,
+    /// Whether a restore gives new names to what would collide.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub as_new: bool,
+    /// Stores that are rewritten.
+    pub stores: Vec<StoreRecord>,
+    /// Files that are moved.
+    pub moves: Vec<MoveRecord>,
+    /// Files that were deleted on request.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub purged: Vec<PathBuf>,
+    /// What was done.
+    #[serde(default)]
+    pub totals: Totals,
+    /// What could not be done.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub problems: Vec<String>,
+}
+
+impl Manifest {
+    /// Whether it ended longer ago than `age`.
+    pub fn is_old(&self, now: DateTime<Utc>, age: TimeDelta) -> bool {
+        self.state != RunState::Unfinished && now - self.finished_at.unwrap_or(self.started_at) >= age
+    }
+
+    /// Whether it took bindings into quarantine that are still there.
+    pub fn holds_quarantined(&self) -> bool {
+        let mut entries = self.stores.iter().flat_map(|record| &record.entries);
+        entries.any(|entry| entry.action == Action::Quarantine && !entry.restored)
+    }
+}
+
+/// How far a run came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunState {
+    /// It ended.
+    Done,
+    /// It was cut off; the next run completes or reverts it.
+    Unfinished,
+    /// All that it took was brought back.
+    Restored,
+    /// Some of it was brought back.
+    PartlyRestored,
+}
+
+impl RunState {
+    /// Its name in tables and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Unfinished => "unfinished",
+            Self::Restored => "restored",
+            Self::PartlyRestored => "partly-restored",
+        }
+    }
+}
+
+/// A store that is rewritten.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoreRecord {
+    /// The agent of the store.
+    pub agent: String,
+    /// The store.
+    pub path: PathBuf,
+    /// Its directory.
+    pub dir: DirId,
+    /// How far it came.
+    pub state: StepState,
+    /// SHA-256 before.
+    pub old_sha256: String,
+    /// SHA-256 after.
+    pub new_sha256: String,
+    /// What was cut out, by the offsets of the old file.
+    pub cuts: Vec<(usize, usize)>,
+    /// The file, below the run's directory, that holds the cut bytes one after the other.
+    pub removed: PathBuf,
+    /// The bindings in it.
+    pub entries: Vec<EntryRecord>,
+}
+
+impl StoreRecord {
+    /// The cuts as spans.
+    pub fn spans(&self) -> Vec<Span> {
+        self.cuts.iter().map(|&(start, end)| Span { start, end }).collect()
+    }
+}
+
+/// A binding that was taken out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EntryRecord {
+    /// The agent named in the key, else the store's.
+    pub agent: String,
+    /// The key.
+    pub key: String,
+    /// What the key names.
+    pub class: Class,
+    /// `expire` or `quarantine`.
+    pub action: Action,
+    /// Why.
+    pub reasons: Vec<Reason>,
+    /// Where the raw key stands in the removed bytes.
+    pub key_at: (usize, usize),
+    /// Where the entry stands in the removed bytes.
+    pub entry_at: (usize, usize),
+    /// SHA-256 of the entry.
+    pub entry_sha256: String,
+    /// The session it points to.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub session_id: Option<String>,
+    /// The transcript it points to, when that went too.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub file: Option<PathBuf>,
+    /// It was brought back.
+    #[serde(default)]
+    pub restored: bool,
+}
+
+/// A file that is moved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MoveRecord {
+    /// Where it was.
+    pub from: PathBuf,
+    /// The directory it was in.
+    pub dir: DirId,
+    /// Where it went, below the run's directory.
+    pub to: PathBuf,
+    /// What it was.
+    pub stamp: Stamp,
+    /// Why it went.
+    pub why: Reason,
+    /// How far it came.
+    pub state: StepState,
+    /// It was brought back.
+    #[serde(default)]
+    pub restored: bool,
+}
+
+/// How far one step came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepState {
+    /// Not yet done, or not known to be.
+    Planned,
+    /// Done.
+    Done,
+    /// Not done, and not going to be.
+    Skipped,
+}

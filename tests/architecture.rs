@@ -1,0 +1,160 @@
+//! The layers of `src/lib.rs` hold: pure code touches no disk, clock or environment, and only one file renames and
+//! removes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+
+use std::fs;
+use std::path::Path;
+
+use walkdir::WalkDir;
+
+/// Each source file by its path below `src/`, without comments and without what is compiled for tests only.
+fn sources() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut sources = Vec::new();
+    for entry in WalkDir::new(&root).sort_by_file_name().into_iter().map(Result::unwrap) {
+        let path = entry.path();
+        let name = path.strip_prefix(&root).unwrap().display().to_string();
+        if path.extension().is_some_and(|extension| extension == "rs") && !name.ends_with("tests.rs") {
+            sources.push((name, code(&fs::read_to_string(path).unwrap())));
+        }
+    }
+    assert!(sources.len() > 30, "the sources are where they are expected");
+    sources
+}
+
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn layer(name: &str) -> &str {
+    name.split(['/', '.']).next().unwrap()
+}
+
+/// Every `crate::<layer>` that a file names, in `use` or in a path, `use crate::{a, b}` included.
+fn uses(code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (at, start) in code.match_indices("crate::") {
+        let rest = &code[at + start.len()..];
+        let words: Vec<&str> = match rest.strip_prefix('{') {
+            Some(group) => group.split('}').next().unwrap().split(',').map(str::trim).collect(),
+            None => vec![rest],
+        };
+        for word in words {
+            let end = word.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(word.len());
+            found.push(word[..end].to_owned());
+        }
+    }
+    found
+}
+
+/// Panics when a file of this layer names one of these.
+fn forbid(of: &str, forbidden: &[&str]) {
+    let mut wrong = Vec::new();
+    for (name, code) in sources().iter().filter(|(name, _)| layer(name) == of) {
+        wrong.extend(
+            uses(code)
+                .into_iter()
+                .filter(|used| forbidden.contains(&used.as_str()))
+                .map(|used| format!("{name}: {used}")),
+        );
+    }
+    assert!(wrong.is_empty(), "{of} must not use\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn data_flows_one_way() {
+    forbid("model", &["config", "decide", "store", "render", "commands", "cli"]);
+    forbid("config", &["decide", "store", "render", "commands", "cli"]);
+    forbid("decide", &["store", "render", "commands", "cli"]);
+    forbid("store", &["render", "commands", "cli"]);
+    forbid("render", &["commands", "cli"]);
+}
+
+#[test]
+fn render_reads_no_store() {
+    for (name, code) in sources().iter().filter(|(name, _)| layer(name) == "render") {
+        for (at, _) in code.match_indices("store::") {
+            let line = code[..at].rsplit('\n').next().unwrap().to_owned() + code[at..].split('\n').next().unwrap();
+            let types_of_the_journal =
+                line.contains("store::journal") || line.contains("model::store") || line.contains("super::");
+            assert!(types_of_the_journal, "{name}: {line}");
+        }
+    }
+}
+
+#[test]
+fn the_middle_is_pure() {
+    let impure = [
+        "std::fs",
+        "fs_err",
+        "std::env",
+        "std::net",
+        "std::process",
+        "rustix",
+        "SystemTime::now",
+        "Instant::now",
+        "Utc::now",
+        "Local::now",
+        "std::thread",
+        "std::io::std",
+    ];
+    for (name, code) in sources().iter().filter(|(name, _)| ["model", "decide", "render"].contains(&layer(name))) {
+        for word in impure {
+            assert!(!code.contains(word), "{name}: {word}");
+        }
+    }
+}
+
+#[test]
+fn one_file_renames_links_and_removes() {
+    let calls = [
+        "renameat",
+        "rename(",
+        "unlinkat",
+        "unlink(",
+        "linkat",
+        "hard_link",
+        "remove_file",
+        "symlink(",
+        "fs::write",
+        "File::create",
+        "set_len",
+        "truncate(true)",
+    ];
+    for (name, code) in sources().iter().filter(|(name, _)| name != "store/dir.rs") {
+        for call in calls {
+            assert!(!code.contains(call), "{name}: {call}");
+        }
+    }
+    // A run's own directory is forgotten as a whole, there and nowhere else.
+    for (name, code) in sources() {
+        assert!(!code.contains("remove_dir_all") || name == "store/journal.rs", "{name}");
+    }
+}
+
+#[test]
+fn the_store_never_prints() {
+    for (name, code) in sources() {
+        let prints = ["println!", "print!(", "stdout()", "stderr()"].iter().any(|call| code.contains(call));
+        let may = ["main.rs", "commands/session.rs", "commands/context.rs"].contains(&name.as_str());
+        assert!(!prints || may, "{name}");
+    }
+}
+
+#[test]
+fn the_environment_is_read_in_one_place() {
+    for (name, code) in sources() {
+        assert!(!code.contains("env::var") || name == "main.rs", "{name}");
+    }
+}
+
+#[test]
+fn files_are_short_and_say_what_they_promise() {
+    for (name, _) in sources() {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(&name)).unwrap();
+        assert!(text.starts_with("//! "), "{name} does not begin with a line on what it promises");
+    }
+}
