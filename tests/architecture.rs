@@ -78,9 +78,9 @@ fn render_reads_no_store() {
     for (name, code) in sources().iter().filter(|(name, _)| layer(name) == "render") {
         for (at, _) in code.match_indices("store::") {
             let line = code[..at].rsplit('\n').next().unwrap().to_owned() + code[at..].split('\n').next().unwrap();
-            let types_of_the_journal =
-                line.contains("store::journal") || line.contains("model::store") || line.contains("super::");
-            assert!(types_of_the_journal, "{name}: {line}");
+            let types_of_manifests =
+                line.contains("store::manifest") || line.contains("model::store") || line.contains("super::");
+            assert!(types_of_manifests, "{name}: {line}");
         }
     }
 }
@@ -121,18 +121,26 @@ fn one_file_renames_links_and_removes() {
         "symlink(",
         "fs::write",
         "File::create",
-        "set_len",
+        "set_len(",
         "truncate(true)",
     ];
-    for (name, code) in sources().iter().filter(|(name, _)| name != "store/dir.rs") {
+    // What is remembered between runs lies in the user's cache directory, where nothing of OpenClaw's is.
+    let may = ["store/dir.rs", "store/cache.rs"];
+    for (name, code) in sources().iter().filter(|(name, _)| !may.contains(&name.as_str())) {
         for call in calls {
-            assert!(!code.contains(call), "{name}: {call}");
+            assert!(!calls_it(code, call), "{name}: {call}");
         }
     }
     // A run's own directory is forgotten as a whole, there and nowhere else.
     for (name, code) in sources() {
         assert!(!code.contains("remove_dir_all") || name == "store/journal.rs", "{name}");
     }
+}
+
+/// Whether the code has this word, and not as the end of a longer one.
+fn calls_it(code: &str, word: &str) -> bool {
+    let part_of_a_name = |c: char| c.is_alphanumeric() || c == '_';
+    code.match_indices(word).any(|(at, _)| !code[..at].ends_with(part_of_a_name))
 }
 
 #[test]

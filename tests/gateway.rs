@@ -158,8 +158,8 @@ fn two_agents() -> Store {
     StoreBuilder::new()
         .agent("main")
         .binding(&key("main"), |one| one.idle("3d"))
-        .agent("work")
-        .binding(&key("work"), |one| one.idle("3d").error(AUTH))
+        .agent("desk")
+        .binding(&key("desk"), |one| one.idle("3d").error(AUTH))
         .config(r#"{"meta": {"lastTouchedVersion": "2026.3.11"}}"#)
         .build()
 }
@@ -185,7 +185,7 @@ fn held_store_lock(payload: &str) {
     assert_eq!(done["refused"].as_array().unwrap().len(), 1);
     assert_eq!(done["refused"][0]["what"], "agents/main/sessions/sessions.json");
     before.assert_same(&tree(&store.path("agents/main")).contents());
-    assert_eq!(store.sessions("work"), json!({}));
+    assert_eq!(store.sessions("desk"), json!({}));
     store.remove("agents/main/sessions/sessions.json.lock");
     assert_eq!(store.gc(LIMITS).ok().json()["done"]["expire"], 1, "released, the store is done too");
 }

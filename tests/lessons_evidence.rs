@@ -21,15 +21,15 @@ fn gc(store: &Store, args: &[&str]) -> Output {
     store.gc([args, &["--now", NOW]].concat())
 }
 
-/// Agent `main` with two stale conversations, and `work` with one; an old file that no binding knows beside each.
+/// Agent `main` with two stale conversations, and `desk` with one; an old file that no binding knows beside each.
 fn two_agents() -> Store {
     StoreBuilder::new()
         .agent("main")
         .binding(KEY, |one| one.idle("9d"))
         .binding(OTHER, |one| one.idle("9d"))
         .orphan("0a1b2c3d-0000-4000-8000-000000000000", "9d")
-        .agent("work")
-        .binding("agent:work:telegram:direct:1", |one| one.idle("9d"))
+        .agent("desk")
+        .binding("agent:desk:telegram:direct:1", |one| one.idle("9d"))
         .build()
 }
 
@@ -133,12 +133,12 @@ fn c04_a_transcript_outside_its_directory_is_neither_moved_nor_read_as_missing()
     let outside = Store::empty();
     outside.write("x.jsonl", "somebody else's\n");
     let absolute = outside.path("x.jsonl").display().to_string();
-    for target in ["../outside/x.jsonl", "../../work/sessions/x.jsonl", absolute.as_str()] {
+    for target in ["../outside/x.jsonl", "../../desk/sessions/x.jsonl", absolute.as_str()] {
         let store = StoreBuilder::new()
             .agent("main")
             .binding(KEY, |one| one.idle("9d").session_id("gone").missing().field("sessionFile", target))
             .file("agents/main/outside/x.jsonl", "mine\n")
-            .file("agents/work/sessions/x.jsonl", "theirs\n")
+            .file("agents/desk/sessions/x.jsonl", "theirs\n")
             .build();
         let before = store.tree().contents();
         let done = gc(&store, &["--all"]).ok().json();
@@ -215,7 +215,8 @@ fn c07_a_clock_five_years_ahead_takes_nothing() {
     let before = store.tree().contents();
     let output = store.run(["gc", "--now", "2031-11-22T22:30:00Z"]).code(4);
     before.assert_same(&store.tree().contents());
-    assert!(output.stderr.contains("clock") && output.stderr.contains("--max-removals"), "{output}");
+    let said = output.to_string();
+    assert!(said.contains("clock right") && said.contains("--max-removals"), "{said}");
     store.run(["gc", "--now", "2031-11-22T22:30:00Z", "--max-removals", "100%"]).ok();
 }
 
@@ -397,19 +398,19 @@ fn c20_a_hard_link_frees_nothing_and_stays_a_link() {
 fn c22_stores_that_share_a_directory_know_each_others_files() {
     let id = "7b1d5c0e-93a4-4f6b-8d52-2f0e6a91c3d7";
     let made = StoreBuilder::new()
-        .agent("work")
-        .binding("agent:work:telegram:group:-1", |one| {
+        .agent("desk")
+        .binding("agent:desk:telegram:group:-1", |one| {
             one.idle("9d").session_id(id).field("sessionFile", format!("{id}.jsonl"))
         })
         .orphan("lonely", "9d")
         .build();
     for unreadable in [false, true] {
         let store = StoreBuilder::new()
-            .config(r#"{"session": {"store": "~/shared/{agentId}.json"}, "agents": {"list": [{"id": "main"}, {"id": "work"}]}}"#)
+            .config(r#"{"session": {"store": "~/shared/{agentId}.json"}, "agents": {"list": [{"id": "main"}, {"id": "desk"}]}}"#)
             .build();
         let shared = store.home().join("shared");
         fs::rename(made_copy(&made), &shared).unwrap();
-        fs::rename(shared.join("sessions.json"), shared.join("work.json")).unwrap();
+        fs::rename(shared.join("sessions.json"), shared.join("desk.json")).unwrap();
         fs::write(shared.join("main.json"), "{}").unwrap();
         if unreadable {
             fs::write(shared.join("main.json"), "{").unwrap();
@@ -422,11 +423,11 @@ fn c22_stores_that_share_a_directory_know_each_others_files() {
     }
 }
 
-/// A copy of the sessions directory of `work`, modification times kept.
+/// A copy of the sessions directory of `desk`, modification times kept.
 fn made_copy(from: &Store) -> std::path::PathBuf {
     let to = from.root().join(format!("copy-{}", fs::read_dir(from.root()).unwrap().count()));
     fs::create_dir(&to).unwrap();
-    for entry in fs::read_dir(from.path("agents/work/sessions")).unwrap().map(Result::unwrap) {
+    for entry in fs::read_dir(from.path("agents/desk/sessions")).unwrap().map(Result::unwrap) {
         let copy = to.join(entry.file_name());
         fs::copy(entry.path(), &copy).unwrap();
         let modified = entry.metadata().unwrap().modified().unwrap();
@@ -490,7 +491,7 @@ fn c24_keys_that_differ_in_case_are_two_people() {
 /// Keys as OpenClaw and its channels have made them, each with its class.
 const CORPUS: [(&str, &str); 42] = [
     ("agent:main:main", "main"),
-    ("agent:work:main", "main"),
+    ("agent:desk:main", "main"),
     ("main", "main"),
     ("global", "global"),
     ("agent:main:telegram:group:-1001987654321", "group"),

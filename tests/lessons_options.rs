@@ -189,8 +189,8 @@ fn c33_a_directory_without_permission_is_a_failure_too() {
     let store = StoreBuilder::new()
         .agent("main")
         .binding(KEY, |one| one.idle("9d"))
-        .agent("work")
-        .binding("agent:work:telegram:direct:1", |one| one.idle("9d"))
+        .agent("desk")
+        .binding("agent:desk:telegram:direct:1", |one| one.idle("9d"))
         .build();
     if sys::is_root() {
         sys::give(&store.home(), sys::NOBODY);
@@ -219,7 +219,7 @@ fn c44_nothing_is_a_fixed_path() {
     fs::rename(world.state_dir(), &profile).unwrap();
     let sessions = world.home().join("elsewhere/work-bot");
     fs::create_dir_all(sessions.parent().unwrap()).unwrap();
-    fs::rename(real.path("agents/work-bot/sessions"), &sessions).unwrap();
+    fs::rename(real.path("agents/desk-bot/sessions"), &sessions).unwrap();
     fs::rename(sessions.join("sessions.json"), sessions.join("s.json")).unwrap();
     let home = world.home();
     let home = home.to_str().unwrap();
@@ -319,7 +319,8 @@ fn c52_a_plan_above_the_limit_is_refused_whole() {
         let store = stale();
         let before = store.tree().contents();
         let output = store.run(["gc", "--max-removals", limit, "--now", NOW]).code(4);
-        assert!(output.stderr.contains("--max-removals") && output.stderr.contains("3 of 3"), "{output}");
+        let said = output.to_string();
+        assert!(said.contains("--max-removals") && said.contains("3 of 3"), "{said}");
         before.assert_same(&store.tree().contents());
     }
     for limit in ["3", "100%"] {

@@ -257,7 +257,7 @@ fn c32_a_dry_run_promises_what_gc_does() {
         }
         assert_eq!(done["planned"], done["done"], "{args:?}");
         let text = Store::recorded("real-gateway").run([&["gc", "--now", NOW], &args[..]].concat()).ok().stdout;
-        assert!(text.contains("planned:") && text.contains("Done:"), "{text}");
+        assert!(text.contains("planned") && text.contains("Done:"), "{text}");
     }
 }
 
@@ -379,7 +379,7 @@ fn c46_one_key_comes_back_alone() {
         diff.lines().all(|line| line.trim().starts_with(STORE) || line.starts_with("      ")),
         "order at most: {diff}"
     );
-    store.run(["restore", KEY]).code(2);
+    assert_eq!(store.run(["restore", KEY, "--json"]).ok().json()["run"], Value::Null);
 }
 
 #[test]

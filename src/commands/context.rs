@@ -1,5 +1,6 @@
 //! What every verb begins with: find, configure, load.
 
+use std::cell::OnceCell;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -32,6 +33,7 @@ pub(super) struct Context<'a> {
     pub(super) policy: Policy,
     pub(super) version: Option<Version>,
     pub(super) now: DateTime<Utc>,
+    gateway: OnceCell<Gateway>,
     details: Vec<String>,
     warnings: Vec<String>,
 }
@@ -69,7 +71,7 @@ impl<'a> Context<'a> {
         details.extend(config.notes.iter().cloned());
         let version = config.config.version();
         let now = global.now.unwrap_or(session.started_at);
-        Ok(Self { session, home, config, policy, version, now, details, warnings })
+        Ok(Self { session, home, config, policy, version, now, gateway: OnceCell::new(), details, warnings })
     }
 
     /// What the version of OpenClaw means here.
@@ -83,13 +85,15 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Whether a gateway is alive.
-    pub(super) fn gateway(&self) -> Gateway {
-        gateway::detect(&gateway::Known {
-            state_dir: &self.home.real_dir,
-            config_path: &self.home.config_path,
-            port: self.config.config.gateway_port,
-            environment: &self.home.environment,
+    /// Whether a gateway is alive; looked up once.
+    pub(super) fn gateway(&self) -> &Gateway {
+        self.gateway.get_or_init(|| {
+            gateway::detect(&gateway::Known {
+                state_dir: &self.home.real_dir,
+                config_path: &self.home.config_path,
+                port: self.config.config.gateway_port,
+                environment: &self.home.environment,
+            })
         })
     }
 
@@ -117,7 +121,7 @@ impl<'a> Context<'a> {
             main_key: self.config.config.main_key(),
             stores: &found.stores,
             openclaw: self.generation(),
-            gateway: self.gateway(),
+            gateway: self.gateway().clone(),
             side,
             cache: &cache,
             quick: global.quick,

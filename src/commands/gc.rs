@@ -39,24 +39,28 @@ pub(super) fn run(session: &Session, args: &GcArgs) -> Result<Exit, Failure> {
     let planned = plan.totals();
     let mut refused = refusals(&inventory);
     if let Some(why) = guard::refusal(&plan, &inventory, &context.policy, context.now) {
-        refused.push(Left::new("the plan", format!("{why}; nothing was touched")));
-    } else if dry {
+        if !dry {
+            return Err(Failure::refused(anyhow::anyhow!("{why}; nothing was touched"))
+                .hint("`gc -n` with the same options shows the plan"));
+        }
+        refused.push(Left::new("the plan", format!("{why}; gc would refuse it")));
+    }
+    if dry {
         let beside = beside_gateway(&context, args.safety.online);
         refused.extend(
             beside.map(|why| Left::new("the plan", format!("{why}; stop it first, or accept that with --online"))),
         );
     }
-    let allowed = refused.iter().all(|left| left.what != "the plan");
     if let Some(path) = &args.plan {
         apply::write_document(path, json::to_text(&plan).as_bytes()).map_err(Failure::usage)?;
     }
     let mut outcome = Outcome { failed: unreadable(&inventory), ..Outcome::default() };
-    if !dry && allowed && !plan.is_empty() {
+    if !dry && !plan.is_empty() {
         inventory.release_texts();
         outcome = carry_out(&context, plan, &mut work, outcome.failed)?;
     }
     outcome.refused.extend(refused);
-    if let Some(journal) = work.journal.as_ref().filter(|_| allowed) {
+    if let Some(journal) = &work.journal {
         work.forgotten = forget_old_runs(&context, journal)?;
     }
     let document = document(&context, &inventory, &verdicts, planned, dry, outcome, work);

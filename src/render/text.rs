@@ -299,8 +299,10 @@ fn bindings(text: &mut String, rows: &[&BindingDocument], layout: &Layout) {
     if rows.is_empty() {
         return;
     }
+    // Where there is no room for a column of agents, they stand in the keys.
+    let narrow = layout.width < NARROW;
     let columns = [
-        Column::new("AGENT").expendable(3).shrinks_to(10),
+        Column::new("AGENT").expendable(7).shrinks_to(10),
         Column::new("KEY").shrinks_to(18),
         Column::new("CLASS").expendable(5),
         Column::new("IDLE").right(),
@@ -314,7 +316,7 @@ fn bindings(text: &mut String, rows: &[&BindingDocument], layout: &Layout) {
     let made = rows.iter().map(|one| Row {
         cells: vec![
             escape(&one.agent).into_owned(),
-            escape(short_key(&one.key, &one.agent)).into_owned(),
+            escape(short_key(&one.key, if narrow { None } else { Some(&one.agent) })).into_owned(),
             one.class.as_str().to_owned(),
             span(one.idle),
             span(one.age),
@@ -330,12 +332,23 @@ fn bindings(text: &mut String, rows: &[&BindingDocument], layout: &Layout) {
         },
     });
     text.push('\n');
-    text.push_str(&lay_out(&columns, &made.collect::<Vec<_>>(), layout.width));
+    let rows: Vec<Row> = made.collect();
+    let shown: Vec<Column> = if narrow { columns[1..].to_vec() } else { columns.to_vec() };
+    let rows: Vec<Row> =
+        if narrow { rows.into_iter().map(|row| Row { cells: row.cells[1..].to_vec(), ..row }).collect() } else { rows };
+    text.push_str(&lay_out(&shown, &rows, layout.width));
 }
 
-/// The key without the agent, which has a column of its own.
-fn short_key<'a>(key: &'a str, agent: &str) -> &'a str {
-    key.strip_prefix("agent:").and_then(|rest| rest.strip_prefix(agent)?.strip_prefix(':')).unwrap_or(key)
+/// Tables narrower than this have no column of agents.
+const NARROW: usize = 100;
+
+/// The key without `agent:`, and without the agent where that has a column of its own.
+fn short_key<'a>(key: &'a str, agent: Option<&str>) -> &'a str {
+    let Some(rest) = key.strip_prefix("agent:") else { return key };
+    match agent {
+        Some(agent) => rest.strip_prefix(agent).and_then(|rest| rest.strip_prefix(':')).unwrap_or(key),
+        None => rest,
+    }
 }
 
 fn state(one: &BindingDocument) -> String {

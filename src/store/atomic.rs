@@ -20,17 +20,16 @@ pub(super) fn temp_name_of(name: &OsStr, pid: u32) -> OsString {
 }
 
 /// Writes `pieces` as the file `name`, with the mode and owner of `like`: a new file beside the old one, synced,
-/// renamed over it, and the directory synced. `before_rename` is asked last; its error leaves the old file.
+/// renamed over it, and the directory synced. `last_look` is asked last; its error leaves the old file.
 pub(super) fn replace<'a>(
     dir: &Dir,
     name: &OsStr,
     pieces: impl IntoIterator<Item = &'a [u8]>,
     like: &FileInfo,
-    before_rename: impl FnOnce() -> anyhow::Result<()>,
+    last_look: impl FnOnce() -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let temp = temp_name(name);
-    let written =
-        write(dir, &temp, pieces, like).and_then(|()| before_rename()).and_then(|()| dir.replace(&temp, name));
+    let written = write(dir, &temp, pieces, like).and_then(|()| last_look()).and_then(|()| dir.replace(&temp, name));
     if let Err(error) = written {
         // The temporary file is ours alone; that it could not be removed must not hide the error.
         let _ = dir.remove(&temp);

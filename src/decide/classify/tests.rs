@@ -11,7 +11,9 @@ use super::*;
 use crate::config::openclaw::{ConfigState, LoadedConfig, OpenclawConfig};
 use crate::config::policy::{FailedMode, Policy, PolicyFlags, resolve};
 use crate::model::entry::{Clock, Entry};
-use crate::model::inventory::{Content, Gateway, Generation, Lock, Side, Stamp, SubagentRun, Transcript};
+use crate::model::inventory::{
+    Content, Gateway, Generation, Inventory, Lock, Side, Stamp, Store, SubagentRun, Transcript,
+};
 use crate::model::key;
 use crate::model::lock::LockState;
 use crate::model::store::{Document, Effective, StoreState};
