@@ -211,13 +211,13 @@ fn c33_a_directory_without_permission_is_a_failure_too() {
 
 #[test]
 fn c44_nothing_is_a_fixed_path() {
-    let agents = r#"{"agents": {"list": [{"id": "Work Bot!"}]}, "session": {"store": "~/elsewhere/{agentId}/s.json"}}"#;
+    let agents = r#"{"agents": {"list": [{"id": "Desk Bot!"}]}, "session": {"store": "~/elsewhere/{agentId}/s.json"}}"#;
     let world = StoreBuilder::new().config(agents).build();
     let real =
-        StoreBuilder::new().agent("work-bot").binding("agent:work-bot:telegram:direct:1", |one| one.idle("9d")).build();
+        StoreBuilder::new().agent("desk-bot").binding("agent:desk-bot:telegram:direct:1", |one| one.idle("9d")).build();
     let profile = world.home().join(".openclaw-rescue");
     fs::rename(world.state_dir(), &profile).unwrap();
-    let sessions = world.home().join("elsewhere/work-bot");
+    let sessions = world.home().join("elsewhere/desk-bot");
     fs::create_dir_all(sessions.parent().unwrap()).unwrap();
     fs::rename(real.path("agents/desk-bot/sessions"), &sessions).unwrap();
     fs::rename(sessions.join("sessions.json"), sessions.join("s.json")).unwrap();
@@ -229,14 +229,14 @@ fn c44_nothing_is_a_fixed_path() {
         (&["--profile", "rescue"], &[("HOME", "/nonexistent"), ("OPENCLAW_HOME", home)]),
     ] {
         let dry = world.run_bare([&["gc", "-n", "--json", "--now", NOW], args].concat(), env).ok().json();
-        assert_eq!(keys(&dry, "expire"), ["agent:work-bot:telegram:direct:1"], "{args:?} {env:?}");
+        assert_eq!(keys(&dry, "expire"), ["agent:desk-bot:telegram:direct:1"], "{args:?} {env:?}");
         assert_eq!(dry["stateDir"], profile.to_str().unwrap());
     }
     world.run_bare(["gc", "--profile", "rescue", "--now", NOW], &[]).ok();
     assert_eq!(serde_json::from_slice::<Value>(&fs::read(sessions.join("s.json")).unwrap()).unwrap(), json!({}));
     assert!(profile.join("claw-sessions/runs").is_dir());
     world.run_bare(["restore", "latest", "--profile", "rescue"], &[]).ok();
-    assert!(fs::read_to_string(sessions.join("s.json")).unwrap().contains("work-bot"));
+    assert!(fs::read_to_string(sessions.join("s.json")).unwrap().contains("desk-bot"));
 }
 
 /// An escape sequence, a bell, a C1 control, a bidi override, a zero-width and a line break.

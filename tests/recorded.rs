@@ -6,6 +6,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -117,7 +118,7 @@ fn the_summaries_say_what_was_found_and_done() {
         let mut said = String::new();
         let mut say = |args: &[&str]| {
             let output = store.run(args).ok();
-            said.push_str(&format!("$ claw-sessions {}\n{output}\n", args.join(" ")));
+            writeln!(said, "$ claw-sessions {}\n{output}", args.join(" ")).unwrap();
         };
         say(&["scan", "-q", "--now", NOW]);
         say(&[&["gc", "-q", "-n"][..], &LIMITS].concat());

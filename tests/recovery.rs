@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use support::{Output, Store, Tree, sys};
+use support::{NOW, Output, Store, StoreBuilder, Tree, sys};
 
 const LIMITS: [&str; 14] = [
     "--idle",
@@ -248,4 +248,88 @@ fn what_a_kill_left_is_said_before_it_is_put_right() {
     assert!(next["recovered"][0].as_str().unwrap().contains("finished now"), "{}", next["recovered"]);
     let runs = store.run(["runs", "--json"]).ok().json();
     assert!(runs["runs"].as_array().unwrap().iter().all(|run| run["state"] == "done"));
+}
+
+/// Two bindings go, one stays; the run is killed when the store is rewritten and nothing has moved yet.
+fn killed_between_store_and_files() -> (Store, serde_json::Value) {
+    let store = StoreBuilder::new()
+        .agent("main")
+        .binding(ONE, |one| one.idle("9d").session_id("one"))
+        .binding(TWO, |one| one.idle("9d").session_id("two"))
+        .binding("agent:main:telegram:direct:3", |one| one.idle("1h").session_id("three"))
+        .build();
+    let before = store.sessions("main");
+    kill(&store, &["gc", "--jobs", "1", "--now", NOW], ("renameat2", 1));
+    assert_eq!(store.sessions("main").as_object().unwrap().len(), 1, "the store is the new one");
+    assert!(store.exists("agents/main/sessions/one.jsonl") && store.exists("agents/main/sessions/two.jsonl"));
+    (store, before)
+}
+
+const ONE: &str = "agent:main:telegram:direct:1";
+const TWO: &str = "agent:main:telegram:direct:2";
+const STORE: &str = "agents/main/sessions/sessions.json";
+
+#[test]
+fn what_openclaw_wrote_after_the_kill_wins() {
+    if !sys::has("strace") {
+        return sys::skip("no strace");
+    }
+    let mut wrong = Vec::new();
+    // A run of OpenClaw that was under way writes its entry back: as it was, or with a new time, or under another key.
+    for change in ["as it was", "touched", "renamed", "rotated"] {
+        let (store, before) = killed_between_store_and_files();
+        let mut now = store.sessions("main");
+        let key = if change == "renamed" { "agent:main:telegram:direct:4" } else { ONE };
+        now[key] = before[ONE].clone();
+        if change != "as it was" {
+            now[key]["updatedAt"] = serde_json::json!(1_795_386_540_000_i64);
+        }
+        if change == "rotated" {
+            now[key] = serde_json::json!({"sessionId": "new", "updatedAt": 1_795_386_540_000_i64});
+        }
+        store.write(STORE, support::openclaw::pretty(&now));
+        // Recovers, and takes nothing by itself.
+        store.run(["gc", "--only", "nothing", "--no-orphans", "--now", NOW]).ok();
+        let mut claim = |holds: bool, what: &str| {
+            if !holds {
+                wrong.push(format!("{change}: {what}"));
+            }
+        };
+        claim(store.sessions("main") == now, "the store is as OpenClaw wrote it");
+        let one = "agents/main/sessions/one.jsonl";
+        claim(store.exists(one) || change == "rotated", "the file is in its place, for it is bound again");
+        // The other one is still to be had, entry and file.
+        restore_all_but_refused(&store);
+        let restored = store.sessions("main");
+        claim(restored[TWO] == before[TWO], "the other entry comes back");
+        claim(store.exists("agents/main/sessions/two.jsonl"), "the other file comes back");
+        claim(restored[key] == now[key], "the entry that OpenClaw wrote stays");
+        claim(store.exists(one) || change == "rotated", "its file stays");
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn restore_all_but_refused(store: &Store) {
+    let runs = store.run(["runs", "--json"]).ok().json();
+    for run in runs["runs"].as_array().unwrap().iter().rev().filter(|run| run["restorable"] == true) {
+        let output = store.run(["restore", run["id"].as_str().unwrap()]);
+        assert!(matches!(output.code, Some(0 | 4)), "{output}");
+    }
+}
+
+#[test]
+fn a_store_that_went_away_after_the_kill_stops_nobody() {
+    if !sys::has("strace") {
+        return sys::skip("no strace");
+    }
+    for gone in [STORE, "agents/main"] {
+        let (store, _) = killed_between_store_and_files();
+        store.remove(gone);
+        let output = store.run(["gc", "--now", NOW]);
+        assert!(matches!(output.code, Some(0 | 3 | 4)), "{gone}: {output}");
+        store.run(["scan", "--now", NOW]).ok();
+        // And once more: nothing is stuck.
+        let again = store.run(["gc", "--now", NOW]);
+        assert_eq!(again.code, Some(0), "{gone}: {again}");
+    }
 }

@@ -82,7 +82,7 @@ pub fn apply(plan: Plan, journal: &Journal, options: &Options<'_>) -> anyhow::Re
     }
     let run = journal.begin(options.command, plan.now, options.started_at)?;
     let mut work = Work { run, outcome: &mut outcome, leaving: HashSet::new(), archived: HashSet::new() };
-    work.run.manifest.touches = plan.stores.iter().map(|store| store.path.clone()).collect();
+    work.run.manifest.touches.clone_from(&plan.known_stores);
     work.run.save()?;
     let mut left_behind = HashSet::new();
     for store in &plan.stores {
@@ -537,7 +537,7 @@ fn references(document: &Document, text: &[u8], members: &[usize], dir: &Dir) ->
 }
 
 /// What the stores refer to as they are now. A store that cannot be read any more may refer to anything.
-fn references_now(stores: &[PathBuf]) -> Option<Vec<References>> {
+pub(super) fn references_now(stores: &[PathBuf]) -> Option<Vec<References>> {
     let mut all = Vec::with_capacity(stores.len());
     for path in stores {
         let Ok(dir) = Dir::open(path.parent()?) else { continue };

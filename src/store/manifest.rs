@@ -34,7 +34,7 @@ pub struct Manifest {
     pub now: DateTime<Utc>,
     /// The process, by which its temporary files are known.
     pub pid: u32,
-    /// Stores beside which it may leave a temporary file or a lock.
+    /// Stores that may refer to what it moves, and beside which it may leave a temporary file or a lock.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub touches: Vec<PathBuf>,
     /// How far it came.

@@ -3,14 +3,14 @@
 //! A store is either still the old one, then nothing of that store happened and its files stay; or the new one, then
 //! its files follow. Which of the two is read from the store itself, never guessed.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::apply::{history_line, read_locked};
+use super::apply::{history_line, read_locked, references_now};
 use super::dir::Dir;
 use super::journal::{Journal, Run, past_runs};
 use super::lock::{held_by, lock_name};
@@ -32,24 +32,31 @@ pub fn recover(
     journal.sweep_stillborn()?;
     let (runs, mut told) = past_runs(state_dir);
     for manifest in runs.into_iter().filter(|manifest| manifest.state == RunState::Unfinished) {
-        let run = journal.open_run(&manifest.id)?;
-        told.push(match manifest.of.clone() {
-            Some(of) => {
-                sweep_own(&run);
-                let as_new = manifest.as_new;
-                let options = restore::Options { of: &of, keys: &manifest.keys, as_new, started_at, patience };
-                let outcome = restore::continue_restore(journal, run, &options)?;
-                format!(
-                    "the restore {} was cut off and is finished now: {} bindings, {} files",
-                    manifest.id,
-                    outcome.bindings.len(),
-                    outcome.files
-                )
+        let id = manifest.id.clone();
+        let done = journal.open_run(&id).and_then(|run| {
+            sweep_own(&run);
+            match manifest.of {
+                Some(of) => {
+                    let (keys, as_new) = (&manifest.keys, manifest.as_new);
+                    finish_restore(journal, run, &restore::Options { of: &of, keys, as_new, started_at, patience })
+                }
+                None => finish(journal, run),
             }
-            None => finish(journal, run)?,
         });
+        // What cannot be finished now is told, and stays for a later run: it must not stop this one.
+        told.push(done.unwrap_or_else(|error| format!("the run {id} was cut off and cannot be finished: {error:#}")));
     }
     Ok(told)
+}
+
+fn finish_restore(journal: &Journal, run: Run, options: &restore::Options<'_>) -> anyhow::Result<String> {
+    let id = run.id().to_owned();
+    let outcome = restore::continue_restore(journal, run, options)?;
+    let (bindings, files) = (outcome.bindings.len(), outcome.files);
+    let left = outcome.refused.len() + outcome.failed.len();
+    Ok(format!(
+        "the restore {id} was cut off and is finished now: {bindings} bindings, {files} files, {left} left alone"
+    ))
 }
 
 /// Removes the temporary files and the lock that a dead process left in the stores' directories.
@@ -80,14 +87,16 @@ fn sweep(store: &Path, pid: u32) {
 }
 
 fn finish(journal: &Journal, mut run: Run) -> anyhow::Result<String> {
-    sweep_own(&run);
     for index in 0..run.manifest.stores.len() {
-        let record = &run.manifest.stores[index];
-        if record.state == StepState::Planned {
-            let written = was_written(record)?;
-            run.manifest.stores[index].state = if written { StepState::Done } else { StepState::Skipped };
+        if run.manifest.stores[index].state == StepState::Planned {
+            settle_store(&mut run.manifest.stores[index])?;
         }
     }
+    // A run of OpenClaw that was under way may have bound a file again: then the file stays where it is.
+    let references = references_now(&run.manifest.touches);
+    let bound = |record: &MoveRecord| {
+        references.as_ref().is_none_or(|references| references.iter().any(|one| one.refer_to(&record.from, None)))
+    };
     let reverted: HashSet<PathBuf> = of_stores(&run, StepState::Skipped);
     let (mut moved, mut left) = (0, 0);
     for index in 0..run.manifest.moves.len() {
@@ -95,16 +104,14 @@ fn finish(journal: &Journal, mut run: Run) -> anyhow::Result<String> {
         if record.state != StepState::Planned {
             continue;
         }
-        let state = if arrived(&run, &record)? {
-            StepState::Done
-        } else if reverted.contains(&record.from) || record.why == Reason::LockDead && is_store_lock(&record.from) {
-            StepState::Skipped
-        } else {
-            match transfer::out(&run, &record)? {
-                transfer::Moved::Yes { .. } => StepState::Done,
-                transfer::Moved::Changed(_) => StepState::Skipped,
-            }
+        let stays = match record.why {
+            // A store's dead lock goes only to make room for ours.
+            Reason::LockDead => is_store_lock(&record.from),
+            _ => reverted.contains(&record.from) || bound(&record),
         };
+        let gone =
+            arrived(&run, &record)? || !stays && matches!(transfer::out(&run, &record)?, transfer::Moved::Yes { .. });
+        let state = if gone { StepState::Done } else { StepState::Skipped };
         if state == StepState::Done {
             moved += 1;
         } else {
@@ -112,18 +119,13 @@ fn finish(journal: &Journal, mut run: Run) -> anyhow::Result<String> {
         }
         run.manifest.moves[index].state = state;
     }
-    let done: usize = run
-        .manifest
-        .stores
-        .iter()
-        .filter(|record| record.state == StepState::Done)
-        .map(|record| record.entries.len())
-        .sum();
     let manifest = &mut run.manifest;
     manifest.purged.retain(|path| fs_err::symlink_metadata(path).is_err());
-    let records =
-        || manifest.stores.iter().filter(|record| record.state == StepState::Done).flat_map(|record| &record.entries);
-    manifest.totals.quarantine = records().filter(|entry| entry.action == Action::Quarantine).count();
+    let stores = manifest.stores.iter().filter(|record| record.state == StepState::Done);
+    let taken: Vec<Action> =
+        stores.flat_map(|record| &record.entries).filter(|entry| !entry.restored).map(|entry| entry.action).collect();
+    let done = taken.len();
+    manifest.totals.quarantine = taken.into_iter().filter(|action| *action == Action::Quarantine).count();
     manifest.totals.expire = done - manifest.totals.quarantine;
     manifest.totals.transcripts = manifest.moves.iter().filter(|record| record.state == StepState::Done).count();
     if done == 0 && manifest.totals.transcripts == 0 && manifest.purged.is_empty() {
@@ -141,24 +143,42 @@ fn finish(journal: &Journal, mut run: Run) -> anyhow::Result<String> {
     ))
 }
 
-/// Whether the store was rewritten: by its hash, or, when somebody wrote it since, by what it still holds.
-fn was_written(record: &StoreRecord) -> anyhow::Result<bool> {
-    let dir = Dir::open(record.path.parent().unwrap_or(Path::new("/")))?;
-    let name = record.path.file_name().unwrap_or_default();
-    if dir.info(name)?.is_none() {
-        return Ok(false);
-    }
-    let (text, _) = read_locked(&dir, name)?;
+/// Finds out what became of a store: by its hash, or, when somebody wrote it since, by what it still holds. An entry
+/// that it holds as it was is bound, whoever bound it; the others were taken.
+fn settle_store(record: &mut StoreRecord) -> anyhow::Result<()> {
+    let Some(text) = read_if_there(&record.path)? else {
+        // Gone with all that was in it: what was taken out before can still be brought back.
+        record.state = StepState::Done;
+        return Ok(());
+    };
     let hash = sha256(&text);
-    if hash == record.new_sha256 || hash == record.old_sha256 {
-        return Ok(hash == record.new_sha256);
+    let document = store::read(&text);
+    record.state = match (&document, hash) {
+        (_, hash) if hash == record.new_sha256 => StepState::Done,
+        (_, hash) if hash == record.old_sha256 => StepState::Skipped,
+        (Err(_), _) => StepState::Done,
+        (Ok(document), _) => {
+            let bound: HashMap<String, String> = document
+                .effective(&text)
+                .into_iter()
+                .map(|place| (place.key, sha256(document.members[place.member].entry.span.of(&text))))
+                .collect();
+            for entry in &mut record.entries {
+                entry.restored = bound.get(&entry.key) == Some(&entry.entry_sha256);
+            }
+            let untouched = record.entries.iter().all(|entry| entry.restored);
+            if untouched { StepState::Skipped } else { StepState::Done }
+        }
+    };
+    Ok(())
+}
+
+fn read_if_there(store: &Path) -> anyhow::Result<Option<Vec<u8>>> {
+    if fs_err::symlink_metadata(store).is_err() {
+        return Ok(None);
     }
-    let Ok(document) = store::read(&text) else { return Ok(false) };
-    let still_there = document.effective(&text).into_iter().any(|place| {
-        let bytes = document.members[place.member].entry.span.of(&text);
-        record.entries.iter().any(|entry| entry.key == place.key && entry.entry_sha256 == sha256(bytes))
-    });
-    Ok(!still_there)
+    let dir = Dir::open(store.parent().unwrap_or(Path::new("/")))?;
+    read_locked(&dir, store.file_name().unwrap_or_default()).map(|(text, _)| Some(text))
 }
 
 fn of_stores(run: &Run, state: StepState) -> HashSet<PathBuf> {
@@ -180,7 +200,7 @@ fn arrived(run: &Run, record: &MoveRecord) -> anyhow::Result<bool> {
     if same(there.stamp) {
         return Ok(true);
     }
-    let place = record.from.parent().map(Dir::open).transpose()?;
+    let place = record.from.parent().and_then(|dir| Dir::open(dir).ok());
     let here = place.and_then(|dir| dir.info(record.from.file_name()?).ok().flatten());
     if here.is_some_and(|here| same(here.stamp)) {
         archive.remove(&name)?;
