@@ -257,13 +257,13 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         };
         let applies = counts && long_enough;
         let applies = trail.test(reason, applies, || {
-            let kind = facts.failure.as_ref().map_or("", |failure| failure.kind.as_str());
+            let kind = facts.failure.as_ref().map_or_else(String::new, |failure| format!(" {}", failure.kind.as_str()));
             let mode = self.policy.failed.value.map_or_else(
                 || "any failure of a program's session, a permanent one of a conversation".to_owned(),
                 |mode| format!("--failed {mode:?}").to_lowercase(),
             );
             format!(
-                "{} {kind}; {}; limit {} ({}); {mode}",
+                "{}{kind}; {}; limit {} ({}); {mode}",
                 facts.run.as_str(),
                 clock_words(facts),
                 span(limit),

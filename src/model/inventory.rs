@@ -191,8 +191,8 @@ pub struct Lock {
     pub state: LockState,
     /// The owner it names.
     pub pid: Option<u32>,
-    /// Its stamp.
-    pub stamp: Option<Stamp>,
+    /// When it says that it was taken. Shown, never trusted.
+    pub created_at: Option<DateTime<Utc>>,
 }
 
 /// A file that is neither store nor bound transcript.

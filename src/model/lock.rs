@@ -1,5 +1,6 @@
 //! OpenClaw's lock files: what one says, and whether its owner lives (`openclaw-format.md` §5).
 
+use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,12 @@ fn lenient_ticks<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u64
 }
 
 impl LockPayload {
+    /// When it says that it was taken.
+    pub fn taken_at(&self) -> Option<DateTime<Utc>> {
+        let text = self.created_at.as_ref()?.as_str()?;
+        DateTime::parse_from_rfc3339(text).ok().map(|time| time.with_timezone(&Utc))
+    }
+
     /// Reads a lock file; an empty or garbled one names no owner.
     pub fn read(bytes: &[u8]) -> Self {
         serde_json::from_slice(bytes).unwrap_or_default()

@@ -178,11 +178,14 @@ pub struct ErrorDocument {
 
 /// A lock.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct LockDocument {
     /// Whether it is held.
     pub state: LockState,
     /// The owner it names.
     pub pid: Option<u32>,
+    /// When it says that it was taken. Nothing is decided by it.
+    pub created_at: Option<DateTime<Utc>>,
 }
 
 /// A file that is neither store nor bound transcript.
@@ -414,7 +417,11 @@ pub fn binding(inventory: &Inventory, one: &Classified, view: View<'_>) -> Bindi
             message: failure.message.as_deref().map(|message| view.message(message)),
         }),
         integrity: facts.integrity,
-        lock: binding.lock.as_ref().map(|lock| LockDocument { state: lock.state, pid: lock.pid }),
+        lock: binding.lock.as_ref().map(|lock| LockDocument {
+            state: lock.state,
+            pid: lock.pid,
+            created_at: lock.created_at,
+        }),
         findings: facts.findings.clone(),
         action: one.verdict.action,
         reasons: one.verdict.reasons.clone(),

@@ -221,7 +221,10 @@ pub fn explain(document: &ExplainDocument) -> String {
         say("integrity", &format!("{}: at the next use, {}", one.integrity.as_str(), one.integrity.at_next_use()));
         if let Some(lock) = &one.lock {
             let owner = lock.pid.map_or_else(|| "no owner named".to_owned(), |pid| format!("pid {pid}"));
-            say("lock", &format!("{owner}: {}", format!("{:?}", lock.state).to_lowercase()));
+            let taken = lock.created_at.map_or_else(String::new, |time| {
+                format!(", taken {} ago, as it says", coarse(document.preamble.now - time))
+            });
+            say("lock", &format!("{owner}: {}{taken}", format!("{:?}", lock.state).to_lowercase()));
         }
         for finding in &one.findings {
             let code = serde_json::to_value(finding.code).ok().and_then(|code| code.as_str().map(str::to_owned));

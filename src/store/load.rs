@@ -90,18 +90,18 @@ fn list(path: &Path) -> Option<Listing> {
     let locks = names
         .iter()
         .filter(|(name, info)| info.regular && name.as_bytes().ends_with(b".lock"))
-        .map(|(name, info)| (name.clone(), read_lock(&dir, name, info)))
+        .map(|(name, _)| (name.clone(), read_lock(&dir, name)))
         .collect();
     Some(Listing { dir, names, locks })
 }
 
-fn read_lock(dir: &Dir, name: &OsStr, info: &FileInfo) -> Lock {
+fn read_lock(dir: &Dir, name: &OsStr) -> Lock {
     let mut bytes = Vec::new();
     if let Ok((mut file, _)) = dir.open_file(name) {
         let _ = std::io::Read::read_to_end(&mut file, &mut bytes);
     }
     let (payload, state) = process::judge(&bytes);
-    Lock { path: dir.join(name), state, pid: payload.pid, stamp: Some(info.stamp) }
+    Lock { path: dir.join(name), state, pid: payload.pid, created_at: payload.taken_at() }
 }
 
 fn load_store(location: &StoreLocation, request: &Request<'_>, listings: &HashMap<PathBuf, Listing>) -> Store {

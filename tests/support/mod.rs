@@ -213,16 +213,23 @@ impl Store {
     }
 
     /// The text with what differs from run to run replaced by something of the same width: the temporary directory,
-    /// and the ids of runs, which become `run-1…`, `run-2…` in the order of their names.
+    /// and the ids of runs, which become `run-1…`, `run-2…` in the order in which they began.
     pub fn redact(&self, text: &str) -> String {
         let mut text = text.replace(&self.root().display().to_string(), PLACE);
-        let mut runs: Vec<String> = fs::read_dir(self.path("claw-sessions/runs"))
+        let mut runs: Vec<(Option<DateTime<Utc>>, String)> = fs::read_dir(self.path("claw-sessions/runs"))
             .into_iter()
             .flatten()
-            .map(|run| run.unwrap().file_name().into_string().unwrap())
+            .map(|run| {
+                let run = run.unwrap();
+                let manifest = fs::read(run.path().join("manifest.json")).unwrap_or_default();
+                let started = serde_json::from_slice::<Value>(&manifest)
+                    .ok()
+                    .and_then(|manifest| manifest["startedAt"].as_str()?.parse().ok());
+                (started, run.file_name().into_string().unwrap())
+            })
             .collect();
         runs.sort();
-        for (i, id) in runs.iter().enumerate() {
+        for (i, (_, id)) in runs.iter().enumerate() {
             text = text.replace(id, &format!("{:·<width$}", format!("run-{}", i + 1), width = id.len()));
         }
         text

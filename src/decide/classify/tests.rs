@@ -87,7 +87,7 @@ fn damaged(mut binding: Binding, integrity: Integrity) -> Binding {
 }
 
 fn lock(state: LockState) -> Option<Lock> {
-    Some(Lock { path: PathBuf::from("/s/x.lock"), state, pid: Some(7), stamp: None })
+    Some(Lock { path: PathBuf::from("/s/x.lock"), state, pid: Some(7), created_at: None })
 }
 
 fn inventory(bindings: Vec<Binding>) -> Inventory {
