@@ -73,9 +73,7 @@ pub fn gc(document: &GcDocument, details: &[String], layout: &Layout) -> String 
     list(&mut text, "recovered: ", &document.recovered);
     let leaving: Vec<&BindingDocument> =
         document.body.bindings.iter().filter(|one| one.action != Action::Keep).collect();
-    if document.dry_run {
-        verdict_line(&mut text, &document.body);
-    }
+    verdict_line(&mut text, &document.body);
     if !layout.quiet {
         if layout.verbose {
             bindings(&mut text, &document.body.bindings.iter().collect::<Vec<_>>(), layout);
@@ -112,7 +110,6 @@ fn outcome(text: &mut String, document: &GcDocument, layout: &Layout) {
             format!("planned: {}", totals(&document.planned))
         };
         let _ = writeln!(text, "\n{BOLD}Done{BOLD:#}: {}; {planned}.", totals(done));
-        share(text, done.expire + done.quarantine, document.body.summary.bindings);
     }
     left(text, "left alone", WARN, &document.skipped);
     left(text, "failed", BAD, &document.failed);
