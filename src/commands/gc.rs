@@ -40,7 +40,11 @@ pub(super) fn run(session: &Session, args: &GcArgs) -> Result<Exit, Failure> {
     let mut refused = refusals(&inventory);
     if let Some(why) = guard::refusal(&plan, &inventory, &context.policy, context.now) {
         if !dry {
-            return Err(Failure::refused(anyhow::anyhow!("{why}; nothing was touched"))
+            let before = match work.recovered.join("; ") {
+                told if told.is_empty() => told,
+                told => format!("; before that, {told}"),
+            };
+            return Err(Failure::refused(anyhow::anyhow!("{why}; nothing was touched{before}"))
                 .hint("`gc -n` with the same options shows the plan"));
         }
         refused.push(Left::new("the plan", format!("{why}; gc would refuse it")));

@@ -6,7 +6,7 @@ use anstream::AutoStream;
 use anstream::ColorChoice;
 use chrono::{DateTime, Utc};
 
-use crate::cli::{Cli, When};
+use crate::cli::{Cli, Command, When};
 use crate::config::environment::Environment;
 use crate::render::json;
 use crate::render::text::Layout;
@@ -153,6 +153,10 @@ impl Session {
             quiet: self.cli.global.quiet,
             verbose: self.cli.global.verbose > 0,
             same_place: self.same_place(),
+            plan: match &self.cli.command {
+                Command::Gc(args) => args.plan.as_ref().map(|path| path.to_string_lossy().into_owned()),
+                _ => None,
+            },
         }
     }
 

@@ -160,7 +160,7 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         match file.kind {
             FileKind::Orphan => {
                 let quiet = |time| self.now - time >= ORPHAN_AGE;
-                if !file.stores_known {
+                if !file.stores_known || self.inventory.side.unreadable.cron_runs {
                     keep(Reason::StoreUnknown)
                 } else if references.refer_to(&file.path, None) {
                     keep(Reason::Referenced)

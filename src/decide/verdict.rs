@@ -141,7 +141,7 @@ reasons! {
     Orphan "orphan" "file" "nothing refers to it";
     Grace "grace" "file" "nothing refers to it, but it is too young to tell";
     Referenced "referenced" "file" "something refers to it";
-    StoreUnknown "store-unknown" "file" "a store of its directory cannot be read, so its owner is not known";
+    StoreUnknown "store-unknown" "file" "a store of its directory, or another file that may refer to it, cannot be read";
     OrphansOff "orphans-off" "file" "--no-orphans";
     LockDead "lock-dead" "file" "its owner is gone";
     LockLive "lock-held" "file" "its owner exists, or it names none";

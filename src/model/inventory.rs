@@ -23,9 +23,26 @@ pub struct Stamp {
     pub ino: u64,
     /// Size in bytes.
     pub size: u64,
-    /// Modification time, nanoseconds since the epoch.
-    #[serde(rename = "mtimeNs")]
+    /// Modification time, nanoseconds since the epoch. In documents a string: many readers of JSON round such a number.
+    #[serde(rename = "mtimeNs", with = "digits")]
+    #[schemars(with = "String")]
     pub mtime_ns: i64,
+}
+
+mod digits {
+    //! An integer as a string of digits.
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    pub(super) fn serialize<S: Serializer>(number: &i64, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(number)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map_err(|_| D::Error::custom(format!("'{text}' is no whole number")))
+    }
 }
 
 /// Everything that was read.
@@ -248,8 +265,10 @@ pub struct Unreadable {
     pub subagents: bool,
     /// `cron/jobs.json`.
     pub cron_jobs: bool,
-    /// A file of thread bindings.
+    /// A file of thread bindings, or the list of jobs, which bind sessions too.
     pub bindings: bool,
+    /// A file of `cron/runs/`.
+    pub cron_runs: bool,
 }
 
 /// A run of a subagent.

@@ -32,6 +32,8 @@ pub struct Layout {
     pub verbose: bool,
     /// Options that lead to the same state directory, for commands that are suggested.
     pub same_place: String,
+    /// The file that the plan was written to.
+    pub plan: Option<String>,
 }
 
 const BOLD: Style = Style::new().bold();
@@ -90,7 +92,10 @@ pub fn gc(document: &GcDocument, details: &[String], layout: &Layout) -> String 
             let _ = writeln!(text, "\nNothing to do.");
         } else {
             let _ = writeln!(text, "\nNothing was changed: this was a dry run.");
-            if document.refused.is_empty() {
+            if let Some(file) = &layout.plan {
+                let command = format!("claw-sessions gc --apply {}{}", shell(file), layout.same_place);
+                next(&mut text, &command, "does what the plan says; `restore latest` undoes it");
+            } else if document.refused.is_empty() {
                 let command = format!("claw-sessions gc{}", layout.same_place);
                 next(&mut text, &command, "with the same options does it; `restore latest` undoes it");
             }
@@ -302,7 +307,7 @@ fn bindings(text: &mut String, rows: &[&BindingDocument], layout: &Layout) {
     // Where there is no room for a column of agents, they stand in the keys.
     let narrow = layout.width < NARROW;
     let columns = [
-        Column::new("AGENT").expendable(7).shrinks_to(10),
+        Column::new("AGENT").shrinks_to(10),
         Column::new("KEY").shrinks_to(18),
         Column::new("CLASS").expendable(5),
         Column::new("IDLE").right(),

@@ -76,6 +76,16 @@ impl Dir {
         Ok(Self { fd, path: path.to_owned() })
     }
 
+    /// Opens a directory below `root`, one component after the other, none of them a link; elsewhere by its path.
+    pub fn open_below(root: &Path, path: &Path) -> anyhow::Result<Self> {
+        let Ok(below) = path.strip_prefix(root) else { return Self::open(path) };
+        let mut dir = Self::open(root)?;
+        for component in below.components() {
+            dir = dir.existing_subdir(component.as_os_str())?;
+        }
+        Ok(dir)
+    }
+
     /// Its path, for messages.
     pub fn path(&self) -> &Path {
         &self.path

@@ -160,7 +160,7 @@ mod tests {
     fn a_gateway_is_known_by_its_command_line() {
         assert!(is_gateway(b"openclaw-gateway                 \0"));
         assert!(is_gateway(b"node\0/usr/lib/node_modules/openclaw/openclaw.mjs\0gateway\0run\0"));
-        assert!(is_gateway(b"/usr/bin/node\0/usr/lib/node_modules/openclaw/dist/index.js\0gateway\0--port\0001\0"));
+        assert!(is_gateway(b"/usr/bin/node\0/usr/lib/node_modules/openclaw/dist/index.js\0gateway\0--port\x001\0"));
         assert!(!is_gateway(b"vim\0openclaw-gateway.service\0"));
         assert!(!is_gateway(b"openclaw\0sessions\0cleanup\0"));
         assert!(!is_gateway(b""));

@@ -27,6 +27,7 @@ const MANIFEST: &str = "manifest.json";
 #[derive(Debug)]
 #[must_use = "the lock is released when it is dropped"]
 pub struct Journal {
+    state_dir: PathBuf,
     own: Dir,
     runs: Dir,
     _lock: File,
@@ -56,7 +57,7 @@ impl Journal {
             std::thread::sleep(Duration::from_millis(50).min(patience));
         }
         let runs = private_subdir(&own, OsStr::new("runs"), &like)?;
-        Ok(Ok(Self { own, runs, _lock: lock, like }))
+        Ok(Ok(Self { state_dir: state_dir.to_owned(), own, runs, _lock: lock, like }))
     }
 
     /// Begins a run: a directory of its own, and nothing in it yet.
@@ -77,6 +78,8 @@ impl Journal {
                 started_at,
                 finished_at: None,
                 now,
+                state_dir: self.state_dir.clone(),
+                moved: false,
                 pid: std::process::id(),
                 touches: Vec::new(),
                 state: RunState::Unfinished,
@@ -97,7 +100,7 @@ impl Journal {
     /// Opens a past run for changing its manifest.
     pub fn open_run(&self, id: &str) -> anyhow::Result<Run> {
         let dir = self.runs.existing_subdir(OsStr::new(id))?;
-        let manifest = read_manifest(&dir)?;
+        let manifest = read_manifest(&dir, &self.state_dir)?;
         let files = dir.existing_subdir(OsStr::new("files"))?;
         Ok(Run { dir, files, like: self.like, manifest })
     }
@@ -127,7 +130,7 @@ impl Journal {
     /// Forgets runs that ended longer ago than `age`; those with quarantined bindings stay. Gives the ids of both.
     pub fn forget_older(&self, now: DateTime<Utc>, age: TimeDelta) -> anyhow::Result<(Vec<String>, Vec<String>)> {
         let (mut forgotten, mut kept) = (Vec::new(), Vec::new());
-        for run in read_runs(self.runs.path()).0.into_iter().filter(|run| run.is_old(now, age)) {
+        for run in past_runs(&self.state_dir).0.into_iter().filter(|run| run.is_old(now, age)) {
             if run.holds_quarantined() {
                 kept.push(run.id);
             } else {
@@ -274,14 +277,15 @@ impl Run {
     }
 }
 
-fn read_manifest(dir: &Dir) -> anyhow::Result<Manifest> {
+fn read_manifest(dir: &Dir, state_dir: &Path) -> anyhow::Result<Manifest> {
     let (mut file, _) = dir.open_file(OsStr::new(MANIFEST))?;
     let mut text = Vec::new();
     let path = dir.join(MANIFEST);
     file.read_to_end(&mut text).with_context(|| format!("cannot read {}", path.display()))?;
-    let manifest: Manifest =
+    let mut manifest: Manifest =
         serde_json::from_slice(&text).with_context(|| format!("{} is no manifest of this version", path.display()))?;
     anyhow::ensure!(manifest.schema == SCHEMA, "{} has the unknown schema {}", path.display(), manifest.schema);
+    manifest.follow(state_dir);
     Ok(manifest)
 }
 
@@ -292,11 +296,8 @@ pub fn exists(state_dir: &Path) -> bool {
 
 /// The past runs of a state directory, oldest first, and what could not be read. Reads only.
 pub fn past_runs(state_dir: &Path) -> (Vec<Manifest>, Vec<String>) {
-    read_runs(&state_dir.join(OWN).join("runs"))
-}
-
-fn read_runs(path: &Path) -> (Vec<Manifest>, Vec<String>) {
-    let Ok(entries) = fs_err::read_dir(path) else { return (Vec::new(), Vec::new()) };
+    let path = state_dir.join(OWN).join("runs");
+    let Ok(entries) = fs_err::read_dir(&path) else { return (Vec::new(), Vec::new()) };
     let mut names: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
     names.sort();
     let (mut runs, mut problems) = (Vec::new(), Vec::new());
@@ -305,7 +306,7 @@ fn read_runs(path: &Path) -> (Vec<Manifest>, Vec<String>) {
         if fs_err::symlink_metadata(path.join(MANIFEST)).is_err() {
             continue;
         }
-        match Dir::open(&path).and_then(|dir| read_manifest(&dir)) {
+        match Dir::open(&path).and_then(|dir| read_manifest(&dir, state_dir)) {
             Ok(manifest) => runs.push(manifest),
             Err(error) => problems.push(format!("{error:#}")),
         }

@@ -1,6 +1,6 @@
 //! The manifest of a run: what it did, or is about to do, precisely enough to complete, revert or undo it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use schemars::JsonSchema;
@@ -32,6 +32,11 @@ pub struct Manifest {
     pub finished_at: Option<DateTime<Utc>>,
     /// The time at which ages were judged.
     pub now: DateTime<Utc>,
+    /// The state directory it was made in, links resolved. Read from another place, the paths below follow it there.
+    pub state_dir: PathBuf,
+    /// It was read in another place than it was made in: paths outside the state directory are another's now.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub moved: bool,
     /// The process, by which its temporary files are known.
     pub pid: u32,
     /// Stores that may refer to what it moves, and beside which it may leave a temporary file or a lock.
@@ -64,6 +69,33 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// Follows a state directory that was copied or moved: what it says of files below the old place is meant of those
+    /// below the new one. Otherwise a restore in a copy would write to the original.
+    pub fn follow(&mut self, state_dir: &Path) {
+        if self.state_dir == state_dir {
+            return;
+        }
+        let old = std::mem::replace(&mut self.state_dir, state_dir.to_owned());
+        self.moved = true;
+        let follow = |path: &mut PathBuf| {
+            if let Ok(below) = path.strip_prefix(&old) {
+                *path = state_dir.join(below);
+            }
+        };
+        self.touches.iter_mut().for_each(follow);
+        self.purged.iter_mut().for_each(follow);
+        self.moves.iter_mut().for_each(|record| follow(&mut record.from));
+        for record in &mut self.stores {
+            follow(&mut record.path);
+            record.entries.iter_mut().filter_map(|entry| entry.file.as_mut()).for_each(follow);
+        }
+    }
+
+    /// Whether a path is still the one that was meant.
+    pub fn is_ours(&self, path: &Path) -> bool {
+        !self.moved || path.starts_with(&self.state_dir)
+    }
+
     /// Whether it ended longer ago than `age`.
     pub fn is_old(&self, now: DateTime<Utc>, age: TimeDelta) -> bool {
         self.state != RunState::Unfinished && now - self.finished_at.unwrap_or(self.started_at) >= age

@@ -87,6 +87,9 @@ fn sweep(store: &Path, pid: u32) {
 }
 
 fn finish(journal: &Journal, mut run: Run) -> anyhow::Result<String> {
+    if let Some(elsewhere) = run.manifest.stores.iter().find(|record| !run.manifest.is_ours(&record.path)) {
+        anyhow::bail!("{} lies outside the state directory, which was moved since", elsewhere.path.display());
+    }
     for index in 0..run.manifest.stores.len() {
         if run.manifest.stores[index].state == StepState::Planned {
             settle_store(&mut run.manifest.stores[index])?;

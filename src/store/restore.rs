@@ -220,7 +220,12 @@ impl Work<'_> {
         }
         let parent = record.path.parent().unwrap_or(Path::new("/"));
         let name = record.path.file_name().unwrap_or_default();
-        let dir = Dir::open(parent)?;
+        if !self.source.manifest.is_ours(parent) {
+            let why = "it lies outside the state directory, which was moved since";
+            self.outcome.refused.push(Left::new(record.path.display(), why));
+            return Ok(());
+        }
+        let dir = Dir::open_below(&self.source.manifest.state_dir, parent)?;
         let (archive, below) = self.own.agent_dir(&record.agent)?;
         self.own.announce_dead_lock(&dir, name, &archive, &below)?;
         let taken = StoreLock::acquire(&dir, name, &archive, self.options.patience)?;

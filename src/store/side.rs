@@ -28,13 +28,19 @@ pub fn read(state_dir: &Path, cron_store: Option<&Path>) -> Side {
     match json(jobs_file, &mut side) {
         Ok(Some(jobs)) => cron_jobs(&jobs, &mut side),
         Ok(None) => {}
-        Err(Unread) => side.unreadable.cron_jobs = true,
+        Err(Unread) => jobs_unknown(&mut side),
     }
     cron_runs(&jobs_file.with_file_name("runs"), &mut side);
     for channel in ["telegram", "discord"] {
         thread_bindings(&state_dir.join(channel), &mut side);
     }
     side
+}
+
+/// Jobs name sessions that they use: without the list, any may be one.
+fn jobs_unknown(side: &mut Side) {
+    side.unreadable.cron_jobs = true;
+    side.unreadable.bindings = true;
 }
 
 /// A file exists and could not be read; why stands among the problems.
@@ -89,7 +95,7 @@ fn subagents(runs: &Value, side: &mut Side) {
 fn cron_jobs(jobs: &Value, side: &mut Side) {
     let Some(list) = jobs["jobs"].as_array() else {
         side.problems.push("cron/jobs.json has no list of jobs".to_owned());
-        side.unreadable.cron_jobs = true;
+        jobs_unknown(side);
         return;
     };
     side.cron_jobs = list.iter().filter_map(|job| job["id"].as_str()).map(str::to_owned).collect();
@@ -99,8 +105,19 @@ fn cron_jobs(jobs: &Value, side: &mut Side) {
 }
 
 fn cron_runs(dir: &Path, side: &mut Side) {
-    for path in listing(dir, side).into_iter().filter(|path| path.extension().is_some_and(|ext| ext == "jsonl")) {
-        let Ok(Some(text)) = text(&path, side) else { continue };
+    let Ok(paths) = listing(dir, side) else {
+        side.unreadable.cron_runs = true;
+        return;
+    };
+    for path in paths.into_iter().filter(|path| path.extension().is_some_and(|ext| ext == "jsonl")) {
+        let text = match text(&path, side) {
+            Ok(Some(text)) => text,
+            Ok(None) => continue,
+            Err(Unread) => {
+                side.unreadable.cron_runs = true;
+                continue;
+            }
+        };
         for run in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
             side.cron_session_ids.extend(run["sessionId"].as_str().map(str::to_owned));
             let (Some(key), Some(status)) = (run["sessionKey"].as_str(), run["status"].as_str()) else { continue };
@@ -111,7 +128,11 @@ fn cron_runs(dir: &Path, side: &mut Side) {
 }
 
 fn thread_bindings(dir: &Path, side: &mut Side) {
-    for path in listing(dir, side) {
+    let Ok(paths) = listing(dir, side) else {
+        side.unreadable.bindings = true;
+        return;
+    };
+    for path in paths {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if !name.starts_with("thread-bindings") || !name.ends_with(".json") {
             continue;
@@ -143,17 +164,17 @@ fn collect_keys(value: &Value, keys: &mut BTreeSet<String>) {
     }
 }
 
-fn listing(dir: &Path, side: &mut Side) -> Vec<std::path::PathBuf> {
+fn listing(dir: &Path, side: &mut Side) -> Result<Vec<std::path::PathBuf>, Unread> {
     match fs_err::read_dir(dir) {
         Ok(entries) => {
             let mut paths: Vec<_> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
             paths.sort();
-            paths
+            Ok(paths)
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => {
             side.problems.push(error.to_string());
-            Vec::new()
+            Err(Unread)
         }
     }
 }

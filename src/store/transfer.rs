@@ -56,10 +56,11 @@ pub(super) fn out(run: &Run, record: &MoveRecord) -> anyhow::Result<Moved> {
 
 /// Moves a file from the run's archive back to `directory/name`; `Changed` when that name is taken.
 pub(super) fn back(run: &Run, record: &MoveRecord, name: &OsStr) -> anyhow::Result<Moved> {
-    let (to, _) = match source_dir(record)? {
-        Ok(found) => found,
-        Err(why) => return Ok(Moved::Changed(why)),
-    };
+    let place = record.from.parent().unwrap_or(Path::new("/"));
+    if !run.manifest.is_ours(place) {
+        return Ok(Moved::Changed("it lies outside the state directory, which was moved since".to_owned()));
+    }
+    let to = Dir::open_below(&run.manifest.state_dir, place)?;
     let (archive, from) = run.locate(&record.to)?;
     let Some(info) = archive.info(&from)? else {
         return Ok(Moved::Changed(format!("{} is not in the archive any more", record.to.display())));

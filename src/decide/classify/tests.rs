@@ -1,5 +1,5 @@
 //! The rules on evidence made by hand: one promise a test, then what holds for any evidence.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::needless_pass_by_value, reason = "test code")]
 
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ fn now() -> DateTime<Utc> {
     DateTime::parse_from_rfc3339("2026-11-22T22:30:00Z").unwrap().with_timezone(&Utc)
 }
 
-fn policy(flags: PolicyFlags) -> Policy {
+fn policy(flags: &PolicyFlags) -> Policy {
     let config = LoadedConfig {
         path: PathBuf::new(),
         state: ConfigState::Missing,
@@ -31,7 +31,7 @@ fn policy(flags: PolicyFlags) -> Policy {
         problems: Vec::new(),
         notes: Vec::new(),
     };
-    resolve(&flags, None, &config)
+    resolve(flags, None, &config)
 }
 
 fn binding(key: &str, idle: TimeDelta) -> Binding {
@@ -86,8 +86,8 @@ fn damaged(mut binding: Binding, integrity: Integrity) -> Binding {
     binding
 }
 
-fn lock(state: LockState) -> Option<Lock> {
-    Some(Lock { path: PathBuf::from("/s/x.lock"), state, pid: Some(7), created_at: None })
+fn lock(state: LockState) -> Lock {
+    Lock { path: PathBuf::from("/s/x.lock"), state, pid: Some(7), created_at: None }
 }
 
 fn inventory(bindings: Vec<Binding>) -> Inventory {
@@ -113,7 +113,7 @@ fn inventory(bindings: Vec<Binding>) -> Inventory {
 }
 
 fn judged(inventory: &Inventory, flags: PolicyFlags) -> Vec<(Action, Reason)> {
-    let policy = policy(flags);
+    let policy = policy(&flags);
     let judge = Judge { inventory, policy: &policy, now: now(), zone: &Tz::UTC };
     judge.classify().bindings.into_iter().map(|one| (one.verdict.action, one.verdict.reasons[0])).collect()
 }
@@ -143,10 +143,10 @@ fn by_default_only_what_openclaw_itself_would_discard_goes() {
 #[test]
 fn a_held_lock_and_a_running_mark_make_a_binding_untouchable() {
     let mut live = binding(DIRECT, LONG);
-    live.lock = lock(LockState::Live);
+    live.lock = Some(lock(LockState::Live));
     case(live, PolicyFlags { all: true, ..none() }, Action::Keep, Reason::LiveLock);
     let mut unnamed = damaged(binding(DIRECT, LONG), Integrity::Freezes);
-    unnamed.lock = lock(LockState::Unreadable);
+    unnamed.lock = Some(lock(LockState::Unreadable));
     case(unnamed, none(), Action::Keep, Reason::LiveLock);
     let mut running = binding(DIRECT, TimeDelta::minutes(5));
     running.entry.status = Some("running".to_owned());
@@ -292,7 +292,7 @@ fn c47_a_file_stays_while_another_binding_uses_it() {
     };
     let mut inventory = inventory(vec![shared("agent:main:cron:j"), shared("agent:main:cron:j:run:one")]);
     inventory.side.cron_jobs = ["j".to_owned()].into();
-    let policy = policy(none());
+    let policy = policy(&none());
     let judge = Judge { inventory: &inventory, policy: &policy, now: now(), zone: &Tz::UTC };
     let verdicts = judge.classify().bindings;
     assert_eq!(verdicts[0].verdict.reasons, [Reason::CronJob]);
@@ -303,7 +303,7 @@ fn c47_a_file_stays_while_another_binding_uses_it() {
 #[test]
 fn the_explanation_ends_with_the_rule_that_decided() {
     let inventory = inventory(vec![binding(DIRECT, LONG)]);
-    let policy = policy(none());
+    let policy = policy(&none());
     let judge = Judge { inventory: &inventory, policy: &policy, now: now(), zone: &Tz::UTC };
     let steps = judge.explain(DIRECT).pop().unwrap();
     let last = steps.last().unwrap();
@@ -333,8 +333,12 @@ fn any_binding() -> impl Strategy<Value = Binding> {
         Integrity::Torn,
         Integrity::Intact,
     ]);
-    let locks =
-        prop::sample::select(vec![None, lock(LockState::Live), lock(LockState::Dead), lock(LockState::Unreadable)]);
+    let locks = prop::sample::select(vec![
+        None,
+        Some(lock(LockState::Live)),
+        Some(lock(LockState::Dead)),
+        Some(lock(LockState::Unreadable)),
+    ]);
     let endings = prop::sample::select(vec![
         Ending::Answered,
         Ending::Unanswered,
@@ -362,7 +366,7 @@ proptest! {
         let mut inventory = inventory(bindings);
         inventory.gateway.alive = alive;
         let flags = PolicyFlags { idle: idle.map(|seconds| Some(TimeDelta::seconds(seconds))), max_bindings, ..none() };
-        let policy = policy(flags);
+        let policy = policy(&flags);
         let judge = Judge { inventory: &inventory, policy: &policy, now: now(), zone: &Tz::UTC };
         let verdicts = judge.classify();
         prop_assert_eq!(verdicts.bindings.len(), inventory.stores[0].bindings.len());

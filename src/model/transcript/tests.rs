@@ -37,7 +37,7 @@ fn good() -> Vec<String> {
 }
 
 fn lines(lines: &[String]) -> String {
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    lines.join("\n") + "\n"
 }
 
 #[track_caller]
@@ -122,7 +122,7 @@ fn a_version_one_file_is_made_one_chain_first() {
     );
     let flat = |line: &str| format!(r#"{{"type":"message","message":{{"role":"{line}"}}}}"#);
     assert_eq!(judge(&lines(&[old.clone(), flat("user"), flat("assistant")])).integrity, Intact);
-    case(|file| file[0] = HEADER.replace("3", "2"), Intact);
+    case(|file| file[0] = HEADER.replace('3', "2"), Intact);
     case(|file| file[0] = HEADER.replace(":3,", ":9,"), Intact);
 }
 
