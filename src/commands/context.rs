@@ -1,8 +1,8 @@
 //! What every verb begins with: find, configure, load.
 
-use std::cell::OnceCell;
 use std::io::IsTerminal;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Local, Utc};
@@ -33,7 +33,7 @@ pub(super) struct Context<'a> {
     pub(super) policy: Policy,
     pub(super) version: Option<Version>,
     pub(super) now: DateTime<Utc>,
-    gateway: OnceCell<Gateway>,
+    gateway: OnceLock<Gateway>,
     details: Vec<String>,
     warnings: Vec<String>,
 }
@@ -71,7 +71,7 @@ impl<'a> Context<'a> {
         details.extend(config.notes.iter().cloned());
         let version = config.config.version();
         let now = global.now.unwrap_or(session.started_at);
-        Ok(Self { session, home, config, policy, version, now, gateway: OnceCell::new(), details, warnings })
+        Ok(Self { session, home, config, policy, version, now, gateway: OnceLock::new(), details, warnings })
     }
 
     /// What the version of OpenClaw means here.
@@ -121,7 +121,7 @@ impl<'a> Context<'a> {
             main_key: self.config.config.main_key(),
             stores: &found.stores,
             openclaw: self.generation(),
-            gateway: self.gateway().clone(),
+            gateway: &|| self.gateway().clone(),
             side,
             cache: &cache,
             quick: global.quick,

@@ -22,7 +22,8 @@ pub fn escape(text: &str) -> Cow<'_, str> {
 /// only what JSON demands, which leaves bidi marks and C1 controls.
 pub fn escape_json(text: &str) -> Cow<'_, str> {
     let unsafe_here = |c: char| is_unsafe(c) && c != '\n';
-    if !text.chars().any(unsafe_here) {
+    let plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n'));
+    if plain || !text.chars().any(unsafe_here) {
         return Cow::Borrowed(text);
     }
     let mut escaped = String::with_capacity(text.len() + 32);

@@ -74,12 +74,16 @@ fn by_process(known: &Known<'_>, evidence: &mut Vec<String>) -> bool {
     let mut found = false;
     for entry in entries.filter_map(Result::ok) {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        let Some(cmdline) = beginning(&entry.path().join("cmdline")) else { continue };
+        let dir = entry.path();
+        if !beginning(&dir.join("comm")).is_some_and(|name| may_be_gateway(&name)) {
+            continue;
+        }
+        let Some(cmdline) = beginning(&dir.join("cmdline")) else { continue };
         if !is_gateway(&cmdline) || process::state(pid) == crate::model::lock::ProcessState::Gone {
             continue;
         }
         found = true;
-        match fs_err::read(entry.path().join("environ")) {
+        match fs_err::read(dir.join("environ")) {
             Ok(environ) if !may_serve(&environ, known) => {}
             Ok(_) => evidence.push(format!("pid {pid} is an OpenClaw gateway")),
             Err(_) => evidence
@@ -92,9 +96,16 @@ fn by_process(known: &Known<'_>, evidence: &mut Vec<String>) -> bool {
 /// The beginning of a file of `/proc`, in one read: a host has hundreds of processes, and this runs before each start.
 fn beginning(path: &Path) -> Option<Vec<u8>> {
     let mut bytes = vec![0; 4096];
-    let length = fs_err::File::open(path).ok()?.read(&mut bytes).ok()?;
+    let length = std::fs::File::open(path).ok()?.read(&mut bytes).ok()?;
     bytes.truncate(length);
     Some(bytes)
+}
+
+/// Whether a process of this name may be a gateway: its own name, or that of a JavaScript runtime's main thread. The
+/// name is much cheaper to ask for than the command line.
+fn may_be_gateway(name: &[u8]) -> bool {
+    let name = name.trim_ascii_end();
+    name.starts_with(b"openclaw") || [&b"node"[..], b"nodejs", b"MainThread", b"bun", b"deno"].contains(&name)
 }
 
 /// `openclaw-gateway`, padded with spaces, as a gateway renames itself; or `node …/openclaw… gateway`.

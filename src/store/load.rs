@@ -32,8 +32,8 @@ pub struct Request<'a> {
     pub stores: &'a [StoreLocation],
     /// What the version means.
     pub openclaw: Generation,
-    /// The gateway.
-    pub gateway: Gateway,
+    /// Looks for the gateway, while the files are read.
+    pub gateway: &'a (dyn Fn() -> Gateway + Sync),
     /// What other files say.
     pub side: Side,
     /// What is remembered of transcripts.
@@ -48,19 +48,24 @@ pub struct Request<'a> {
 
 /// Loads everything.
 pub fn load(request: Request<'_>) -> Inventory {
-    let listings = list_directories(request.stores);
-    let mut stores: Vec<Store> =
-        request.stores.par_iter().map(|location| load_store(location, &request, &listings)).collect();
-    let mut files = loose_files(&stores, &listings);
-    read_transcripts(&mut stores, &mut files, &listings, &request);
+    let (gateway, (stores, files)) = rayon::join(request.gateway, || read_all(&request));
     Inventory {
         state_dir: request.state_dir.to_owned(),
         openclaw: request.openclaw,
-        gateway: request.gateway,
+        gateway,
         stores,
         files,
         side: request.side,
     }
+}
+
+fn read_all(request: &Request<'_>) -> (Vec<Store>, Vec<LooseFile>) {
+    let listings = list_directories(request.stores);
+    let mut stores: Vec<Store> =
+        request.stores.par_iter().map(|location| load_store(location, request, &listings)).collect();
+    let mut files = loose_files(&stores, &listings);
+    read_transcripts(&mut stores, &mut files, &listings, request);
+    (stores, files)
 }
 
 /// One sessions directory, listed once.
