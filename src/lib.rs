@@ -74,6 +74,7 @@ pub mod model {
     pub mod reset;
     pub mod store;
     pub mod transcript;
+    pub mod tree;
 }
 
 pub mod decide {

@@ -156,64 +156,9 @@ pub enum FindingCode {
     DamageKept,
     /// A lock that names no owner.
     LockUnreadable,
-    /// The transcript: no header.
-    NoHeader,
-    /// The transcript: a `null` line.
-    NullLine,
-    /// The transcript: a line that is no object.
-    ScalarLine,
-    /// The transcript: a line that is not JSON.
-    MalformedLine,
-    /// The transcript: an incomplete last line.
-    TruncatedLine,
-    /// The transcript: several objects on one line.
-    GluedLines,
-    /// The transcript: a line of NUL bytes.
-    NulLine,
-    /// The transcript: no newline at its end.
-    NoFinalNewline,
-    /// The transcript: a `message` entry without a message.
-    NoMessage,
-    /// The transcript: a parent that does not exist.
-    DanglingParent,
-    /// The transcript: no parent field.
-    MissingParent,
-    /// The transcript: a cycle of parents.
-    Cycle,
-    /// The transcript: a compaction that keeps entries from an unknown one.
-    UnknownKept,
-    /// The transcript: the last entry has no usable id.
-    NoIdLast,
-    /// The transcript: an old or missing version.
-    OldVersion,
-    /// The transcript: bytes that are not UTF-8.
-    InvalidUtf8,
-    /// The transcript: user messages and no answer.
-    UserOnly,
-}
-
-impl From<Defect> for FindingCode {
-    fn from(defect: Defect) -> Self {
-        match defect {
-            Defect::NoHeader => Self::NoHeader,
-            Defect::NullLine => Self::NullLine,
-            Defect::ScalarLine => Self::ScalarLine,
-            Defect::MalformedLine => Self::MalformedLine,
-            Defect::TruncatedLine => Self::TruncatedLine,
-            Defect::GluedLines => Self::GluedLines,
-            Defect::NulLine => Self::NulLine,
-            Defect::NoFinalNewline => Self::NoFinalNewline,
-            Defect::NoMessage => Self::NoMessage,
-            Defect::DanglingParent => Self::DanglingParent,
-            Defect::MissingParent => Self::MissingParent,
-            Defect::Cycle => Self::Cycle,
-            Defect::UnknownKept => Self::UnknownKept,
-            Defect::NoIdLast => Self::NoIdLast,
-            Defect::OldVersion => Self::OldVersion,
-            Defect::InvalidUtf8 => Self::InvalidUtf8,
-            Defect::UserOnly => Self::UserOnly,
-        }
-    }
+    /// A defect of the transcript.
+    #[serde(untagged)]
+    Transcript(Defect),
 }
 
 /// What the evidence means.
@@ -405,7 +350,7 @@ fn remarks(binding: &Binding, findings: &mut Vec<Finding>) {
     }
     match &binding.transcript.content {
         Content::Read(summary) => findings.extend(summary.findings.iter().map(|found| Finding {
-            code: found.defect.into(),
+            code: FindingCode::Transcript(found.defect),
             line: Some(found.line).filter(|&line| line > 0),
             byte: found.byte,
             detail: None,

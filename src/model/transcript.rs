@@ -13,7 +13,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::json::JsonError;
-use super::line::{self, HeaderLine, Id, Judging, Line, Role};
+use super::line::{self, HeaderLine, Judging, Line, Role};
+use super::tree::{Tree, Walk};
 
 /// How sound a transcript is, worst first: named after what OpenClaw 2026.3.11 does at the next use (design §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -78,7 +79,7 @@ impl Integrity {
 }
 
 /// Something worth saying about one line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Defect {
     /// The first readable line is no `session` header with a string id.
@@ -395,182 +396,6 @@ impl Analyzer {
             return Integrity::Torn;
         }
         Integrity::Intact
-    }
-}
-
-/// The entries as a tree: eight bytes of id and one of role for each, and a parent only where it is not simply the
-/// entry before.
-#[derive(Default)]
-struct Tree {
-    ids: Vec<u64>,
-    roles: Vec<RoleCode>,
-    parents: Vec<(u32, Id)>,
-    kept: Vec<(u32, Id)>,
-    lines: Vec<(u32, u64)>,
-    last_id: Id,
-    /// Entries between this index and the one before it were not looked at.
-    gap: Option<u32>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum RoleCode {
-    Judges(Judging),
-    Plain,
-    NoMessage,
-    Compaction,
-    Scalar,
-}
-
-/// What following the parents from the last entry to its root shows.
-#[derive(Default)]
-struct Walk {
-    cycle: bool,
-    no_message: bool,
-    cut: bool,
-    last: Option<(Judging, u32)>,
-    findings: Vec<(Defect, u32)>,
-}
-
-impl Tree {
-    fn len(&self) -> u32 {
-        self.ids.len() as u32
-    }
-
-    fn has_ids(&self) -> bool {
-        self.ids.iter().any(|&id| id != 0)
-    }
-
-    fn push(&mut self, id: Id, parent: Id, role: Role, line: u64) {
-        let index = self.len();
-        let follows = matches!((self.last_id, parent), (Id::Key(last), Id::Key(parent)) if last == parent);
-        if !follows {
-            self.parents.push((index, parent));
-        }
-        if self.lines.last().is_none_or(|&(at, first)| first + u64::from(index - at) != line) {
-            self.lines.push((index, line));
-        }
-        self.ids.push(if let Id::Key(key) = id { key } else { 0 });
-        self.last_id = id;
-        self.roles.push(match role {
-            Role::Judges(judging) => RoleCode::Judges(judging),
-            Role::Plain => RoleCode::Plain,
-            Role::NoMessage => RoleCode::NoMessage,
-            Role::Scalar => RoleCode::Scalar,
-            Role::Compaction(kept) => {
-                self.kept.push((index, kept));
-                RoleCode::Compaction
-            }
-        });
-    }
-
-    fn line_of(&self, index: u32) -> u64 {
-        let at = self.lines.partition_point(|&(first, _)| first <= index);
-        self.lines.get(at.wrapping_sub(1)).map_or(0, |&(first, line)| line + u64::from(index - first))
-    }
-
-    fn at<T: Copy>(list: &[(u32, T)], index: u32) -> Option<T> {
-        list.binary_search_by_key(&index, |&(at, _)| at).ok().map(|found| list[found].1)
-    }
-
-    /// Follows the loader from the last entry to the root. `relinked`: a version-1 file, made one chain first.
-    fn walk(&self, relinked: bool) -> Walk {
-        let mut walk = Walk::default();
-        let Some(last) = self.len().checked_sub(1) else { return walk };
-        let index = Index::new(&self.ids);
-        // Without an id there, the context is empty or the next append becomes a root of its own.
-        if !relinked && last > 0 && !matches!(self.last_id, Id::Key(_)) {
-            walk.cut = true;
-            walk.findings.push((Defect::NoIdLast, last));
-        }
-        let mut visited = vec![0_u64; self.ids.len().div_ceil(64)];
-        let mut kept: Option<Option<u64>> = None;
-        let mut kept_found = true;
-        let mut current = last;
-        loop {
-            let (word, bit) = (current as usize / 64, current % 64);
-            if visited[word] >> bit & 1 == 1 {
-                walk.cycle = true;
-                walk.findings.push((Defect::Cycle, current));
-                break;
-            }
-            visited[word] |= 1 << bit;
-            match self.roles[current as usize] {
-                RoleCode::Judges(judging) => {
-                    walk.last.get_or_insert((judging, current));
-                }
-                RoleCode::NoMessage => {
-                    walk.no_message = true;
-                    walk.findings.push((Defect::NoMessage, current));
-                }
-                RoleCode::Compaction if kept.is_none() && !relinked => {
-                    let wanted = match Self::at(&self.kept, current) {
-                        Some(Id::Key(key)) => Some(key),
-                        _ => None,
-                    };
-                    kept = Some(wanted);
-                    kept_found = false;
-                    walk.findings.push((Defect::UnknownKept, current));
-                }
-                _ => {}
-            }
-            if let Some(Some(wanted)) = kept {
-                kept_found |= self.ids[current as usize] == wanted;
-            }
-            let parent = if relinked { current.checked_sub(1) } else { self.parent_of(current, &index, &mut walk) };
-            let Some(parent) = parent else { break };
-            current = parent;
-        }
-        if walk.last.is_none() {
-            // The path tells nothing: the last message of the file is the best there is.
-            walk.last = (0..=last).rev().find_map(|index| match self.roles[index as usize] {
-                RoleCode::Judges(judging) => Some((judging, index)),
-                _ => None,
-            });
-        }
-        if kept_found || self.gap.is_some() {
-            walk.findings.retain(|(defect, _)| *defect != Defect::UnknownKept);
-        } else if !walk.cycle {
-            walk.cut = true;
-        }
-        walk
-    }
-
-    fn parent_of(&self, current: u32, index: &Index, walk: &mut Walk) -> Option<u32> {
-        let key = match Self::at(&self.parents, current) {
-            None => self.ids[current as usize - 1],
-            Some(Id::Key(key)) => key,
-            Some(Id::Undefined) if current > 0 => {
-                walk.cut = true;
-                walk.findings.push((Defect::MissingParent, current));
-                return None;
-            }
-            Some(_) => return None,
-        };
-        let found = index.last_with(&self.ids, key);
-        if found.is_none() && self.gap.is_none_or(|gap| current < gap) {
-            walk.cut = true;
-            walk.findings.push((Defect::DanglingParent, current));
-        }
-        found
-    }
-}
-
-/// Entries by id; of equal ids the last counts.
-struct Index {
-    by_id: Vec<u32>,
-}
-
-impl Index {
-    fn new(ids: &[u64]) -> Self {
-        let mut by_id: Vec<u32> = (0..ids.len() as u32).filter(|&at| ids[at as usize] != 0).collect();
-        by_id.sort_unstable_by_key(|&at| (ids[at as usize], at));
-        Self { by_id }
-    }
-
-    fn last_with(&self, ids: &[u64], key: u64) -> Option<u32> {
-        let end = self.by_id.partition_point(|&at| ids[at as usize] <= key);
-        let candidate = *self.by_id.get(end.checked_sub(1)?)?;
-        (ids[candidate as usize] == key).then_some(candidate)
     }
 }
 
