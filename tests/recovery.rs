@@ -98,6 +98,14 @@ fn kill(store: &Store, args: &[&str], (name, at): (&str, usize)) {
     assert!(output.code.is_none_or(|code| code == 137 || code == 0), "{name} {at}: {output}");
 }
 
+/// Runs the command while this call fails once with this error.
+fn fail(store: &Store, args: &[&str], (name, at): (&str, usize), error: &str) -> Output {
+    let inject = format!("inject={name}:error={error}:when={at}");
+    let options =
+        ["-e".to_owned(), format!("trace={name}"), "-o".to_owned(), "/dev/null".to_owned(), "-e".to_owned(), inject];
+    traced(store, args, &options)
+}
+
 /// Every transcript of the first tree, by name and content, and where it must be found once.
 fn assert_each_once(first: &Tree, now: &Tree, at: &str) {
     let transcripts = |tree: &Tree| -> BTreeMap<(PathBuf, Vec<u8>), usize> {
@@ -193,6 +201,49 @@ fn a_gc_that_was_killed_anywhere_is_put_right_by_the_next() {
         assert_each_once(&first, &store.tree(), &at);
         restore_all(&store, &at);
         assert_contents(&first, &store, &at);
+    });
+}
+
+#[test]
+fn an_error_of_any_writing_call_loses_nothing_and_leaves_no_binding_without_its_file() {
+    if !sys::has("strace") {
+        return sys::skip("no strace");
+    }
+    let gc = [&["gc"][..], &LIMITS].concat();
+    let reference = Store::recorded("real-small");
+    let first = reference.tree();
+    let counts = count(&reference, &gc);
+    let last = reference.tree();
+    let mut points = points(&counts);
+    points.retain(|(name, _)| *name != "openat");
+    on_two_cores(&points, |point| {
+        for error in ["EIO", "ENOSPC"] {
+            let at = format!("{error} of {} {}", point.0, point.1);
+            let store = Store::recorded("real-small");
+            let output = fail(&store, &gc, point, error);
+            assert!(matches!(output.code, Some(0 | 3 | 4)), "{at}: {output}");
+
+            let now = store.tree();
+            assert_old_or_new(&store, &first, &last, &at);
+            assert_each_once(&first, &now, &at);
+            for agent in AGENTS {
+                let sessions = PathBuf::from(format!("agents/{agent}/sessions"));
+                let old =
+                    now.0[&sessions.join("sessions.json")].bytes == first.0[&sessions.join("sessions.json")].bytes;
+                let store_text = String::from_utf8_lossy(&first.0[&sessions.join("sessions.json")].bytes).into_owned();
+                let bound = |path: &Path| {
+                    let stem = path.file_stem().unwrap().to_str().unwrap();
+                    path.extension().is_some_and(|ext| ext == "jsonl") && store_text.contains(stem)
+                };
+                let gone = first.0.keys().filter(|path| path.starts_with(&sessions) && !now.0.contains_key(*path));
+                let missing: Vec<_> = gone.filter(|path| bound(path)).collect();
+                assert!(!old || missing.is_empty(), "{at}: the store is the old one and lacks {missing:?}\n{output}");
+            }
+            let next = store.run([&gc[..], &["--json"]].concat());
+            assert_eq!(next.code, Some(0), "{at}: {next}");
+            restore_all(&store, &at);
+            assert_contents(&first, &store, &at);
+        }
     });
 }
 

@@ -20,10 +20,11 @@ use super::journal::{Journal, Run};
 use super::lock::{Acquired, StoreLock, held_by, lock_name};
 use super::manifest::{EntryRecord, MoveRecord, RunState, StepState, StoreRecord};
 use super::{atomic, transfer};
-use crate::decide::plan::{FileItem, Item, Plan, StorePlan, Totals, sha256, sha256_of};
+use crate::decide::plan::{DirId, FileItem, Item, Plan, StorePlan, Totals, sha256, sha256_of};
 use crate::decide::references::References;
 use crate::decide::verdict::{Action, FileAction, Reason};
 use crate::model::entry::{self, Entry};
+use crate::model::inventory::Stamp;
 use crate::model::json::Span;
 use crate::model::store::{self, Document, Effective};
 
@@ -86,9 +87,13 @@ pub fn apply(plan: Plan, journal: &Journal, options: &Options<'_>) -> anyhow::Re
     work.run.save()?;
     let mut left_behind = HashSet::new();
     for store in &plan.stores {
-        if let Err(error) = work.take_out(store, options.patience, &mut left_behind) {
-            work.outcome.failed.push(Left::new(store.path.display(), format!("{error:#}")));
+        match work.take_out(store, options.patience, &mut left_behind) {
+            Ok(None) => continue,
+            Ok(Some(why)) => work.outcome.refused.push(Left::new(store.path.display(), why)),
+            Err(error) => work.outcome.failed.push(Left::new(store.path.display(), format!("{error:#}"))),
         }
+        // A store that was not changed keeps all its files.
+        left_behind.extend(store.items.iter().filter_map(|item| item.file.as_ref()).map(|file| file.path.clone()));
     }
     work.move_transcripts(&left_behind);
     work.loose_files(&plan)?;
@@ -112,65 +117,38 @@ struct Leaving<'a> {
 }
 
 impl Work<'_> {
-    /// Takes the planned bindings out of one store. `left_behind` collects the transcripts of those that stay.
+    /// Takes the planned bindings out of one store, or says why it was refused; after a refusal or an error the store is
+    /// as it was. `left_behind` collects the transcripts of bindings that stay.
     fn take_out(
         &mut self,
         plan: &StorePlan,
         patience: Duration,
         left_behind: &mut HashSet<PathBuf>,
-    ) -> anyhow::Result<()> {
-        let files_of_all = plan.items.iter().filter_map(|item| item.file.as_ref()).map(|file| file.path.clone());
-        let refuse = |work: &mut Self, left_behind: &mut HashSet<PathBuf>, why: String| {
-            left_behind.extend(files_of_all.clone());
-            work.outcome.refused.push(Left::new(plan.path.display(), why));
-            Ok(())
-        };
-        let parent = plan.path.parent().unwrap_or(Path::new("/"));
+    ) -> anyhow::Result<Option<String>> {
         let name = plan.path.file_name().unwrap_or_default();
-        let dir = match Dir::open(parent) {
-            Ok(dir) if dir.id()? == plan.dir => dir,
-            Ok(_) => {
-                return refuse(self, left_behind, "another directory stands in its place since the plan".to_owned());
-            }
-            Err(error) => {
-                left_behind.extend(files_of_all);
-                return Err(error);
-            }
-        };
+        let dir = Dir::open(plan.path.parent().unwrap_or(Path::new("/")))?;
+        if dir.id()? != plan.dir {
+            return Ok(Some("another directory stands in its place since the plan".to_owned()));
+        }
         let (archive, below) = self.run.agent_dir(&plan.agent)?;
         self.run.announce_dead_lock(&dir, name, &archive, &below)?;
-        let taken = StoreLock::acquire(&dir, name, &archive, patience)
-            .inspect_err(|_| left_behind.extend(files_of_all.clone()))?;
-        self.run.settle_dead_lock(&dir, name, taken.cleared(), &below);
-        let lock = match taken {
-            Acquired::Ours { lock, .. } => lock,
-            Acquired::Busy(owner) => {
-                return refuse(self, left_behind, format!("{owner}; nothing in this store was touched"));
-            }
+        let taken = StoreLock::acquire(&dir, name, &archive, patience);
+        self.run.settle_dead_lock(&dir, name, &archive);
+        let lock = match taken? {
+            Acquired::Ours(lock) => lock,
+            Acquired::Busy(owner) => return Ok(Some(format!("{owner}; nothing in this store was touched"))),
         };
-        let (text, info) = match read_locked(&dir, name) {
-            Ok(read) => read,
-            Err(error) => {
-                left_behind.extend(files_of_all);
-                return Err(error);
-            }
-        };
+        let (text, info) = read_locked(&dir, name)?;
         let Ok(document) = store::read(&text) else {
-            return refuse(self, left_behind, "it became unreadable since the plan".to_owned());
+            return Ok(Some("it became unreadable since the plan".to_owned()));
         };
         let leaving = self.still_true(plan, &document, &text, &dir, left_behind);
         if leaving.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let members: Vec<usize> = leaving.iter().flat_map(|leaving| leaving.members.iter().copied()).collect();
-        let references = references(&document, &text, &members, &dir);
-        for item in leaving.iter().map(|leaving| leaving.item) {
-            // A binding that came since the plan may point at a file of one that leaves: then the file stays.
-            let file = item.file.as_ref().filter(|file| references.refer_to(&file.path, item.session_id.as_deref()));
-            left_behind.extend(file.map(|file| file.path.clone()));
-        }
+        spare_referenced(&references(&document, &text, &members, &dir), &leaving, left_behind);
         let cuts = document.cuts(&members);
-        let new_sha256 = sha256_of(kept(&text, &cuts));
         let removed = archive.free_name(&removed_name(name), |_| false)?;
         self.run.write_new(&archive, &removed, cuts.iter().map(|cut| cut.of(&text)))?;
         let record = StoreRecord {
@@ -179,40 +157,38 @@ impl Work<'_> {
             dir: plan.dir,
             state: StepState::Planned,
             old_sha256: sha256(&text),
-            new_sha256: new_sha256.clone(),
+            new_sha256: sha256_of(kept(&text, &cuts)),
             cuts: cuts.iter().map(|cut| (cut.start, cut.end)).collect(),
             removed: below.join(&removed),
             entries: leaving.iter().filter_map(|leaving| entry_record(leaving, &document, &text, &cuts)).collect(),
         };
         self.plan_moves(&leaving, plan, &dir, left_behind)?;
         self.run.manifest.stores.push(record);
-        self.run.save()?;
-        let unchanged = || {
-            let now = dir.info(name)?.map(|info| info.stamp);
-            anyhow::ensure!(
-                now == Some(info.stamp),
-                "{} was written by somebody who does not hold its lock",
-                plan.path.display()
-            );
-            anyhow::ensure!(lock.is_ours(), "the lock of {} was taken away", plan.path.display());
-            Ok(())
-        };
-        let written = atomic::replace(&dir, name, kept(&text, &cuts), &info, unchanged);
+        let written = self.run.save().and_then(|()| rewrite(&dir, name, &text, &cuts, &info, &lock));
         drop(lock);
-        // An error after the rename means "there, but perhaps not durable"; what counts is what the file holds.
-        let there = written.is_ok() || read_locked(&dir, name).is_ok_and(|(now, _)| sha256(&now) == new_sha256);
-        if let Some(record) = self.run.manifest.stores.last_mut() {
-            record.state = if there { StepState::Done } else { StepState::Skipped };
+        self.settle_store(&dir, name, written)?;
+        for leaving in &leaving {
+            self.count(leaving.item);
+            self.outcome.taken.insert((plan.path.clone(), leaving.item.key.clone()));
         }
-        if there {
-            for leaving in &leaving {
-                self.count(leaving.item);
-                self.outcome.taken.insert((plan.path.clone(), leaving.item.key.clone()));
-            }
-        } else {
-            left_behind.extend(plan.items.iter().filter_map(|item| item.file.as_ref()).map(|file| file.path.clone()));
+        Ok(None)
+    }
+
+    /// What became of the store that was recorded last. An error that came after the rename means "there, but perhaps
+    /// not durable": then it is told, and the rest follows; what counts is what the file holds.
+    fn settle_store(&mut self, dir: &Dir, name: &OsStr, written: anyhow::Result<()>) -> anyhow::Result<()> {
+        let Some(record) = self.run.manifest.stores.last_mut() else { return written };
+        let Err(error) = written else {
+            record.state = StepState::Done;
+            return Ok(());
+        };
+        if read_locked(dir, name).is_ok_and(|(now, _)| sha256(&now) == record.new_sha256) {
+            record.state = StepState::Done;
+            self.outcome.failed.push(Left::new(record.path.display(), format!("{error:#}")));
+            return Ok(());
         }
-        written
+        record.state = StepState::Skipped;
+        Err(error)
     }
 
     fn count(&mut self, item: &Item) {
@@ -277,14 +253,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn plan_move(
-        &mut self,
-        agent: &str,
-        from: &Path,
-        dir: crate::decide::plan::DirId,
-        stamp: crate::model::inventory::Stamp,
-        why: Reason,
-    ) -> anyhow::Result<()> {
+    fn plan_move(&mut self, agent: &str, from: &Path, dir: DirId, stamp: Stamp, why: Reason) -> anyhow::Result<()> {
         let (archive, below) = self.run.agent_dir(agent)?;
         let taken = |name: &OsStr| self.archived.contains(&below.join(name));
         let name = archive.free_name(from.file_name().unwrap_or_default(), taken)?;
@@ -513,7 +482,7 @@ fn kept<'a>(text: &'a [u8], cuts: &[Span]) -> Vec<&'a [u8]> {
 }
 
 /// Why a file is not as planned, if it is not.
-fn file_changed(dir: &Dir, path: &Path, stamp: &crate::model::inventory::Stamp) -> Option<String> {
+fn file_changed(dir: &Dir, path: &Path, stamp: &Stamp) -> Option<String> {
     let inside = path.strip_prefix(dir.path()).ok()?;
     match dir.info(inside.as_os_str()) {
         Ok(Some(info)) if !info.regular => Some("its transcript is no regular file any more".to_owned()),
@@ -524,6 +493,36 @@ fn file_changed(dir: &Dir, path: &Path, stamp: &crate::model::inventory::Stamp) 
         }
         Ok(None) => Some("its transcript is gone".to_owned()),
         Err(error) => Some(format!("{error:#}")),
+    }
+}
+
+/// The new store in place of the old one, unless somebody wrote it or took the lock meanwhile.
+fn rewrite(
+    dir: &Dir,
+    name: &OsStr,
+    text: &[u8],
+    cuts: &[Span],
+    old: &FileInfo,
+    lock: &StoreLock<'_>,
+) -> anyhow::Result<()> {
+    let path = dir.join(name);
+    atomic::replace(dir, name, kept(text, cuts), old, || {
+        let now = dir.info(name)?.map(|info| info.stamp);
+        anyhow::ensure!(
+            now == Some(old.stamp),
+            "{} was written by somebody who does not hold its lock",
+            path.display()
+        );
+        anyhow::ensure!(lock.is_ours(), "the lock of {} was taken away", path.display());
+        Ok(())
+    })
+}
+
+/// A binding that came since the plan may point at a file of one that leaves: then the file stays.
+fn spare_referenced(references: &References, leaving: &[Leaving<'_>], left_behind: &mut HashSet<PathBuf>) {
+    for item in leaving.iter().map(|leaving| leaving.item) {
+        let file = item.file.as_ref().filter(|file| references.refer_to(&file.path, item.session_id.as_deref()));
+        left_behind.extend(file.map(|file| file.path.clone()));
     }
 }
 

@@ -189,9 +189,11 @@ impl Dir {
         rustix::fs::linkat(&self.fd, from, &other.fd, to, AtFlags::empty()).map_err(io::Error::from)
     }
 
-    /// Removes a name; one that is gone already is no error.
+    /// Removes a name; one that is gone already is no error. Tried twice: what is removed here is a lock or a temporary
+    /// file of ours, and an error of a moment must not leave it behind.
     pub(super) fn remove(&self, name: &OsStr) -> anyhow::Result<()> {
-        match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
+        let unlink = || rustix::fs::unlinkat(&self.fd, name, AtFlags::empty());
+        match unlink().or_else(|_| unlink()) {
             Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
             Err(errno) => Err(io::Error::from(errno)).with_context(|| self.cannot("remove", name)),
         }

@@ -222,13 +222,14 @@ impl Run {
         self.save()
     }
 
-    /// Says what became of it once the lock is ours, or not.
-    pub(super) fn settle_dead_lock(&mut self, dir: &Dir, store: &OsStr, cleared: Option<&OsStr>, below: &Path) {
+    /// Says what became of it, whether or not the lock was taken: it is where it is.
+    pub(super) fn settle_dead_lock(&mut self, dir: &Dir, store: &OsStr, archive: &Dir) {
         let from = dir.join(lock_name(store));
         for record in self.manifest.moves.iter_mut().filter(|record| record.from == from) {
             if record.state == StepState::Planned {
-                let ours = cleared.is_some_and(|name| below.join(name) == record.to);
-                record.state = if ours { StepState::Done } else { StepState::Skipped };
+                let there = archive.info(record.to.file_name().unwrap_or_default());
+                let arrived = matches!(there, Ok(Some(info)) if info.stamp.ino == record.stamp.ino);
+                record.state = if arrived { StepState::Done } else { StepState::Skipped };
             }
         }
     }

@@ -23,25 +23,10 @@ pub struct StoreLock<'a> {
 
 /// What became of the wish for a lock.
 pub enum Acquired<'a> {
-    /// It is ours. `cleared` is the name in the archive under which a dead lock in its place was put.
-    Ours {
-        /// The lock.
-        lock: StoreLock<'a>,
-        /// Where the dead lock went.
-        cleared: Option<OsString>,
-    },
+    /// It is ours.
+    Ours(StoreLock<'a>),
     /// A living process has it; in words.
     Busy(String),
-}
-
-impl Acquired<'_> {
-    /// The name in the archive under which a dead lock was put.
-    pub fn cleared(&self) -> Option<&OsStr> {
-        match self {
-            Self::Ours { cleared, .. } => cleared.as_deref(),
-            Self::Busy(_) => None,
-        }
-    }
 }
 
 /// The lock of a store or transcript: `<file>.lock`.
@@ -56,12 +41,11 @@ impl<'a> StoreLock<'a> {
     pub fn acquire(dir: &'a Dir, store: &OsStr, archive: &Dir, patience: Duration) -> anyhow::Result<Acquired<'a>> {
         let name = lock_name(store);
         let started = Instant::now();
-        let mut cleared = None;
         loop {
             let Some(owner) = held_by(dir, &name)? else {
-                cleared = clear_dead(dir, &name, archive)?.or(cleared);
+                clear_dead(dir, &name, archive)?;
                 if let Some(stamp) = Self::create(dir, &name)? {
-                    return Ok(Acquired::Ours { lock: Self { dir, name, stamp }, cleared });
+                    return Ok(Acquired::Ours(Self { dir, name, stamp }));
                 }
                 continue;
             };
@@ -133,23 +117,23 @@ pub(super) fn held_by(dir: &Dir, name: &OsStr) -> anyhow::Result<Option<String>>
 }
 
 /// Moves a dead lock aside, and makes sure that it was the dead one that was moved.
-fn clear_dead(dir: &Dir, name: &OsStr, archive: &Dir) -> anyhow::Result<Option<OsString>> {
-    let Some(before) = dir.info(name)? else { return Ok(None) };
+fn clear_dead(dir: &Dir, name: &OsStr, archive: &Dir) -> anyhow::Result<()> {
+    let Some(before) = dir.info(name)? else { return Ok(()) };
     let aside = archive.free_name(name, |_| false)?;
     match dir.move_to(name, archive, &aside) {
         Ok(()) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => {
             return Err(error).with_context(|| format!("cannot move the dead lock {} aside", dir.join(name).display()));
         }
     }
     let moved = archive.info(&aside)?;
     if moved.is_some_and(|info| info.stamp.ino == before.stamp.ino) && held_by(archive, &aside)?.is_none() {
-        return Ok(Some(aside));
+        return Ok(());
     }
     // Somebody took the lock in that moment: give it back.
     archive
         .move_to(&aside, dir, name)
         .with_context(|| format!("cannot give {} back to its owner", dir.join(name).display()))?;
-    Ok(None)
+    Ok(())
 }

@@ -228,10 +228,10 @@ impl Work<'_> {
         let dir = Dir::open_below(&self.source.manifest.state_dir, parent)?;
         let (archive, below) = self.own.agent_dir(&record.agent)?;
         self.own.announce_dead_lock(&dir, name, &archive, &below)?;
-        let taken = StoreLock::acquire(&dir, name, &archive, self.options.patience)?;
-        self.own.settle_dead_lock(&dir, name, taken.cleared(), &below);
-        let lock = match taken {
-            Acquired::Ours { lock, .. } => lock,
+        let taken = StoreLock::acquire(&dir, name, &archive, self.options.patience);
+        self.own.settle_dead_lock(&dir, name, &archive);
+        let lock = match taken? {
+            Acquired::Ours(lock) => lock,
             Acquired::Busy(owner) => {
                 self.outcome
                     .refused
