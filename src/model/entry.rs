@@ -86,17 +86,20 @@ const EARLIEST_MS: i64 = 1_262_304_000_000;
 
 /// Reads an entry from its bytes. The store's scanner has checked them, so an error here means other bytes.
 pub fn read(text: &[u8]) -> Result<Entry, JsonError> {
+    scan(&mut Scanner::new(text), text).map(|(_, entry)| entry)
+}
+
+/// Reads the entry that `scanner` stands at in `text`, checking it whole, and steps over it.
+pub fn scan(scanner: &mut Scanner<'_>, text: &[u8]) -> Result<(Value, Entry), JsonError> {
     let mut entry = Entry::default();
-    let mut scanner = Scanner::new(text);
     if scanner.peek() != Some(b'{') {
-        scanner.value()?;
         entry.not_an_object = true;
-        return Ok(entry);
+        return Ok((scanner.value()?, entry));
     }
     let (mut own_chat_type, mut channels) = (None, [None, None, None]);
     let mut origin_chat_type = None;
     let mut auth_override_is_automatic = false;
-    scanner.object(|scanner, key| {
+    let span = scanner.object(|scanner, key| {
         let name = key.of(text);
         match name {
             b"origin" if scanner.peek() == Some(b'{') => {
@@ -157,7 +160,7 @@ pub fn read(text: &[u8]) -> Result<Entry, JsonError> {
     }
     entry.chat_type = own_chat_type.or(origin_chat_type);
     entry.channel = channels.into_iter().flatten().next();
-    Ok(entry)
+    Ok((Value { kind: Kind::Object, span }, entry))
 }
 
 fn string(text: &[u8], value: Value) -> Option<String> {

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::entry::{self, Entry};
 use super::json::{self, JsonError, JsonErrorKind, Kind, Scanner, Span, Value};
 
 /// One key and its entry, as they stand in the file.
@@ -46,8 +47,21 @@ pub enum Defect {
     },
 }
 
-/// Reads a store's text in one pass.
+/// Reads a store's text: where its members are.
 pub fn read(text: &[u8]) -> Result<Document, Defect> {
+    read_with(text, |scanner| Ok((scanner.value()?, ()))).map(|(document, _)| document)
+}
+
+/// Reads a store's text and what its entries say, in one pass.
+pub fn read_entries(text: &[u8]) -> Result<(Document, Vec<Entry>), Defect> {
+    read_with(text, |scanner| entry::scan(scanner, text))
+}
+
+/// One pass; `visit` checks the entry that the scanner stands at, steps over it, and may make something of it.
+fn read_with<T>(
+    text: &[u8],
+    mut visit: impl FnMut(&mut Scanner<'_>) -> Result<(Value, T), JsonError>,
+) -> Result<(Document, Vec<T>), Defect> {
     if text.starts_with(b"\xef\xbb\xbf") {
         return Err(Defect::Bom);
     }
@@ -63,18 +77,17 @@ pub fn read(text: &[u8]) -> Result<Document, Defect> {
         }
     }
     let open = scanner.offset();
-    let mut members = Vec::new();
-    let mut visit = || -> Result<Span, JsonError> {
-        let span = scanner.object(|scanner, key| {
-            let entry = scanner.value()?;
+    let (mut members, mut made) = (Vec::new(), Vec::new());
+    let whole = scanner
+        .object(|scanner, key| {
+            let (entry, one) = visit(scanner)?;
             members.push(Member { key, entry });
+            made.push(one);
             Ok::<(), JsonError>(())
-        })?;
-        scanner.end()?;
-        Ok(span)
-    };
-    match visit() {
-        Ok(span) => Ok(Document { members, open, close: span.end - 1 }),
+        })
+        .and_then(|span| scanner.end().map(|()| span));
+    match whole {
+        Ok(span) => Ok((Document { members, open, close: span.end - 1 }, made)),
         Err(error) => Err(Defect::Malformed { error, complete: members.len() }),
     }
 }
@@ -349,6 +362,9 @@ mod tests {
         fn what_stays_keeps_its_bytes_and_its_meaning((text, values) in store(), picks in any::<u16>()) {
             let document = read(text.as_bytes()).unwrap();
             prop_assert_eq!(document.members.len(), values.len());
+            let (with_entries, entries) = read_entries(text.as_bytes()).unwrap();
+            prop_assert_eq!(&with_entries, &document, "both readings find the same members");
+            prop_assert_eq!(entries.len(), values.len());
             let remove: Vec<usize> = (0..values.len()).filter(|i| picks >> i & 1 == 1).collect();
             let new = removing(&text, &remove);
             let parsed: serde_json::Map<String, serde_json::Value> =

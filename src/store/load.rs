@@ -158,16 +158,19 @@ fn load_store(location: &StoreLocation, request: &Request<'_>, listings: &HashMa
         Err(error) => return fail(store, StoreState::Unreadable, format!("{error:#}")),
     };
     store.bytes = store.text.len() as u64;
-    match store::read(&store.text) {
-        Ok(document) => store.document = document,
+    let entries = match store::read_entries(&store.text) {
+        Ok((document, entries)) => {
+            store.document = document;
+            entries
+        }
         Err(store::Defect::Empty) if backups() => {
             let problem =
                 "empty beside its backups: a rotation lost it; the newest sessions.json.bak.* has the bindings";
             return fail(store, StoreState::RotatedAway, problem.to_owned());
         }
         Err(defect) => return fail(store, StoreState::of(&defect), describe(&defect)),
-    }
-    store.bindings = bindings(&store, request.main_key, location.shared);
+    };
+    store.bindings = bindings(&store, entries, request.main_key, location.shared);
     if is_wrapped(&store) {
         store.bindings.clear();
         let problem = "an object, but its members are no session entries: another layout than OpenClaw's";
@@ -232,7 +235,8 @@ fn has_backups(listing: &Listing, store: &OsStr) -> bool {
     listing.names.keys().any(is_backup)
 }
 
-fn bindings(store: &Store, main_key: &str, shared: bool) -> Vec<Binding> {
+fn bindings(store: &Store, entries: Vec<Entry>, main_key: &str, shared: bool) -> Vec<Binding> {
+    let mut entries: Vec<Option<Entry>> = entries.into_iter().map(Some).collect();
     let effective = store.document.effective(&store.text);
     let mut folded: HashMap<String, usize> = HashMap::with_capacity(effective.len());
     for one in &effective {
@@ -242,7 +246,7 @@ fn bindings(store: &Store, main_key: &str, shared: bool) -> Vec<Binding> {
         .into_iter()
         .map(|place| {
             let span = store.document.members[place.member].entry.span;
-            let entry = entry::read(span.of(&store.text)).unwrap_or(Entry { not_an_object: true, ..Entry::default() });
+            let entry = entries.get_mut(place.member).and_then(Option::take).unwrap_or_default();
             let parsed = key::parse(&place.key, main_key, entry.chat_type.as_deref());
             let named = parsed.agent.filter(|_| shared).map(key::normalize_agent_id);
             Binding {
