@@ -246,7 +246,8 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template(template) {
             self.bar.set_style(style);
         }
-        self.bar.set_message(format!("reading {files} transcripts"));
+        let what = if files == 1 { "transcript" } else { "transcripts" };
+        self.bar.set_message(format!("reading {files} {what}"));
     }
 
     fn advance(&self, bytes: u64) {

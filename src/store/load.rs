@@ -42,7 +42,7 @@ pub struct Request<'a> {
     pub quick: bool,
     /// Called once with the number of transcripts and their bytes.
     pub begin: &'a (dyn Fn(usize, u64) + Sync),
-    /// Called after each transcript with its bytes.
+    /// Called while transcripts are read, with the bytes since the last call.
     pub advance: &'a (dyn Fn(u64) + Sync),
 }
 
@@ -455,9 +455,8 @@ fn read_transcripts(
     (request.begin)(wanted.len(), wanted.values().sum());
     let contents: HashMap<PathBuf, (Content, Option<FileInfo>)> = wanted
         .into_par_iter()
-        .map(|(path, size)| {
+        .map(|(path, _)| {
             let read = read_one(&path, listings, request);
-            (request.advance)(size);
             (path, read)
         })
         .collect();
@@ -483,9 +482,10 @@ fn read_one(path: &Path, listings: &HashMap<PathBuf, Listing>, request: &Request
         let (Some(listing), Ok(inside)) = (listings.get(dir), path.strip_prefix(dir)) else { continue };
         let listed = info(listing, inside).filter(|info| info.regular);
         if let Some((info, summary)) = listed.and_then(|info| Some((info, request.cache.get(&info)?))) {
+            (request.advance)(info.stamp.size);
             return (Content::Read(summary), Some(info));
         }
-        let (content, info) = read::transcript(&listing.dir, inside.as_os_str(), request.quick);
+        let (content, info) = read::transcript(&listing.dir, inside.as_os_str(), request.quick, request.advance);
         if let (Content::Read(summary), Some(info), false) = (&content, &info, request.quick) {
             request.cache.put(info, summary);
         }
