@@ -1,4 +1,4 @@
-//! How the command line looks and answers: help, tables at any width, colour, one document for programs, exit statuses.
+//! How the command line looks and answers: help, tables at any width, color, one document for programs, exit statuses.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
 
@@ -113,7 +113,7 @@ fn the_text_of_a_gc_and_what_follows() {
 }
 
 #[test]
-fn colour_only_where_it_is_wanted() {
+fn color_only_where_it_is_wanted() {
     let store = Store::recorded("real-small");
     let escapes = |args: &[&str], env: &[(&str, &str)]| {
         let output = store.run_env([&["scan"], args].concat(), env).ok();
@@ -124,10 +124,10 @@ fn colour_only_where_it_is_wanted() {
     assert!(escapes(&["--color", "always"], &[("NO_COLOR", "1")]), "what was typed counts more");
     assert!(!escapes(&[], &[("NO_COLOR", "1")]));
     assert!(!escapes(&["--color", "never"], &[("CLICOLOR_FORCE", "1")]));
-    assert!(!escapes(&["--color", "always", "--json"], &[]), "a document has no colours");
+    assert!(!escapes(&["--color", "always", "--json"], &[]), "a document has no colors");
     let plain = store.run(["scan", "--now", NOW]).ok().stdout;
-    let coloured = store.run(["scan", "--now", NOW, "--color", "always"]).ok().stdout;
-    assert_eq!(anstream::adapter::strip_str(&coloured).to_string(), plain);
+    let colored = store.run(["scan", "--now", NOW, "--color", "always"]).ok().stdout;
+    assert_eq!(anstream::adapter::strip_str(&colored).to_string(), plain);
     let error = store.run_env(["explain", "nobody", "--color", "always"], &[]).code(2);
     assert!(error.stderr.contains('\u{1b}'), "{error}");
 }

@@ -133,7 +133,7 @@ impl<'a> Context<'a> {
         Ok(inventory)
     }
 
-    /// Judges everything at the time of judgement, in the gateway's time zone.
+    /// Judges everything at the time of judgment, in the gateway's time zone.
     pub(super) fn judge<'b>(&'b self, inventory: &'b Inventory) -> Judge<'b, Local> {
         Judge { inventory, policy: &self.policy, now: self.now, zone: &Local }
     }

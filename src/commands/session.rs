@@ -103,7 +103,7 @@ impl Session {
         }
     }
 
-    /// Prints to standard output, with colour where that is wanted. A reader that went away is no error.
+    /// Prints to standard output, with color where that is wanted. A reader that went away is no error.
     pub fn print(&self, text: &str) -> anyhow::Result<()> {
         let stdout = io::stdout();
         let choice = self.choice(AutoStream::choice(&stdout));
@@ -114,7 +114,7 @@ impl Session {
         }
     }
 
-    /// Prints a document for programs: as it is, never coloured.
+    /// Prints a document for programs: as it is, never colored.
     pub fn print_document(&self, document: &impl serde::Serialize) -> anyhow::Result<()> {
         match io::stdout().lock().write_all(json::to_text(document).as_bytes()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),

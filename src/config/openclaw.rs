@@ -62,7 +62,7 @@ impl fmt::Display for ConfigProblem {
 /// The settings that matter here; `None` was not written.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OpenclawConfig {
-    /// `agents.list[].id` or the keys of `agents.entries`: normalised, without repetition, in order.
+    /// `agents.list[].id` or the keys of `agents.entries`: normalized, without repetition, in order.
     pub agents: Vec<String>,
     /// The agent with `default: true`.
     pub marked_default_agent: Option<String>,

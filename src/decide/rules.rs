@@ -54,7 +54,7 @@ pub struct Judge<'a, Tz> {
     pub inventory: &'a Inventory,
     /// All limits.
     pub policy: &'a Policy,
-    /// The time of judgement.
+    /// The time of judgment.
     pub now: DateTime<Utc>,
     /// The gateway's time zone.
     pub zone: &'a Tz,
@@ -189,8 +189,8 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
             return Some(Reason::ProtectedClass);
         }
         let chosen = !binding.class.is_synthetic() && !binding.entry.preferences.is_empty();
-        let honoured = chosen && !self.is_reset_stale(binding, facts);
-        if trail.test(Reason::Preferences, honoured, || match (chosen, honoured) {
+        let honored = chosen && !self.is_reset_stale(binding, facts);
+        if trail.test(Reason::Preferences, honored, || match (chosen, honored) {
             (false, _) => "none".to_owned(),
             (true, true) => binding.entry.preferences.join(", "),
             (true, false) => {

@@ -120,7 +120,7 @@ reasons! {
     Empty "empty" "damage" "the transcript holds no entries";
     All "all" "all" "--all takes every binding that is not live";
     ProtectedClass "protected-class" "protection" "its class is protected";
-    Preferences "preferences" "protection" "the entry carries choices made by a person that OpenClaw would still honour";
+    Preferences "preferences" "protection" "the entry carries choices made by a person that OpenClaw would still honor";
     CronJob "cron-job" "protection" "its job exists in cron/jobs.json";
     SubagentRun "subagent-run" "protection" "subagents/runs.json has its run unfinished or unannounced";
     ThreadBinding "thread-binding" "protection" "a channel thread is bound to it";

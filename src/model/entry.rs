@@ -52,7 +52,7 @@ pub struct Entry {
     pub preferences: Vec<&'static str>,
 }
 
-/// Choices that a person made with a command or in a client, and that OpenClaw honours until a reset (F§2.2, §12).
+/// Choices that a person made with a command or in a client, and that OpenClaw honors until a reset (F§2.2, §12).
 const PREFERENCES: [&str; 25] = [
     "label",
     "thinkingLevel",

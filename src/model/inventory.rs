@@ -80,7 +80,7 @@ impl Inventory {
 /// What the version of OpenClaw means for a tool (F§0). An unknown version is treated with the care of a late one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Generation {
-    /// The store lock is honoured by a live gateway: 2026.2.26 to 2026.4.29.
+    /// The store lock is honored by a live gateway: 2026.2.26 to 2026.4.29.
     pub has_store_lock: bool,
     /// Dead transcript locks tell the gateway what to resume: 2026.4.24 and later.
     pub locks_are_evidence: bool,

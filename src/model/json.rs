@@ -1,6 +1,6 @@
 //! A strict JSON scanner over bytes: full grammar, no recursion, no allocation per value, and exact offsets.
 //!
-//! Stores and transcripts are never re-serialised, so what matters is *where* a value begins and ends. The scanner
+//! Stores and transcripts are never re-serialized, so what matters is *where* a value begins and ends. The scanner
 //! accepts what Node's `JSON.parse` accepts of the same bytes (`openclaw-format.md` §2.1, `IgnoredAny` semantics):
 //! lone surrogate escapes, numbers of any size, duplicate keys, any depth; and, inside strings, bytes that are not
 //! UTF-8, which Node's decoder replaces before it parses.

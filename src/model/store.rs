@@ -1,5 +1,5 @@
 //! The store as text: where each binding begins and ends, how some are taken out, and how they come back
-//! (`openclaw-format.md` §2). Nothing here re-serialises: what stays keeps its bytes.
+//! (`openclaw-format.md` §2). Nothing here re-serializes: what stays keeps its bytes.
 
 use std::collections::HashMap;
 

@@ -42,7 +42,7 @@ impl Column {
     }
 }
 
-/// A row and how it is coloured.
+/// A row and how it is colored.
 #[derive(Clone, Debug)]
 pub struct Row {
     /// One cell for each column.

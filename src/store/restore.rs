@@ -1,7 +1,7 @@
 //! Restore: brings back what a run took, byte for byte (design §5). Never overwrites: a key that is bound again and a
 //! name that is taken are left alone, or, on request, what comes back gets a new one.
 //!
-//! A restore is a run of its own. It may be cut off at any moment: what is back already is recognised, and the rest
+//! A restore is a run of its own. It may be cut off at any moment: what is back already is recognized, and the rest
 //! follows when it is asked for again, or when the next run finds it unfinished.
 
 use std::collections::HashMap;

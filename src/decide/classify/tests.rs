@@ -199,7 +199,7 @@ fn a_program_expires_after_any_failure_and_a_conversation_after_a_permanent_one(
 }
 
 #[test]
-fn choices_of_a_person_protect_as_long_as_openclaw_would_honour_them() {
+fn choices_of_a_person_protect_as_long_as_openclaw_would_honor_them() {
     let chosen = |idle| {
         let mut binding = binding(DIRECT, idle);
         binding.entry.preferences = vec!["thinkingLevel"];

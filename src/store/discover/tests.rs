@@ -113,7 +113,7 @@ fn a_directory_whose_name_only_means_main_is_passed_over() {
 }
 
 #[test]
-fn a_directory_is_read_under_its_own_name_and_belongs_to_the_normalised_one() {
+fn a_directory_is_read_under_its_own_name_and_belongs_to_the_normalized_one() {
     World::new(&json!({}))
         .dir("state/agents/My Bot/sessions")
         .finds(&[MAIN, ("my-bot", "state/agents/My Bot/sessions/sessions.json")]);

@@ -67,7 +67,7 @@ fn cron_retention_can_be_off() {
 }
 
 #[test]
-fn agents_are_normalised_and_listed_once_in_order() {
+fn agents_are_normalized_and_listed_once_in_order() {
     let config =
         valid(&json!({"agents": {"list": [{"id": "Work Bot!"}, {"id": ""}, {"id": "work-bot"}, {"id": "b"}]}}));
     assert_eq!(config.agent_ids(), ["work-bot", "main", "b"]);
