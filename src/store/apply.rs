@@ -160,9 +160,9 @@ impl Work<'_> {
             new_sha256: sha256_of(kept(&text, &cuts)),
             cuts: cuts.iter().map(|cut| (cut.start, cut.end)).collect(),
             removed: below.join(&removed),
-            entries: leaving.iter().filter_map(|leaving| entry_record(leaving, &document, &text, &cuts)).collect(),
+            entries: leaving.iter().filter_map(|leaving| entry_record(leaving, &document, &cuts)).collect(),
         };
-        self.plan_moves(&leaving, plan, &dir, left_behind)?;
+        self.plan_moves(&leaving, plan, &(archive, below), left_behind)?;
         self.run.manifest.stores.push(record);
         let written = self.run.save().and_then(|()| rewrite(&dir, name, &text, &cuts, &info, &lock));
         drop(lock);
@@ -239,7 +239,7 @@ impl Work<'_> {
         &mut self,
         leaving: &[Leaving<'_>],
         plan: &StorePlan,
-        dir: &Dir,
+        archive: &(Dir, PathBuf),
         left_behind: &HashSet<PathBuf>,
     ) -> anyhow::Result<()> {
         for item in leaving.iter().map(|leaving| leaving.item) {
@@ -248,13 +248,20 @@ impl Work<'_> {
                 continue;
             }
             let why = item.reasons.first().copied().unwrap_or(Reason::Idle);
-            self.plan_move(&plan.agent, &file.path, dir.id()?, file.stamp, why)?;
+            self.plan_move(archive, &file.path, plan.dir, file.stamp, why)?;
         }
         Ok(())
     }
 
-    fn plan_move(&mut self, agent: &str, from: &Path, dir: DirId, stamp: Stamp, why: Reason) -> anyhow::Result<()> {
-        let (archive, below) = self.run.agent_dir(agent)?;
+    /// `archive` is a directory of the run and its path below the run's directory.
+    fn plan_move(
+        &mut self,
+        (archive, below): &(Dir, PathBuf),
+        from: &Path,
+        dir: DirId,
+        stamp: Stamp,
+        why: Reason,
+    ) -> anyhow::Result<()> {
         let taken = |name: &OsStr| self.archived.contains(&below.join(name));
         let name = archive.free_name(from.file_name().unwrap_or_default(), taken)?;
         self.leaving.insert(from.to_owned());
@@ -341,8 +348,14 @@ impl Work<'_> {
         let first = self.run.manifest.moves.len();
         let (purged, moved): (Vec<&FileItem>, Vec<&FileItem>) =
             items.into_iter().partition(|item| item.action == FileAction::Purge);
+        let mut archives: HashMap<&String, (Dir, PathBuf)> = HashMap::new();
         for item in &moved {
-            self.plan_move(&item.agent, &item.file.path, item.dir, item.file.stamp, item.reason)?;
+            if !archives.contains_key(&item.agent) {
+                archives.insert(&item.agent, self.run.agent_dir(&item.agent)?);
+            }
+            if let Some(archive) = archives.get(&item.agent) {
+                self.plan_move(archive, &item.file.path, item.dir, item.file.stamp, item.reason)?;
+            }
         }
         self.run.manifest.purged = purged.iter().map(|item| item.file.path.clone()).collect();
         self.run.save()?;
@@ -551,7 +564,7 @@ pub(super) fn references_now(stores: &[PathBuf]) -> Option<Vec<References>> {
     Some(all)
 }
 
-fn entry_record(leaving: &Leaving<'_>, document: &Document, text: &[u8], cuts: &[Span]) -> Option<EntryRecord> {
+fn entry_record(leaving: &Leaving<'_>, document: &Document, cuts: &[Span]) -> Option<EntryRecord> {
     let item = leaving.item;
     let member = document.members.get(*leaving.members.last()?)?;
     let in_removed = |span: Span| {
@@ -573,7 +586,7 @@ fn entry_record(leaving: &Leaving<'_>, document: &Document, text: &[u8], cuts: &
         reasons: item.reasons.clone(),
         key_at: in_removed(member.key)?,
         entry_at: in_removed(member.entry.span)?,
-        entry_sha256: sha256(member.entry.span.of(text)),
+        entry_sha256: item.entry_sha256.clone(),
         session_id: item.session_id.clone(),
         file: item.file.as_ref().map(|file| file.path.clone()),
         restored: false,
