@@ -5,6 +5,7 @@
 //! any file moves, and a file that moved is known to the manifest. What a crash leaves is completed or reverted by the
 //! next run.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -19,11 +20,11 @@ use super::dir::{Dir, FileInfo};
 use super::journal::{Journal, Run};
 use super::lock::{Acquired, StoreLock, held_by, lock_name};
 use super::manifest::{EntryRecord, MoveRecord, RunState, StepState, StoreRecord};
-use super::{atomic, transfer};
+use super::transfer;
 use crate::decide::plan::{DirId, FileItem, Item, Plan, StorePlan, Totals, sha256, sha256_of};
 use crate::decide::references::References;
 use crate::decide::verdict::{Action, FileAction, Reason};
-use crate::model::entry::{self, Entry};
+use crate::model::entry;
 use crate::model::inventory::Stamp;
 use crate::model::json::Span;
 use crate::model::store::{self, Document, Effective};
@@ -164,7 +165,7 @@ impl Work<'_> {
         };
         self.plan_moves(&leaving, plan, &(archive, below), left_behind)?;
         self.run.manifest.stores.push(record);
-        let written = self.run.save().and_then(|()| rewrite(&dir, name, &text, &cuts, &info, &lock));
+        let written = self.run.save().and_then(|()| lock.replace_store(kept(&text, &cuts), &info, Some(info.stamp)));
         drop(lock);
         self.settle_store(&dir, name, written)?;
         for leaving in &leaving {
@@ -298,27 +299,28 @@ impl Work<'_> {
     /// Carries out one move of the manifest; whether the file went.
     fn carry_out(&mut self, index: usize) -> bool {
         let record = self.run.manifest.moves[index].clone();
-        let moved = transfer::out(&self.run, &record);
-        let state = &mut self.run.manifest.moves[index].state;
-        match moved {
+        let state = match transfer::out(&self.run, &record) {
             Ok(transfer::Moved::Yes { frees }) => {
-                *state = StepState::Done;
-                if frees {
-                    self.outcome.done.freed_bytes += record.stamp.size;
-                }
-                true
+                self.outcome.done.freed_bytes += if frees { record.stamp.size } else { 0 };
+                StepState::Done
             }
             Ok(transfer::Moved::Changed(why)) => {
-                *state = StepState::Skipped;
                 self.outcome.skipped.push(Left::new(record.from.display(), format!("changed-since-plan: {why}")));
-                false
+                StepState::Skipped
             }
             Err(error) => {
-                *state = StepState::Skipped;
                 self.outcome.failed.push(Left::new(record.from.display(), format!("{error:#}")));
-                false
+                // The error may have come after the rename: what counts is where the file is. When not even that can
+                // be told, the move stays planned, and the next run finds out.
+                match transfer::arrived(&self.run, &record) {
+                    Ok(true) => StepState::Done,
+                    Ok(false) => StepState::Skipped,
+                    Err(_) => StepState::Planned,
+                }
             }
-        }
+        };
+        self.run.manifest.moves[index].state = state;
+        state == StepState::Done
     }
 
     /// Archives and removes loose files, and deletes what was asked to be deleted: all of them recorded first.
@@ -350,12 +352,11 @@ impl Work<'_> {
             items.into_iter().partition(|item| item.action == FileAction::Purge);
         let mut archives: HashMap<&String, (Dir, PathBuf)> = HashMap::new();
         for item in &moved {
-            if !archives.contains_key(&item.agent) {
-                archives.insert(&item.agent, self.run.agent_dir(&item.agent)?);
-            }
-            if let Some(archive) = archives.get(&item.agent) {
-                self.plan_move(archive, &item.file.path, item.dir, item.file.stamp, item.reason)?;
-            }
+            let archive = match archives.entry(&item.agent) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(self.run.agent_dir(&item.agent)?),
+            };
+            self.plan_move(archive, &item.file.path, item.dir, item.file.stamp, item.reason)?;
         }
         self.run.manifest.purged = purged.iter().map(|item| item.file.path.clone()).collect();
         self.run.save()?;
@@ -402,7 +403,7 @@ impl Work<'_> {
     fn finish(mut self, journal: &Journal) -> anyhow::Result<()> {
         let manifest = &mut self.run.manifest;
         let changed = manifest.stores.iter().any(|record| record.state == StepState::Done)
-            || manifest.moves.iter().any(|record| record.state == StepState::Done)
+            || manifest.moves.iter().any(|record| record.state != StepState::Skipped)
             || !manifest.purged.is_empty();
         if !changed {
             return journal.forget(self.run.id());
@@ -413,8 +414,10 @@ impl Work<'_> {
         let manifest = &mut self.run.manifest;
         manifest.problems = self.outcome.failed.iter().map(|left| format!("{}: {}", left.what, left.why)).collect();
         manifest.totals = self.outcome.done;
-        manifest.state = RunState::Done;
-        manifest.finished_at = Some(Utc::now());
+        if manifest.moves.iter().all(|record| record.state != StepState::Planned) {
+            manifest.state = RunState::Done;
+            manifest.finished_at = Some(Utc::now());
+        }
         self.run.save()?;
         self.outcome.run = Some(self.run.id().to_owned());
         self.outcome.mismatches = verify(&self.run);
@@ -509,28 +512,6 @@ fn file_changed(dir: &Dir, path: &Path, stamp: &Stamp) -> Option<String> {
     }
 }
 
-/// The new store in place of the old one, unless somebody wrote it or took the lock meanwhile.
-fn rewrite(
-    dir: &Dir,
-    name: &OsStr,
-    text: &[u8],
-    cuts: &[Span],
-    old: &FileInfo,
-    lock: &StoreLock<'_>,
-) -> anyhow::Result<()> {
-    let path = dir.join(name);
-    atomic::replace(dir, name, kept(text, cuts), old, || {
-        let now = dir.info(name)?.map(|info| info.stamp);
-        anyhow::ensure!(
-            now == Some(old.stamp),
-            "{} was written by somebody who does not hold its lock",
-            path.display()
-        );
-        anyhow::ensure!(lock.is_ours(), "the lock of {} was taken away", path.display());
-        Ok(())
-    })
-}
-
 /// A binding that came since the plan may point at a file of one that leaves: then the file stays.
 fn spare_referenced(references: &References, leaving: &[Leaving<'_>], left_behind: &mut HashSet<PathBuf>) {
     for item in leaving.iter().map(|leaving| leaving.item) {
@@ -543,7 +524,7 @@ fn spare_referenced(references: &References, leaving: &[Leaving<'_>], left_behin
 fn references(document: &Document, text: &[u8], members: &[usize], dir: &Dir) -> References {
     let left_out: HashSet<usize> = members.iter().copied().collect();
     let places = document.effective(text).into_iter().filter(|place| !left_out.contains(&place.member));
-    let entries: Vec<Entry> =
+    let entries: Vec<entry::Entry> =
         places.filter_map(|place| entry::read(document.members[place.member].entry.span.of(text)).ok()).collect();
     References::of_entries(&entries, dir.path())
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use chrono::{SecondsFormat, Utc};
 
-use super::dir::Dir;
-use super::process;
+use super::dir::{Dir, FileInfo};
+use super::{atomic, process};
 use crate::model::inventory::Stamp;
 
 /// The store lock of one store. While it exists, OpenClaw 2026.2.26 to 2026.4.29 waits.
@@ -17,6 +17,7 @@ use crate::model::inventory::Stamp;
 #[must_use = "the lock is released when it is dropped"]
 pub struct StoreLock<'a> {
     dir: &'a Dir,
+    store: OsString,
     name: OsString,
     stamp: Stamp,
 }
@@ -45,7 +46,7 @@ impl<'a> StoreLock<'a> {
             let Some(owner) = held_by(dir, &name)? else {
                 clear_dead(dir, &name, archive)?;
                 if let Some(stamp) = Self::create(dir, &name)? {
-                    return Ok(Acquired::Ours(Self { dir, name, stamp }));
+                    return Ok(Acquired::Ours(Self { dir, store: store.to_owned(), name, stamp }));
                 }
                 continue;
             };
@@ -58,7 +59,7 @@ impl<'a> StoreLock<'a> {
 
     /// Writes a whole lock beside the name and links it there, so that nobody ever sees an empty one.
     fn create(dir: &Dir, name: &OsStr) -> anyhow::Result<Option<Stamp>> {
-        let temp = super::atomic::temp_name(name);
+        let temp = atomic::temp_name(name);
         dir.remove(&temp)?;
         let mut file = dir.create(&temp, 0o644)?;
         let linked =
@@ -72,6 +73,23 @@ impl<'a> StoreLock<'a> {
             return Ok(None);
         }
         Ok(dir.info(name)?.map(|info| info.stamp))
+    }
+
+    /// Puts a new store in place of the old one, unless somebody wrote it or took the lock since it was read. `old` is
+    /// the stamp of what was read; `None` when there was no store.
+    pub(super) fn replace_store<'p>(
+        &self,
+        pieces: impl IntoIterator<Item = &'p [u8]>,
+        like: &FileInfo,
+        old: Option<Stamp>,
+    ) -> anyhow::Result<()> {
+        let path = self.dir.join(&self.store);
+        atomic::replace(self.dir, &self.store, pieces, like, || {
+            let now = self.dir.info(&self.store)?.map(|info| info.stamp);
+            anyhow::ensure!(now == old, "{} was written by somebody who does not hold its lock", path.display());
+            anyhow::ensure!(self.is_ours(), "the lock of {} was taken away", path.display());
+            Ok(())
+        })
     }
 
     /// Whether the lock is still the one that was taken.

@@ -19,7 +19,6 @@ use super::restore;
 use super::{atomic, transfer};
 use crate::decide::plan::sha256;
 use crate::decide::verdict::{Action, Reason};
-use crate::model::inventory::Stamp;
 use crate::model::store;
 
 /// What was found unfinished and what became of it, one sentence each.
@@ -61,7 +60,7 @@ fn finish_restore(journal: &Journal, run: Run, options: &restore::Options<'_>) -
 
 /// Removes the temporary files and the lock that a dead process left in the stores' directories.
 fn sweep_own(run: &Run) {
-    for store in &run.manifest.touches {
+    for store in run.manifest.touches.iter().filter(|store| run.manifest.is_ours(store)) {
         sweep(store, run.manifest.pid);
     }
 }
@@ -112,8 +111,8 @@ fn finish(journal: &Journal, mut run: Run) -> anyhow::Result<String> {
             Reason::LockDead => is_store_lock(&record.from),
             _ => reverted.contains(&record.from) || bound(&record),
         };
-        let gone =
-            arrived(&run, &record)? || !stays && matches!(transfer::out(&run, &record)?, transfer::Moved::Yes { .. });
+        let gone = transfer::arrived(&run, &record)?
+            || !stays && matches!(transfer::out(&run, &record)?, transfer::Moved::Yes { .. });
         let state = if gone { StepState::Done } else { StepState::Skipped };
         if state == StepState::Done {
             moved += 1;
@@ -191,23 +190,4 @@ fn of_stores(run: &Run, state: StepState) -> HashSet<PathBuf> {
 
 fn is_store_lock(path: &Path) -> bool {
     path.file_name().and_then(OsStr::to_str).is_some_and(|name| !name.contains(".jsonl"))
-}
-
-/// Whether the file is in the archive, whole. A rename shows by its inode, whatever stands in the old place by now.
-/// Across file systems a copy is whole once its original is gone; beside its untouched original it may be half a copy
-/// and is removed, so that the move can be made again.
-fn arrived(run: &Run, record: &MoveRecord) -> anyhow::Result<bool> {
-    let (archive, name) = run.locate(&record.to)?;
-    let Some(there) = archive.info(&name)? else { return Ok(false) };
-    let same = |stamp: Stamp| (stamp.dev, stamp.ino) == (record.stamp.dev, record.stamp.ino);
-    if same(there.stamp) {
-        return Ok(true);
-    }
-    let place = record.from.parent().and_then(|dir| Dir::open(dir).ok());
-    let here = place.and_then(|dir| dir.info(record.from.file_name()?).ok().flatten());
-    if here.is_some_and(|here| same(here.stamp)) {
-        archive.remove(&name)?;
-        return Ok(false);
-    }
-    Ok(true)
 }

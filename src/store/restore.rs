@@ -16,7 +16,7 @@ use super::dir::{Dir, FileInfo};
 use super::journal::{Journal, Run};
 use super::lock::{Acquired, StoreLock};
 use super::manifest::{MoveRecord, RunState, StepState, StoreRecord};
-use super::{atomic, transfer};
+use super::transfer;
 use crate::decide::plan::sha256;
 use crate::decide::verdict::Reason;
 use crate::model::json::{self, JsonError, Scanner};
@@ -83,7 +83,9 @@ pub(super) fn continue_restore(journal: &Journal, mut own: Run, options: &Option
     let mut outcome = work.outcome;
     settle(&mut source);
     source.save()?;
-    if outcome.bindings.is_empty() && outcome.files == 0 {
+    // A dead lock that could not be put back is still in this run's archive: then the run is kept.
+    let holds_nothing = own.manifest.moves.iter().all(|record| record.restored || record.state == StepState::Skipped);
+    if outcome.bindings.is_empty() && outcome.files == 0 && holds_nothing {
         journal.forget(own.id())?;
         return Ok(outcome);
     }
@@ -160,7 +162,13 @@ impl Work<'_> {
     fn give_back_cleared(&mut self) {
         for index in 0..self.own.manifest.moves.len() {
             let record = self.own.manifest.moves[index].clone();
-            if record.state != StepState::Done || record.restored {
+            // A restore that was cut off may not have noted that the lock was moved.
+            let away = match record.state {
+                StepState::Planned => transfer::arrived(self.own, &record).unwrap_or(true),
+                state => state == StepState::Done,
+            };
+            self.own.manifest.moves[index].state = if away { StepState::Done } else { StepState::Skipped };
+            if !away || record.restored {
                 continue;
             }
             let back = transfer::back(self.own, &record, record.from.file_name().unwrap_or_default());
@@ -171,7 +179,8 @@ impl Work<'_> {
     fn file(&mut self, index: usize, record: &MoveRecord) {
         let name = record.from.file_name().unwrap_or_default().to_owned();
         let mut result = transfer::back(self.source, record, &name);
-        if self.options.as_new && matches!(result, Ok(transfer::Moved::Changed(_))) {
+        let renamable = self.options.as_new && record.why != Reason::LockDead;
+        if renamable && matches!(result, Ok(transfer::Moved::Changed(_))) {
             let new = self.new_name(&name);
             result = transfer::back(self.source, record, &new);
             if matches!(result, Ok(transfer::Moved::Yes { .. })) {
@@ -246,18 +255,7 @@ impl Work<'_> {
         };
         let removed = self.source.read(&record.removed)?;
         let Some((new, back)) = self.put_back(&record, &text, &removed)? else { return Ok(()) };
-        let unchanged = || {
-            let now = dir.info(name)?.map(|info| info.stamp);
-            let then = Some(info.stamp).filter(|_| info.regular);
-            anyhow::ensure!(
-                now == then,
-                "{} was written by somebody who does not hold its lock",
-                record.path.display()
-            );
-            anyhow::ensure!(lock.is_ours(), "the lock of {} was taken away", record.path.display());
-            Ok(())
-        };
-        atomic::replace(&dir, name, [new.as_slice()], &info, unchanged)?;
+        lock.replace_store([new.as_slice()], &info, Some(info.stamp).filter(|_| info.regular))?;
         drop(lock);
         for at in back {
             let entry = &mut self.source.manifest.stores[index].entries[at];

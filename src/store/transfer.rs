@@ -73,6 +73,25 @@ pub(super) fn back(run: &Run, record: &MoveRecord, name: &OsStr) -> anyhow::Resu
     Ok(Moved::Yes { frees: info.links == 1 })
 }
 
+/// Whether the file is in the archive, whole. A rename shows by its inode, whatever stands in the old place by now.
+/// Across file systems a copy is whole once its original is gone; beside its untouched original it may be half a copy
+/// and is removed, so that the move can be made again.
+pub(super) fn arrived(run: &Run, record: &MoveRecord) -> anyhow::Result<bool> {
+    let (archive, name) = run.locate(&record.to)?;
+    let Some(there) = archive.info(&name)? else { return Ok(false) };
+    let same = |stamp: Stamp| (stamp.dev, stamp.ino) == (record.stamp.dev, record.stamp.ino);
+    if same(there.stamp) {
+        return Ok(true);
+    }
+    let place = record.from.parent().and_then(|dir| Dir::open(dir).ok());
+    let here = place.and_then(|dir| dir.info(record.from.file_name()?).ok().flatten());
+    if here.is_some_and(|here| same(here.stamp)) {
+        archive.remove(&name)?;
+        return Ok(false);
+    }
+    Ok(true)
+}
+
 /// Opens the directory that a recorded file was in: component by component from the sessions directory, which must be
 /// the recorded one.
 fn source_dir(record: &MoveRecord) -> anyhow::Result<Result<(Dir, std::ffi::OsString), String>> {
