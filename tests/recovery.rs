@@ -56,15 +56,18 @@ fn traced(store: &Store, args: &[&str], strace: &[String]) -> Output {
 
 /// How often a thread makes each call in a whole run.
 fn count(store: &Store, args: &[&str]) -> BTreeMap<&'static str, usize> {
+    count_of(store, args, &CALLS.map(|(name, _)| name))
+}
+
+fn count_of(store: &Store, args: &[&str], names: &[&'static str]) -> BTreeMap<&'static str, usize> {
     let log = store.root().join("calls");
-    let names: Vec<&str> = CALLS.iter().map(|(name, _)| *name).collect();
     let options = ["-e".to_owned(), format!("trace={}", names.join(",")), "-o".to_owned(), log.display().to_string()];
     traced(store, args, &options).ok();
     let text = fs::read_to_string(log).unwrap();
     let mut counts: BTreeMap<(&str, &'static str), usize> = BTreeMap::new();
     for line in text.lines() {
         let (thread, call) = line.split_once(' ').unwrap();
-        if let Some((name, _)) = CALLS.iter().find(|(name, _)| call.trim_start().starts_with(&format!("{name}("))) {
+        if let Some(name) = names.iter().find(|name| call.trim_start().starts_with(&format!("{name}("))) {
             *counts.entry((thread, *name)).or_default() += 1;
         }
     }
@@ -244,6 +247,30 @@ fn an_error_of_any_writing_call_loses_nothing_and_leaves_no_binding_without_its_
             restore_all(&store, &at);
             assert_contents(&first, &store, &at);
         }
+    });
+}
+
+#[test]
+fn an_error_of_a_look_at_a_file_never_loses_sight_of_it() {
+    if !sys::has("strace") {
+        return sys::skip("no strace");
+    }
+    let gc = [&["gc"][..], &LIMITS].concat();
+    let reference = Store::recorded("real-small");
+    let first = reference.tree();
+    let looks = count_of(&reference, &gc, &["newfstatat"]).get("newfstatat").copied().unwrap_or(0);
+    let step = if std::env::var_os("FULL").is_some() { 1 } else { 5 };
+    // From the end, where files move: the beginning only reads.
+    let points: Vec<_> = (1..=looks).rev().take(120).step_by(step).map(|at| ("newfstatat", at)).collect();
+    on_two_cores(&points, |point| {
+        let at = format!("EIO of {} {}", point.0, point.1);
+        let store = Store::recorded("real-small");
+        let output = fail(&store, &gc, point, "EIO");
+        assert!(matches!(output.code, Some(0 | 3 | 4)), "{at}: {output}");
+        assert_each_once(&first, &store.tree(), &at);
+        store.run(&gc).ok();
+        restore_all(&store, &at);
+        assert_contents(&first, &store, &at);
     });
 }
 
