@@ -204,9 +204,9 @@ impl Search<'_> {
 
 /// The directory without symbolic links, and whether it exists.
 fn real_directory(dir: &Path) -> anyhow::Result<(PathBuf, bool)> {
-    match dir.canonicalize() {
-        Ok(real) if real.is_dir() => Ok((real, true)),
-        Ok(_) => bail!("the state directory {} is not a directory", dir.display()),
+    match dir.canonicalize().and_then(|real| Ok((real.metadata()?.is_dir(), real))) {
+        Ok((true, real)) => Ok((real, true)),
+        Ok((false, _)) => bail!("the state directory {} is not a directory", dir.display()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok((dir.to_owned(), false)),
         Err(error) => Err(error).with_context(|| format!("cannot open the state directory {}", dir.display())),
     }
