@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use crate::config::duration::{self, Limit};
 use crate::config::policy::{FailedMode, MaxRemovals, PolicyFlags};
 use crate::model::key::Class;
+use crate::model::problem::Severity;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -113,6 +114,8 @@ pub enum Command {
     Scan(ScanArgs),
     /// Take stale, failed and damaged bindings out of the stores
     Gc(Box<GcArgs>),
+    /// Check stores and transcripts line by line; mend what has one exact answer
+    Validate(ValidateArgs),
     /// Put back what a run took away
     Restore(RestoreArgs),
     /// Everything known about one binding, and which rule decided
@@ -242,6 +245,44 @@ pub struct SafetyArgs {
     pub max_removals: Option<MaxRemovals>,
     /// Work although a live gateway of a version without store lock may write at the same moment.
     #[arg(long)]
+    pub online: bool,
+}
+
+/// Options of `validate`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  claw-sessions validate                    every store and every bound transcript
+  claw-sessions validate --archives         orphans and OpenClaw's archives too
+  claw-sessions validate FILE.jsonl         a file that lies anywhere
+  claw-sessions validate --repair -n        what a repair would mend
+  claw-sessions validate --repair           mend it; `restore latest` takes it back")]
+pub struct ValidateArgs {
+    /// Transcripts and stores to check instead of a state directory.
+    #[arg(value_name = "FILE", conflicts_with_all = ["repair", "archives", "state_dir", "profile", "store", "agent"])]
+    pub files: Vec<PathBuf>,
+    /// Check orphans and OpenClaw's archives too.
+    #[arg(long)]
+    pub archives: bool,
+    /// Exit 1 when there is a problem at least this bad.
+    #[arg(long, value_enum, value_name = "SEVERITY", default_value_t = Severity::High)]
+    pub fail_on: Severity,
+    /// Print every kind of problem: how bad it is, what it is, what OpenClaw does with it.
+    #[arg(long, exclusive = true)]
+    pub list_checks: bool,
+    /// Mend what has one exact answer; the original goes into the run's archive.
+    #[arg(long, help_heading = "Repair")]
+    pub repair: bool,
+    /// Give back every whole entry of broken stores.
+    #[arg(long, help_heading = "Repair", requires = "repair")]
+    pub salvage: bool,
+    /// With --salvage: add the keys that only a sessions.json.bak.* still has.
+    #[arg(long, help_heading = "Repair", requires = "salvage")]
+    pub from_backups: bool,
+    /// Show what a repair would do; change nothing.
+    #[arg(short = 'n', long, help_heading = "Repair", requires = "repair")]
+    pub dry_run: bool,
+    /// Work although a live gateway of a version without store lock may write at the same moment.
+    #[arg(long, help_heading = "Repair", requires = "repair")]
     pub online: bool,
 }
 

@@ -29,6 +29,7 @@ pub mod commands {
     mod restore;
     mod runs;
     mod scan;
+    mod validate;
 
     pub use session::{Exit, Failure, Session};
 
@@ -43,6 +44,7 @@ pub mod commands {
         match &session.cli.command {
             Command::Scan(args) => scan::run(session, args),
             Command::Gc(args) => gc::run(session, args),
+            Command::Validate(args) => validate::run(session, args),
             Command::Restore(args) => restore::run(session, args),
             Command::Explain(args) => explain::run(session, args),
             Command::Runs(args) => runs::run(session, args),
@@ -70,7 +72,9 @@ pub mod model {
     pub mod key;
     pub mod line;
     pub mod lock;
+    pub mod mend;
     pub mod names;
+    pub mod problem;
     pub mod reset;
     pub mod store;
     pub mod transcript;
@@ -83,6 +87,7 @@ pub mod decide {
     pub mod facts;
     pub mod guard;
     pub mod plan;
+    pub mod problems;
     pub mod references;
     pub mod rules;
     pub mod startup;
@@ -119,4 +124,5 @@ pub mod render {
     pub mod policy;
     pub mod table;
     pub mod text;
+    pub mod validate;
 }

@@ -23,6 +23,7 @@ use crate::store::cache::Cache;
 use crate::store::dir::Dir;
 use crate::store::home::{self, Home};
 use crate::store::load::{self, Request};
+use crate::store::read::Depth;
 use crate::store::{config_file, discover, gateway, read, side};
 
 /// A state directory that was found, and what is configured for it.
@@ -99,6 +100,12 @@ impl<'a> Context<'a> {
 
     /// Loads every store that was asked for.
     pub(super) fn load(&mut self) -> Result<Inventory, Failure> {
+        let depth = if self.session.cli.global.quick { Depth::Quick } else { Depth::Whole };
+        self.load_with(depth, false)
+    }
+
+    /// The same, as closely as `depth` says, and with OpenClaw's archives when `archives` says so.
+    pub(super) fn load_with(&mut self, depth: Depth, archives: bool) -> Result<Inventory, Failure> {
         let global = &self.session.cli.global;
         let found = discover::stores(&self.home, &self.config.config, &global.agent, global.store.as_deref())
             .map_err(Failure::usage)?;
@@ -106,11 +113,11 @@ impl<'a> Context<'a> {
         let cron_store = self.config.config.cron_store.as_ref().map(|text| self.home.environment.resolve(text));
         let side = side::read(&self.home.real_dir, cron_store.as_deref());
         self.warnings.extend(side.problems.iter().cloned());
-        if global.quick {
+        if depth == Depth::Quick {
             self.warnings
                 .push(format!("--quick: of transcripts over {} KiB only head and tail were read", read::QUICK / 1024));
         }
-        let cache = if global.no_cache {
+        let cache = if global.no_cache || depth == Depth::Thorough {
             Cache::off()
         } else {
             Cache::open(&self.home.real_dir, &self.session.environment, self.session.started_at)
@@ -124,7 +131,8 @@ impl<'a> Context<'a> {
             gateway: &|| self.gateway().clone(),
             side,
             cache: &cache,
-            quick: global.quick,
+            depth,
+            archives,
             begin: &|files, bytes| progress.begin(files, bytes),
             advance: &|bytes| progress.advance(bytes),
         });
@@ -156,6 +164,11 @@ impl<'a> Context<'a> {
     /// The startup estimate if the verdicts are carried out.
     pub(super) fn planned_startup(&self, inventory: &Inventory, verdicts: &Verdicts) -> Startup {
         self.startup(inventory, verdicts, |one| one.verdict.action.removes())
+    }
+
+    /// What a person should know about how all this was found.
+    pub(super) fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// How paths and texts are shown.

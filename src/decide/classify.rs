@@ -168,7 +168,7 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
                     keep(Reason::LockLive)
                 } else if !self.policy.orphans {
                     keep(Reason::OrphansOff)
-                } else if quiet(file.touched_at) && file.last_at.is_none_or(quiet) {
+                } else if quiet(file.touched_at) && file.last_at().is_none_or(quiet) {
                     (FileAction::Archive, Reason::Orphan)
                 } else {
                     keep(Reason::Grace)

@@ -8,7 +8,8 @@ use crate::model::entry::Clock;
 use crate::model::failure::FailureKind;
 use crate::model::inventory::{Binding, Content, Side};
 use crate::model::lock::LockState;
-use crate::model::transcript::{Defect, Ending, Integrity};
+use crate::model::problem::Code;
+use crate::model::transcript::{Ending, Integrity};
 
 /// How a binding's last run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -130,35 +131,13 @@ impl Finding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FindingCode {
-    /// A time in the entry is no time, or lies in the future.
-    BadClock,
-    /// `sessionFile` leads elsewhere; the file of the same name beside the store was read.
-    Relocated,
-    /// `sessionFile` or `sessionId` leads out of the sessions directory, or to a symbolic link.
-    Outside,
-    /// The entry is no object.
-    NotAnObject,
-    /// The entry has no `sessionId`.
-    NoSessionId,
-    /// OpenClaw does not accept this `sessionId` as a file name.
-    InvalidSessionId,
-    /// The key stands in the store more than once; the last one counts.
-    DuplicateKey,
-    /// Another key differs only in case.
-    CaseCollision,
-    /// The transcript could not be read.
-    Unreadable,
-    /// The transcript has other hard links.
-    HardLinked,
     /// A failure that this conversation can outlive.
     FailedKept,
     /// Missing or empty, and kept because of its class or its preferences.
     DamageKept,
-    /// A lock that names no owner.
-    LockUnreadable,
-    /// A defect of the transcript.
+    /// A problem that `validate` tells too.
     #[serde(untagged)]
-    Transcript(Defect),
+    Problem(Code),
 }
 
 /// What the evidence means.
@@ -199,11 +178,14 @@ fn usable(clock: Option<Clock>, now: DateTime<Utc>, name: &str, findings: &mut V
     match clock? {
         Clock::At(time) if time - now <= MAX_AHEAD => Some(time),
         Clock::At(_) => {
-            findings.push(Finding::with(FindingCode::BadClock, format!("{name} lies in the future")));
+            findings.push(Finding::with(FindingCode::Problem(Code::BadClock), format!("{name} lies in the future")));
             None
         }
         Clock::Unusable => {
-            findings.push(Finding::with(FindingCode::BadClock, format!("{name} is no time in milliseconds")));
+            findings.push(Finding::with(
+                FindingCode::Problem(Code::BadClock),
+                format!("{name} is no time in milliseconds"),
+            ));
             None
         }
     }
@@ -324,39 +306,40 @@ fn remarks(binding: &Binding, findings: &mut Vec<Finding>) {
     use crate::model::names::is_session_id;
     let entry = &binding.entry;
     if entry.not_an_object {
-        findings.push(Finding::new(FindingCode::NotAnObject));
+        findings.push(Finding::new(FindingCode::Problem(Code::NotAnObject)));
     } else {
         match &entry.session_id {
-            None => findings.push(Finding::new(FindingCode::NoSessionId)),
-            Some(id) if !is_session_id(id) => findings.push(Finding::new(FindingCode::InvalidSessionId)),
+            None => findings.push(Finding::new(FindingCode::Problem(Code::NoSessionId))),
+            Some(id) if !is_session_id(id) => findings.push(Finding::new(FindingCode::Problem(Code::InvalidSessionId))),
             Some(_) => {}
         }
     }
     if !binding.place.hidden.is_empty() {
         let times = binding.place.hidden.len() + 1;
-        findings.push(Finding::with(FindingCode::DuplicateKey, format!("{times} times; the last counts")));
+        findings
+            .push(Finding::with(FindingCode::Problem(Code::DuplicateKey), format!("{times} times; the last counts")));
     }
     if binding.case_collision {
-        findings.push(Finding::new(FindingCode::CaseCollision));
+        findings.push(Finding::new(FindingCode::Problem(Code::CaseCollision)));
     }
     if binding.transcript.relocated {
-        findings.push(Finding::new(FindingCode::Relocated));
+        findings.push(Finding::new(FindingCode::Problem(Code::Relocated)));
     }
     if binding.transcript.linked {
-        findings.push(Finding::new(FindingCode::HardLinked));
+        findings.push(Finding::new(FindingCode::Problem(Code::HardLinked)));
     }
     if binding.lock.as_ref().is_some_and(|lock| lock.state == LockState::Unreadable) {
-        findings.push(Finding::new(FindingCode::LockUnreadable));
+        findings.push(Finding::new(FindingCode::Problem(Code::LockUnreadable)));
     }
     match &binding.transcript.content {
         Content::Read(summary) => findings.extend(summary.findings.iter().map(|found| Finding {
-            code: FindingCode::Transcript(found.defect),
+            code: FindingCode::Problem(found.code),
             line: Some(found.line).filter(|&line| line > 0),
             byte: found.byte,
-            detail: None,
+            detail: found.detail.clone(),
         })),
-        Content::Unreadable(why) => findings.push(Finding::with(FindingCode::Unreadable, why)),
-        Content::Outside(why) => findings.push(Finding::with(FindingCode::Outside, why)),
+        Content::Unreadable(why) => findings.push(Finding::with(FindingCode::Problem(Code::Unreadable), why)),
+        Content::Outside(why) => findings.push(Finding::with(FindingCode::Problem(Code::Outside), why)),
         Content::Absent => {}
     }
 }

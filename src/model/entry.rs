@@ -48,6 +48,8 @@ pub struct Entry {
     pub archived: bool,
     /// `pinnedAt` is set (2026.7.1).
     pub pinned: bool,
+    /// The directory its runs work in: `spawnedWorkspaceDir`, else `systemPromptReport.workspaceDir`.
+    pub workspace: Option<String>,
     /// Names of fields that hold a person's choice, in file order.
     pub preferences: Vec<&'static str>,
 }
@@ -98,6 +100,7 @@ pub fn scan(scanner: &mut Scanner<'_>, text: &[u8]) -> Result<(Value, Entry), Js
     }
     let (mut own_chat_type, mut channels) = (None, [None, None, None]);
     let mut origin_chat_type = None;
+    let mut reported_workspace = None;
     let mut auth_override_is_automatic = false;
     let span = scanner.object(|scanner, key| {
         let name = key.of(text);
@@ -109,6 +112,16 @@ pub fn scan(scanner: &mut Scanner<'_>, text: &[u8]) -> Result<(Value, Entry), Js
                         b"chatType" => origin_chat_type = string(text, value),
                         b"provider" => channels[2] = string(text, value),
                         _ => {}
+                    }
+                    Ok::<(), JsonError>(())
+                })?;
+                return Ok(());
+            }
+            b"systemPromptReport" if scanner.peek() == Some(b'{') => {
+                scanner.object(|scanner, key| {
+                    let value = scanner.value()?;
+                    if key.of(text) == b"workspaceDir" {
+                        reported_workspace = string(text, value);
                     }
                     Ok::<(), JsonError>(())
                 })?;
@@ -135,6 +148,7 @@ pub fn scan(scanner: &mut Scanner<'_>, text: &[u8]) -> Result<(Value, Entry), Js
             b"sessionStartedAt" => entry.session_started_at = clock(text, value),
             b"systemSent" => entry.system_sent = value.kind == Kind::True,
             b"abortedLastRun" => entry.aborted_last_run = boolean(value),
+            b"spawnedWorkspaceDir" => entry.workspace = trimmed(text, value),
             b"status" => entry.status = string(text, value),
             b"chatType" => own_chat_type = string(text, value),
             b"channel" => channels[0] = string(text, value),
@@ -158,6 +172,7 @@ pub fn scan(scanner: &mut Scanner<'_>, text: &[u8]) -> Result<(Value, Entry), Js
     if auth_override_is_automatic {
         entry.preferences.retain(|name| *name != "authProfileOverride");
     }
+    entry.workspace = entry.workspace.or(reported_workspace);
     entry.chat_type = own_chat_type.or(origin_chat_type);
     entry.channel = channels.into_iter().flatten().next();
     Ok((Value { kind: Kind::Object, span }, entry))
@@ -228,6 +243,23 @@ fn named_strings(text: &[u8], value: Value, name: &[u8]) -> Vec<String> {
         debug_assert!(walked.is_ok(), "the value was scanned before");
     }
     found
+}
+
+/// The largest fields of an entry, with their bytes, largest first.
+pub fn largest_fields(text: &[u8], most: usize) -> Vec<(String, usize)> {
+    let mut fields = Vec::new();
+    let mut scanner = Scanner::new(text);
+    let walked = scanner.object(|scanner, key| {
+        let bytes = scanner.value()?.span.len();
+        fields.push((json::unescape(key.of(text)), bytes));
+        Ok::<(), JsonError>(())
+    });
+    if walked.is_err() {
+        return Vec::new();
+    }
+    fields.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+    fields.truncate(most);
+    fields
 }
 
 /// Whether entries stand below this value: members with a `sessionId` of their own.

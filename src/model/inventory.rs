@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::entry::Entry;
-use super::key::Class;
+use super::key::{self, Class};
 use super::lock::LockState;
 use super::names::FileKind;
 use super::store::{Document, Effective, StoreState};
@@ -45,11 +45,22 @@ mod digits {
     }
 }
 
+/// Who may do what with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+}
+
 /// Everything that was read.
 #[derive(Debug)]
 pub struct Inventory {
     /// The state directory, links resolved.
     pub state_dir: PathBuf,
+    /// Its owner.
+    pub owner: Option<u32>,
     /// The installed OpenClaw, as `meta.lastTouchedVersion` says.
     pub openclaw: Generation,
     /// Whether a gateway serves this state directory.
@@ -114,6 +125,8 @@ pub struct Store {
     pub bytes: u64,
     /// Its stamp when it was read.
     pub stamp: Option<Stamp>,
+    /// Its owner and mode.
+    pub access: Option<Access>,
     /// Its bytes.
     pub text: Vec<u8>,
     /// Its members.
@@ -171,8 +184,28 @@ pub struct Binding {
     pub lock: Option<Lock>,
 }
 
+impl Binding {
+    /// A binding of a store that stands alone: nothing beside it was looked at.
+    pub fn alone(place: Effective, entry: Entry, entry_bytes: u64) -> Self {
+        let key = place.key.clone();
+        Self {
+            agent: String::new(),
+            class: key::parse(&key, "main", entry.chat_type.as_deref()).class,
+            key,
+            place,
+            channel: None,
+            cron_job: None,
+            entry,
+            entry_bytes,
+            case_collision: false,
+            transcript: Transcript::default(),
+            lock: None,
+        }
+    }
+}
+
 /// A binding's transcript file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Transcript {
     /// Where it is, or would be; `None` when neither `sessionFile` nor a usable `sessionId` names one.
     pub path: Option<PathBuf>,
@@ -182,14 +215,19 @@ pub struct Transcript {
     pub content: Content,
     /// Its stamp.
     pub stamp: Option<Stamp>,
+    /// Its owner and mode.
+    pub access: Option<Access>,
     /// Other names of the same file (hard links) exist.
     pub linked: bool,
+    /// The header of the copy that `sessions.compact` made before it cut this file's header off (F§4.5).
+    pub cut_header: Option<Vec<u8>>,
 }
 
 /// What was found at a transcript's path.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub enum Content {
     /// No file.
+    #[default]
     Absent,
     /// Read whole.
     Read(Summary),
@@ -231,12 +269,24 @@ pub struct LooseFile {
     pub held: bool,
     /// Modification time.
     pub touched_at: DateTime<Utc>,
-    /// The last timestamp in it, for transcripts.
-    pub last_at: Option<DateTime<Utc>>,
+    /// Its owner and mode.
+    pub access: Access,
+    /// What is in it: of orphans, and of archives when they are checked.
+    pub content: Content,
     /// When it was archived, from its name.
     pub archived_at: Option<DateTime<Utc>>,
     /// The stores of its directory are readable, so that "nothing refers to it" means something.
     pub stores_known: bool,
+}
+
+impl LooseFile {
+    /// The last timestamp in it, for transcripts.
+    pub fn last_at(&self) -> Option<DateTime<Utc>> {
+        match &self.content {
+            Content::Read(summary) => summary.last_at,
+            _ => None,
+        }
+    }
 }
 
 /// What other files of the state directory say (F§1.4).

@@ -90,6 +90,7 @@ pub struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
     nesting: Nesting,
+    lone_surrogate: Option<usize>,
 }
 
 impl<'a> Scanner<'a> {
@@ -100,12 +101,17 @@ impl<'a> Scanner<'a> {
 
     /// Starts at byte `at`.
     pub fn at(text: &'a [u8], at: usize) -> Self {
-        Self { text, at, nesting: Nesting::default() }
+        Self { text, at, nesting: Nesting::default(), lone_surrogate: None }
     }
 
     /// The byte that is read next.
     pub fn offset(&self) -> usize {
         self.at
+    }
+
+    /// Where the first half of a surrogate pair stood without the other: good JSON, yet no text.
+    pub fn lone_surrogate(&self) -> Option<usize> {
+        self.lone_surrogate
     }
 
     /// The next byte that is not white space.
@@ -372,6 +378,19 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Notes a surrogate at this `\uXXXX` that is not half of a pair.
+    fn note_surrogate(&mut self) {
+        let unit = |at: usize| self.text.get(at..).and_then(code_unit);
+        let lone = match unit(self.at) {
+            Some(0xd800..=0xdbff) => !matches!(unit(self.at + 6), Some(0xdc00..=0xdfff)),
+            Some(0xdc00..=0xdfff) => !matches!(self.at.checked_sub(6).and_then(unit), Some(0xd800..=0xdbff)),
+            _ => false,
+        };
+        if lone {
+            self.lone_surrogate.get_or_insert(self.at);
+        }
+    }
+
     fn escape(&mut self) -> Result<(), JsonError> {
         let fault = |at: usize, found: Option<&u8>| JsonError {
             offset: at,
@@ -386,12 +405,19 @@ impl<'a> Scanner<'a> {
                         return Err(fault(at, found));
                     }
                 }
+                self.note_surrogate();
                 self.at += 6;
             }
             found => return Err(fault(self.at + 1, found)),
         }
         Ok(())
     }
+}
+
+/// The code unit of `\uXXXX` at the start of `text`.
+fn code_unit(text: &[u8]) -> Option<u16> {
+    let digits = text.get(2..6).filter(|_| text.starts_with(b"\\u"))?;
+    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 /// How many bytes before the first quote, backslash or control character: eight at a time.

@@ -57,6 +57,8 @@ pub struct HeaderLine {
     pub id: Option<String>,
     /// `version`; absent or `null` counts as 1.
     pub version: f64,
+    /// `version` is absent or `null`.
+    pub unversioned: bool,
     /// `parentSession`: the path of the transcript it was forked from.
     pub parent_session: Option<String>,
 }
@@ -81,7 +83,43 @@ pub struct EntryLine {
     pub assistant: bool,
     /// The error of a failed answer, cut short.
     pub error: Option<String>,
+    /// More, when it was asked for.
+    pub detail: Option<Box<Detail>>,
 }
+
+/// What only a check of every line looks at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Detail {
+    /// The ids of the tools that an answer calls.
+    pub calls: Vec<u64>,
+    /// The call that a tool's result answers.
+    pub result_of: Option<u64>,
+    /// A user's message without text.
+    pub blank: bool,
+    /// A tool call with control characters in its `partialJson`.
+    pub partial_json: bool,
+    /// An assistant's line that OpenClaw wrote itself (F§4.3).
+    pub mirror: bool,
+    /// A type that no release up to 2026.9.6 writes (F§4.3).
+    pub unknown_type: bool,
+    /// Where half of a surrogate pair stands.
+    pub lone_surrogate: Option<usize>,
+}
+
+/// The types of entries (F§4.3).
+const TYPES: [&[u8]; 11] = [
+    b"message",
+    b"compaction",
+    b"branch_summary",
+    b"custom_message",
+    b"custom",
+    b"model_change",
+    b"thinking_level_change",
+    b"label",
+    b"session_info",
+    b"leaf",
+    b"reset",
+];
 
 /// A line that is one JSON value.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,6 +137,15 @@ const ERROR_BYTES: usize = 400;
 
 /// Reads one line, checking it whole.
 pub fn read(text: &[u8]) -> Result<Line<'_>, JsonError> {
+    read_with(text, false)
+}
+
+/// The same with the detail of an entry.
+pub fn read_closely(text: &[u8]) -> Result<Line<'_>, JsonError> {
+    read_with(text, true)
+}
+
+fn read_with(text: &[u8], closely: bool) -> Result<Line<'_>, JsonError> {
     let mut scanner = Scanner::new(text);
     if scanner.peek() != Some(b'{') {
         let value = scanner.value()?;
@@ -109,7 +156,7 @@ pub fn read(text: &[u8]) -> Result<Line<'_>, JsonError> {
     scanner.object(|scanner, key| {
         let name = key.of(text);
         if name == b"message" && scanner.peek() == Some(b'{') {
-            fields.message = Some(message(scanner, text)?);
+            fields.message = Some(message(scanner, text, closely)?);
             return Ok(());
         }
         let value = scanner.value()?;
@@ -130,11 +177,22 @@ pub fn read(text: &[u8]) -> Result<Line<'_>, JsonError> {
         Ok::<(), JsonError>(())
     })?;
     scanner.end()?;
-    Ok(fields.into_line(text))
+    let mut line = fields.into_line(text, closely);
+    if let Line::Entry(EntryLine { detail: Some(detail), .. }, _) = &mut line {
+        detail.lone_surrogate = scanner.lone_surrogate();
+    }
+    Ok(line)
 }
 
 fn scalar() -> EntryLine {
-    EntryLine { id: Id::Undefined, parent: Id::Undefined, role: Role::Scalar, assistant: false, error: None }
+    EntryLine {
+        id: Id::Undefined,
+        parent: Id::Undefined,
+        role: Role::Scalar,
+        assistant: false,
+        error: None,
+        detail: None,
+    }
 }
 
 #[derive(Default)]
@@ -154,10 +212,11 @@ struct Message {
     judging: Option<Judging>,
     assistant: bool,
     error: Option<String>,
+    detail: Detail,
 }
 
 impl Fields {
-    fn into_line(self, text: &[u8]) -> Line<'_> {
+    fn into_line(self, text: &[u8], closely: bool) -> Line<'_> {
         let raw = |value: Option<Value>| value.filter(|v| v.kind == Kind::String).map(|v| json::inside(v).of(text));
         let timestamp = raw(self.timestamp);
         let kind = raw(self.kind).unwrap_or_default();
@@ -165,6 +224,7 @@ impl Fields {
             let header = HeaderLine {
                 id: raw(self.id).map(json::unescape),
                 version: version(text, self.version),
+                unversioned: self.version.is_none_or(|value| value.kind == Kind::Null),
                 parent_session: raw(self.parent_session).map(json::unescape),
             };
             return Line::Header(header, timestamp);
@@ -175,9 +235,10 @@ impl Fields {
             (b"compaction", _) => (Role::Compaction(id(text, self.first_kept)), Message::default()),
             _ => (Role::Plain, Message::default()),
         };
-        let Message { assistant, error, .. } = message;
+        let Message { assistant, error, detail, .. } = message;
         let (id, parent) = (id(text, self.id), id(text, self.parent));
-        Line::Entry(EntryLine { id, parent, role, assistant, error }, timestamp)
+        let detail = closely.then(|| Box::new(Detail { unknown_type: !TYPES.contains(&kind), ..detail }));
+        Line::Entry(EntryLine { id, parent, role, assistant, error, detail }, timestamp)
     }
 }
 
@@ -224,11 +285,17 @@ fn key(bytes: &[u8]) -> u64 {
     hasher.finish().max(1)
 }
 
-fn message(scanner: &mut Scanner<'_>, text: &[u8]) -> Result<Message, JsonError> {
+fn message(scanner: &mut Scanner<'_>, text: &[u8], closely: bool) -> Result<Message, JsonError> {
     let (mut role, mut stop, mut provider, mut error, mut abort) = (None, None, None, None, false);
+    let mut detail = Detail::default();
     scanner.object(|scanner, key| {
+        let name = key.of(text);
+        if closely && name == b"content" {
+            return content(scanner, text, &mut detail);
+        }
         let value = scanner.value()?;
-        match key.of(text) {
+        match name {
+            b"toolCallId" if closely => detail.result_of = key_of(text, value),
             b"role" => role = Some(value),
             b"stopReason" => stop = Some(value),
             b"provider" => provider = Some(value),
@@ -255,7 +322,112 @@ fn message(scanner: &mut Scanner<'_>, text: &[u8]) -> Result<Message, JsonError>
     };
     let failed = matches!(judging, Some(Judging::Error | Judging::Aborted));
     let error = failed.then(|| raw(error)).filter(|raw| !raw.is_empty()).map(excerpt);
-    Ok(Message { judging, assistant: raw(role) == b"assistant", error })
+    let assistant = raw(role) == b"assistant";
+    detail.blank &= judging == Some(Judging::User);
+    detail.mirror = assistant && raw(provider) == b"openclaw";
+    detail.result_of = detail.result_of.filter(|_| judging == Some(Judging::ToolResult));
+    Ok(Message { judging, assistant, error, detail })
+}
+
+fn key_of(text: &[u8], value: Value) -> Option<u64> {
+    match id(text, Some(value)) {
+        Id::Key(key) => Some(key),
+        _ => None,
+    }
+}
+
+/// The content of a message: a text, or a list of blocks.
+fn content(scanner: &mut Scanner<'_>, text: &[u8], detail: &mut Detail) -> Result<(), JsonError> {
+    if scanner.peek() != Some(b'[') {
+        let value = scanner.value()?;
+        detail.blank = value.kind == Kind::String && is_blank(json::inside(value).of(text));
+        return Ok(());
+    }
+    detail.blank = true;
+    scanner.array(|scanner| {
+        if scanner.peek() == Some(b'{') {
+            return block(scanner, text, detail);
+        }
+        detail.blank = false;
+        scanner.value().map(|_| ())
+    })?;
+    Ok(())
+}
+
+fn block(scanner: &mut Scanner<'_>, text: &[u8], detail: &mut Detail) -> Result<(), JsonError> {
+    let (mut kind, mut call, mut said, mut partial) = (None, None, None, None);
+    scanner.object(|scanner, key| {
+        let value = scanner.value()?;
+        let slot = match key.of(text) {
+            b"type" => &mut kind,
+            b"id" => &mut call,
+            b"text" => &mut said,
+            b"partialJson" => &mut partial,
+            _ => return Ok::<(), JsonError>(()),
+        };
+        *slot = Some(value);
+        Ok(())
+    })?;
+    let string = |value: Option<Value>| {
+        value.filter(|value| value.kind == Kind::String).map(|value| json::inside(value).of(text))
+    };
+    detail.blank &= string(kind) == Some(b"text") && string(said).is_some_and(is_blank);
+    if string(kind) == Some(b"toolCall") {
+        detail.calls.extend(call.and_then(|call| key_of(text, call)));
+        detail.partial_json |= string(partial).is_some_and(has_control_escape);
+    }
+    Ok(())
+}
+
+/// Whether a raw string holds white space only.
+fn is_blank(raw: &[u8]) -> bool {
+    // Most texts begin with a letter.
+    let may_be = raw.first().is_none_or(|&byte| byte == b' ' || byte == b'\\' || byte >= 0x80);
+    may_be && json::unescape(raw).trim().is_empty()
+}
+
+/// Whether a raw string stands for a text with control characters, which JSON in it could not hold.
+fn has_control_escape(raw: &[u8]) -> bool {
+    let mut rest = raw;
+    while let Some(at) = rest.iter().position(|&byte| byte == b'\\') {
+        match rest.get(at + 1) {
+            Some(b'n' | b'r' | b't' | b'b' | b'f') => return true,
+            Some(b'u') if matches!(rest.get(at + 2..at + 5), Some(b"000" | b"001")) => return true,
+            _ => rest = rest.get(at + 2..).unwrap_or_default(),
+        }
+    }
+    false
+}
+
+/// Where the fields that tie a line to others stand in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Links {
+    /// The value of `id`.
+    pub id: Option<json::Span>,
+    /// The value of `parentId`.
+    pub parent: Option<json::Span>,
+    /// The value of `version`.
+    pub version: Option<json::Span>,
+    /// The value of `type`.
+    pub kind: Option<json::Span>,
+}
+
+/// Finds the links of a line that [`read`] accepts. Of equal fields the last counts, as for JavaScript.
+pub fn links(text: &[u8]) -> Links {
+    let mut links = Links::default();
+    let mut scanner = Scanner::new(text);
+    let found = scanner.object(|scanner, key| {
+        let span = Some(scanner.value()?.span);
+        match key.of(text) {
+            b"id" => links.id = span,
+            b"parentId" => links.parent = span,
+            b"version" => links.version = span,
+            b"type" => links.kind = span,
+            _ => {}
+        }
+        Ok::<(), JsonError>(())
+    });
+    if found.is_ok() { links } else { Links::default() }
 }
 
 fn excerpt(raw: &[u8]) -> String {
@@ -322,6 +494,39 @@ mod tests {
             entry(r#"{"type":"x","type":"message","message":{"role":"user"},"message":null}"#).role,
             Role::NoMessage
         );
+    }
+
+    fn detail(text: &str) -> Detail {
+        match read_closely(text.as_bytes()).unwrap() {
+            Line::Entry(entry, _) => *entry.detail.unwrap(),
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_close_look_sees_calls_results_and_blank_texts() {
+        let message = |message: &str| detail(&format!(r#"{{"type":"message","message":{message}}}"#));
+        let blank = |content: &str| message(&format!(r#"{{"role":"user","content":{content}}}"#)).blank;
+        for content in ["\"\"", r#"" \n""#, "[]", r#"[{"type":"text","text":"\u00a0"}]"#] {
+            assert!(blank(content), "{content}");
+        }
+        for content in [r#""x""#, r#"[{"type":"image"}]"#, r#"[{"type":"text","text":" "},{"type":"image"}]"#, "7"] {
+            assert!(!blank(content), "{content}");
+        }
+        assert!(!message(r#"{"role":"assistant","content":[]}"#).blank);
+        let call = message(r#"{"role":"assistant","content":[{"type":"toolCall","id":"c1","partialJson":"{\n"}]}"#);
+        let result = message(r#"{"role":"toolResult","toolCallId":"c1","content":[]}"#);
+        assert_eq!(call.calls, result.result_of.into_iter().collect::<Vec<_>>());
+        assert!(call.partial_json && !call.mirror);
+        assert!(message(r#"{"role":"assistant","provider":"openclaw"}"#).mirror);
+        assert!(detail(r#"{"type":"novel"}"#).unknown_type && !detail(r#"{"type":"leaf"}"#).unknown_type);
+    }
+
+    #[test]
+    fn half_of_a_surrogate_pair_is_seen_and_a_whole_one_is_not() {
+        let lone = |text: &str| detail(&format!(r#"{{"type":"custom","data":"{text}"}}"#)).lone_surrogate.is_some();
+        assert!(lone("\\ud83d") && lone("x\\ude00") && lone("\\ud83d\\n") && lone("\\ud83d\\ud83d\\ude00"));
+        assert!(!lone("\\ud83d\\ude00") && !lone("\\u00e9") && !lone("😀"));
     }
 
     #[test]

@@ -6,15 +6,20 @@
 //! the verdict here is not the sum of defects but what that procedure does with them. An [`Analyzer`] is fed the
 //! lines and keeps some twelve bytes for each; nothing depends on how long a line or a file is.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::json::JsonError;
+use super::json::{JsonError, JsonErrorKind};
 use super::line::{self, HeaderLine, Judging, Line, Role};
+use super::mend::Cure;
+use super::problem::{Code, Remedy};
 use super::tree::{Tree, Walk};
+use watch::Watch;
+
+mod watch;
 
 /// How sound a transcript is, worst first: named after what OpenClaw 2026.3.11 does at the next use (design §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -62,6 +67,11 @@ impl Integrity {
         }
     }
 
+    /// Whether the next use destroys the history, fails every run or hangs the gateway.
+    pub const fn is_fatal(self) -> bool {
+        matches!(self, Self::Freezes | Self::Blocks | Self::Wiped)
+    }
+
     /// What OpenClaw 2026.3.11 does at the next use (F§4.5).
     pub const fn at_next_use(self) -> &'static str {
         match self {
@@ -78,56 +88,19 @@ impl Integrity {
     }
 }
 
-/// Something worth saying about one line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Defect {
-    /// The first readable line is no `session` header with a string id.
-    NoHeader,
-    /// The line is `null`.
-    NullLine,
-    /// The line is a number, string, boolean or array.
-    ScalarLine,
-    /// The line is not JSON.
-    MalformedLine,
-    /// The last line is not JSON.
-    TruncatedLine,
-    /// Several objects on one line.
-    GluedLines,
-    /// The line holds NUL bytes and nothing else.
-    NulLine,
-    /// The file ends without a newline: the next append is glued to its last line.
-    NoFinalNewline,
-    /// A `message` entry without a message.
-    NoMessage,
-    /// The parent of this entry does not exist.
-    DanglingParent,
-    /// The entry has no `parentId` field.
-    MissingParent,
-    /// Following the parents from the last entry comes back to this one.
-    Cycle,
-    /// A compaction keeps entries from one that is not there.
-    UnknownKept,
-    /// The last entry has no usable id.
-    NoIdLast,
-    /// A header without `version`, or with one below 3: the file is rewritten and its ids are made anew.
-    OldVersion,
-    /// Bytes that are not UTF-8.
-    InvalidUtf8,
-    /// User messages and no answer: they are dropped at the next run.
-    UserOnly,
-}
-
-/// A defect and where it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// A problem and where it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LineFinding {
     /// What it is.
-    pub defect: Defect,
+    pub code: Code,
     /// Line number, from 1.
     pub line: u64,
     /// Byte offset in the file, where the pass knows it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub byte: Option<u64>,
+    /// More, in words; never what people wrote.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub detail: Option<String>,
 }
 
 /// How the last run ended, as the last message that tells it says.
@@ -164,12 +137,23 @@ pub struct Summary {
     pub parent_session: Option<String>,
     /// How the last run ended; `None` when no message tells.
     pub ending: Option<Ending>,
-    /// Defects, at most [`MAX_FINDINGS`] of them.
+    /// What is wrong, at most [`MAX_FINDINGS`] of it; for a check, at most [`MAX_OF_A_KIND`] of each kind.
     pub findings: Vec<LineFinding>,
+    /// How many findings there are besides.
+    #[serde(default)]
+    pub more: u64,
+    /// The header's id.
+    #[serde(default)]
+    pub header_id: Option<String>,
+    /// What an exact repair mends; `None` when there is nothing to mend, or no exact answer. Known once it was tried.
+    #[serde(default)]
+    pub mends: Option<Vec<Code>>,
 }
 
 /// The most findings kept for one file.
 pub const MAX_FINDINGS: usize = 50;
+/// The most findings of one kind that a check keeps for one file.
+pub const MAX_OF_A_KIND: u64 = 1000;
 /// The most error messages remembered until the active path is known.
 const MAX_ERRORS: usize = 64;
 
@@ -184,6 +168,8 @@ pub struct Analyzer {
     scalar_line: bool,
     glued: bool,
     malformed_at: Option<u64>,
+    /// The last line that ends inside a value.
+    ends_inside: Option<u64>,
     header: Option<HeaderLine>,
     header_at: Option<DateTime<Utc>>,
     first_at: Option<DateTime<Utc>>,
@@ -194,6 +180,9 @@ pub struct Analyzer {
     answer_seen: bool,
     append_fails: bool,
     findings: Vec<LineFinding>,
+    found: BTreeMap<Code, u64>,
+    cure: Cure,
+    watch: Option<Watch>,
 }
 
 /// What the first readable line was.
@@ -209,19 +198,30 @@ enum First {
 }
 
 impl Analyzer {
+    /// A judge that misses nothing: every line is looked at for all that [`Code`] lists, and every finding has its byte.
+    pub fn thorough() -> Self {
+        let mut analyzer = Self { watch: Some(Watch::default()), ..Self::default() };
+        analyzer.tree.starts = Some(Vec::new());
+        analyzer
+    }
+
     /// Takes the next line, without its newline; `terminated` says whether it had one.
     pub fn line(&mut self, text: &[u8], terminated: bool) {
         let start = self.bytes;
         self.lines += 1;
         self.bytes += text.len() as u64 + u64::from(terminated);
         self.unterminated = !terminated && !text.is_empty();
+        if let Some(watch) = &mut self.watch {
+            watch.raw_line(text, terminated, self.lines, start);
+        }
         let text = if matches!(self.first, First::NothingYet) { trim_start(text) } else { text };
         if is_blank(text) {
             return;
         }
-        match line::read(text) {
+        let read = if self.watch.is_some() { line::read_closely(text) } else { line::read(text) };
+        match read {
             Ok(line) => self.accept(line, text, start),
-            Err(error) => self.reject(text, error, start),
+            Err(error) => self.reject(text, terminated, error, start),
         }
     }
 
@@ -235,68 +235,113 @@ impl Analyzer {
         }
     }
 
-    fn find(&mut self, defect: Defect, line: u64, byte: Option<u64>) {
-        if self.findings.len() < MAX_FINDINGS {
-            self.findings.push(LineFinding { defect, line, byte });
+    fn find(&mut self, code: Code, line: u64, byte: Option<u64>) {
+        self.find_with(code, line, byte, None);
+    }
+
+    fn find_with(&mut self, code: Code, line: u64, byte: Option<u64>, detail: Option<String>) {
+        let times = self.found.entry(code).or_default();
+        *times += 1;
+        let room = match self.watch {
+            Some(_) => *times <= MAX_OF_A_KIND,
+            None => self.findings.len() < MAX_FINDINGS,
+        };
+        if room {
+            self.findings.push(LineFinding { code, line, byte, detail });
         }
     }
 
-    fn reject(&mut self, text: &[u8], error: JsonError, start: u64) {
+    fn reject(&mut self, text: &[u8], terminated: bool, error: JsonError, start: u64) {
+        let before_header = matches!(self.first, First::NothingYet | First::OnlyJunk);
         if self.first == First::NothingYet {
             self.first = First::OnlyJunk;
         }
-        self.malformed_at = Some(self.lines);
         let glued = line::is_glued(text, error);
-        self.glued |= glued;
-        let (defect, byte) = if glued {
-            (Defect::GluedLines, start + error.offset as u64)
-        } else if text.iter().all(|&byte| byte == 0) {
-            (Defect::NulLine, start)
-        } else {
-            (Defect::MalformedLine, start + error.offset as u64)
-        };
-        self.find(defect, self.lines, Some(byte));
+        if before_header {
+            self.cure.junk_line(text, self.lines, glued);
+        }
+        self.malformed_at = Some(self.lines);
+        if glued {
+            self.glued = true;
+            self.find(Code::GluedLines, self.lines, Some(start + error.offset as u64));
+            return;
+        }
+        let content = text.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1);
+        if content == 0 && terminated {
+            self.find(Code::NulLine, self.lines, Some(start));
+            return;
+        }
+        let mut error = Some(error);
+        if content < text.len() && !terminated {
+            self.find(Code::NulTail, self.lines, Some(start + content as u64));
+            error = if content == 0 { None } else { line::read(&text[..content]).err() };
+        }
+        if let Some(error) = error {
+            let code = match error.kind {
+                JsonErrorKind::ControlCharacter => Code::ControlCharacter,
+                _ => Code::MalformedLine,
+            };
+            self.ends_inside = (error.kind == JsonErrorKind::Truncated).then_some(self.lines);
+            self.find(code, self.lines, Some(start + error.offset as u64));
+        }
     }
 
     fn accept(&mut self, line: Line<'_>, text: &[u8], start: u64) {
         if std::str::from_utf8(text).is_err() {
-            self.find(Defect::InvalidUtf8, self.lines, Some(start));
+            self.find(Code::InvalidUtf8, self.lines, Some(start));
         }
         let is_first = matches!(self.first, First::NothingYet | First::OnlyJunk);
         if is_first {
+            let junk = self.first == First::OnlyJunk;
             self.first = match &line {
                 Line::Null => First::Null,
                 Line::Header(HeaderLine { id: Some(_), .. }, _) => First::Header,
                 _ => First::NoHeader,
             };
-            if self.first == First::NoHeader {
-                self.find(Defect::NoHeader, self.lines, Some(start));
+            match self.first {
+                First::NoHeader => {
+                    self.find(Code::NoHeader, self.lines, Some(start));
+                    if matches!(line, Line::Header(..)) {
+                        self.cure.broken_header(self.lines);
+                    }
+                }
+                First::Header if junk => self.forgive_junk(),
+                _ => {}
             }
         }
         match line {
             Line::Null => {
                 self.null_line = true;
-                self.find(Defect::NullLine, self.lines, Some(start));
+                self.find(Code::NullLine, self.lines, Some(start));
             }
             Line::Header(header, stamp) => {
                 self.stamp(stamp);
+                if header.id.is_some() && self.first != First::Header {
+                    self.cure.later_header(text);
+                }
                 if self.header.is_none() {
                     self.header_at = stamp.and_then(parse_time);
                     self.header = Some(header);
+                } else if let Some(watch) = &mut self.watch {
+                    watch.tally(Code::DuplicateHeader, self.lines, start);
                 }
             }
             Line::Entry(entry, stamp) => {
+                if let Some(watch) = &mut self.watch {
+                    watch.entry(&entry, stamp, self.lines, start);
+                }
                 self.stamp(stamp);
                 match entry.role {
                     Role::Scalar => {
                         self.scalar_line = true;
-                        self.find(Defect::ScalarLine, self.lines, Some(start));
+                        self.find(Code::ScalarLine, self.lines, Some(start));
                     }
                     Role::Judges(Judging::User) => self.user_seen = true,
                     // Before the first answer, every append looks at the role of every message (F§4.5).
                     Role::NoMessage if !self.answer_seen => {
                         self.append_fails = true;
-                        self.find(Defect::NoMessage, self.lines, Some(start));
+                        self.cure.messageless(self.lines);
+                        self.find(Code::NoMessage, self.lines, Some(start));
                     }
                     _ => {}
                 }
@@ -307,9 +352,20 @@ impl Analyzer {
                     }
                     self.errors.push_back((self.tree.len(), message));
                 }
-                self.tree.push(entry.id, entry.parent, entry.role, self.lines);
+                self.tree.push(entry.id, entry.parent, entry.role, self.lines, start);
             }
         }
+    }
+
+    /// What is unreadable before a good header does no harm.
+    fn forgive_junk(&mut self) {
+        for found in &mut self.findings {
+            if matches!(found.code, Code::MalformedLine | Code::ControlCharacter | Code::GluedLines) {
+                found.code = Code::JunkBeforeHeader;
+            }
+        }
+        self.found.remove(&Code::GluedLines);
+        self.glued = false;
     }
 
     fn stamp(&mut self, stamp: Option<&[u8]>) {
@@ -322,26 +378,50 @@ impl Analyzer {
     }
 
     /// The verdict.
-    pub fn finish(mut self) -> Summary {
-        if self.unterminated {
-            self.find(Defect::NoFinalNewline, self.lines, Some(self.bytes));
+    pub fn finish(self) -> Summary {
+        self.finish_with_cure().0
+    }
+
+    /// The verdict, and what would mend what is wrong, when some of it can be mended.
+    pub fn finish_with_cure(mut self) -> (Summary, Option<Cure>) {
+        if self.unterminated && !self.found.contains_key(&Code::NulTail) {
+            self.find(Code::NoFinalNewline, self.lines, Some(self.bytes));
         }
-        let last = self.findings.iter_mut().rfind(|found| found.defect == Defect::MalformedLine);
-        if let Some(last) = last.filter(|found| found.line == self.lines) {
-            last.defect = Defect::TruncatedLine;
+        let last = self.findings.iter_mut().rfind(|found| found.code == Code::MalformedLine);
+        if let Some(last) = last.filter(|found| self.ends_inside == Some(self.lines) && found.line == self.lines) {
+            last.code = Code::TruncatedLine;
+        }
+        if self.first == First::OnlyJunk {
+            self.find(Code::NoLines, 1, Some(0));
         }
         if self.user_seen && !self.answer_seen {
-            self.find(Defect::UserOnly, self.lines, None);
+            let (line, byte) = self.watch.as_ref().and_then(|watch| watch.first_user).unwrap_or((self.lines, 0));
+            self.find(Code::UserOnly, line, Some(byte).filter(|_| self.watch.is_some()));
         }
         let relinked = self.header.as_ref().is_none_or(|header| header.is_below(2.0)) && self.first == First::Header;
+        if let Some(header) = self.header.as_ref().filter(|_| self.first == First::Header)
+            && (header.is_below(3.0) || header.version.is_nan())
+        {
+            let code = match self.tree.has_ids() {
+                true if header.unversioned => Code::VersionAbsent,
+                true if header.is_below(2.0) => Code::VersionOne,
+                _ => Code::OldVersion,
+            };
+            self.find(code, 1, Some(0));
+        }
         let walk = self.tree.walk(relinked);
         let integrity = self.integrity(relinked, &walk);
-        for (defect, index) in &walk.findings {
+        for (code, index) in &walk.findings {
             let line = self.tree.line_of(*index);
-            if !self.findings.iter().any(|found| (found.defect, found.line) == (*defect, line)) {
-                self.find(*defect, line, None);
+            if *code == Code::NoMessage {
+                self.cure.messageless(line);
+            }
+            if !self.findings.iter().any(|found| (found.code, found.line) == (*code, line)) {
+                self.find(*code, line, self.tree.start_of(*index));
             }
         }
+        self.look_closely(relinked, &walk);
+        let cure = self.take_cure(&walk);
         let ending = walk.last.map(|(judging, index)| {
             let message = || self.errors.iter().find(|(at, _)| *at == index).map(|(_, text)| text.clone());
             match judging {
@@ -353,20 +433,84 @@ impl Analyzer {
             }
         });
         self.findings.sort_by_key(|found| (found.line, found.byte));
-        Summary {
+        let summary = Summary {
             integrity,
             lines: self.lines,
             started_at: self.header_at,
             first_at: self.first_at,
             last_at: parse_time(&self.last_stamp),
+            header_id: self.header.as_ref().and_then(|header| header.id.clone()),
             parent_session: self.header.and_then(|header| header.parent_session),
             ending,
+            more: self.found.values().sum::<u64>().saturating_sub(self.findings.len() as u64),
             findings: self.findings,
+            mends: None,
+        };
+        (summary, cure)
+    }
+
+    /// What only a check says.
+    fn look_closely(&mut self, relinked: bool, walk: &Walk) {
+        let Some(watch) = self.watch.take() else { return };
+        let has_header = self.first == First::Header;
+        let header = self.header.as_ref().filter(|_| has_header);
+        let of_whole = [
+            (Code::Empty, self.first == First::NothingYet),
+            (Code::HeaderOnly, has_header && self.tree.len() == 0),
+            (Code::EmptyHeaderId, header.is_some_and(|header| header.id.as_deref() == Some(""))),
+            (Code::NewerVersion, header.is_some_and(|header| header.version > 3.0)),
+        ];
+        for (code, _) in of_whole.into_iter().filter(|(_, applies)| *applies) {
+            self.find(code, 1, Some(0));
+        }
+        if self.first == First::Header && !relinked {
+            let aside = self.tree.aside(walk);
+            let place = |tree: &Tree, index: u32| (tree.line_of(index), tree.start_of(index));
+            for (index, what) in aside.damage {
+                let (line, byte) = place(&self.tree, index);
+                let known = |found: &LineFinding| found.code == Code::NoMessage && found.line == line;
+                if !self.findings.iter().any(known) {
+                    self.find_with(Code::SideDamage, line, byte, Some(what.to_owned()));
+                }
+            }
+            if let Some(&first) = aside.hidden.first() {
+                let (line, byte) = place(&self.tree, first);
+                let detail = (aside.hidden.len() > 1).then(|| format!("{} of them", aside.hidden.len()));
+                self.find_with(Code::DuplicateId, line, byte, detail);
+            }
+            if let Some(first) = aside.first {
+                let (line, byte) = place(&self.tree, first);
+                let detail = format!("{} of {} entries", aside.entries, self.tree.len());
+                self.find_with(Code::SideBranch, line, byte, Some(detail));
+            }
+        }
+        let found = watch.finish();
+        self.watch = Some(Watch::default());
+        for LineFinding { code, line, byte, detail } in found {
+            self.find_with(code, line, byte, detail);
         }
     }
 
+    /// What would mend the file, unless there is no one answer.
+    fn take_cure(&mut self, walk: &Walk) -> Option<Cure> {
+        let mut cure = std::mem::take(&mut self.cure);
+        cure.codes = self.found.keys().copied().filter(|code| code.remedy() == Remedy::Repair).collect();
+        let exact = cure.is_bounded() && self.tree.messageless_are_unique();
+        let header_is_there = cure.has_glued_header();
+        if cure.codes.is_empty() || !exact || (self.first == First::OnlyJunk && !header_is_there) {
+            return None;
+        }
+        cure.header = self.first == First::NoHeader && !header_is_there;
+        cure.version = cure.codes.contains(&Code::VersionAbsent);
+        cure.cycle = walk.closed_by.map(|from| {
+            let before = self.tree.before(from);
+            (self.tree.line_of(from), before.map(|before| self.tree.line_of(before)))
+        });
+        Some(cure)
+    }
+
     /// In the order in which the loader meets the defects.
-    fn integrity(&mut self, relinked: bool, walk: &Walk) -> Integrity {
+    fn integrity(&self, relinked: bool, walk: &Walk) -> Integrity {
         match self.first {
             First::NothingYet => return Integrity::Empty,
             First::OnlyJunk | First::NoHeader => return Integrity::Wiped,
@@ -376,9 +520,6 @@ impl Analyzer {
         // Re-linking a version-1 file assigns ids, which throws on anything that is no object.
         if self.null_line || (relinked && self.scalar_line) {
             return Integrity::Blocks;
-        }
-        if self.header.as_ref().is_some_and(|header| header.is_below(3.0) || header.version.is_nan()) {
-            self.find(Defect::OldVersion, 1, None);
         }
         if self.tree.len() == 0 {
             return Integrity::Empty;
@@ -410,7 +551,7 @@ fn is_js_space(c: char) -> bool {
 }
 
 /// The loader trims the whole file first, so a byte order mark or white space before the header does no harm.
-fn trim_start(text: &[u8]) -> &[u8] {
+pub(super) fn trim_start(text: &[u8]) -> &[u8] {
     let mut rest = text;
     loop {
         match rest {
@@ -428,7 +569,7 @@ fn trim_start(text: &[u8]) -> &[u8] {
     }
 }
 
-fn is_blank(text: &[u8]) -> bool {
+pub(super) fn is_blank(text: &[u8]) -> bool {
     trim_start(text).is_empty()
 }
 

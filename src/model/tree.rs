@@ -2,7 +2,7 @@
 //! (`openclaw-format.md` §4.3, §4.5). Compact, since a transcript may have millions of lines.
 
 use super::line::{Id, Judging, Role};
-use super::transcript::Defect;
+use super::problem::Code;
 
 /// The entries as a tree: eight bytes of id and one of role for each, and a parent only where it is not simply the
 /// entry before.
@@ -13,6 +13,8 @@ pub(super) struct Tree {
     parents: Vec<(u32, Id)>,
     kept: Vec<(u32, Id)>,
     lines: Vec<(u32, u64)>,
+    /// The byte at which each entry's line begins, when somebody wants to know.
+    pub(super) starts: Option<Vec<u64>>,
     last_id: Id,
     /// Entries between this index and the one before it were not looked at.
     pub(super) gap: Option<u32>,
@@ -34,7 +36,27 @@ pub(super) struct Walk {
     pub(super) no_message: bool,
     pub(super) cut: bool,
     pub(super) last: Option<(Judging, u32)>,
-    pub(super) findings: Vec<(Defect, u32)>,
+    pub(super) findings: Vec<(Code, u32)>,
+    /// The entry whose parent closes the cycle.
+    pub(super) closed_by: Option<u32>,
+    /// The entries on the path, one bit each.
+    visited: Vec<u64>,
+}
+
+impl Walk {
+    fn holds(&self, index: u32) -> bool {
+        bit(&self.visited, index)
+    }
+}
+
+fn bit(bits: &[u64], index: u32) -> bool {
+    bits.get(index as usize / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
+}
+
+fn set(bits: &mut [u64], index: u32) {
+    if let Some(word) = bits.get_mut(index as usize / 64) {
+        *word |= 1 << (index % 64);
+    }
 }
 
 impl Tree {
@@ -46,8 +68,11 @@ impl Tree {
         self.ids.iter().any(|&id| id != 0)
     }
 
-    pub(super) fn push(&mut self, id: Id, parent: Id, role: Role, line: u64) {
+    pub(super) fn push(&mut self, id: Id, parent: Id, role: Role, line: u64, start: u64) {
         let index = self.len();
+        if let Some(starts) = &mut self.starts {
+            starts.push(start);
+        }
         let follows = matches!((self.last_id, parent), (Id::Key(last), Id::Key(parent)) if last == parent);
         if !follows {
             self.parents.push((index, parent));
@@ -74,6 +99,10 @@ impl Tree {
         self.lines.get(at.wrapping_sub(1)).map_or(0, |&(first, line)| line + u64::from(index - first))
     }
 
+    pub(super) fn start_of(&self, index: u32) -> Option<u64> {
+        self.starts.as_ref()?.get(index as usize).copied()
+    }
+
     fn at<T: Copy>(list: &[(u32, T)], index: u32) -> Option<T> {
         list.binary_search_by_key(&index, |&(at, _)| at).ok().map(|found| list[found].1)
     }
@@ -86,27 +115,29 @@ impl Tree {
         // Without an id there, the context is empty or the next append becomes a root of its own.
         if !relinked && last > 0 && !matches!(self.last_id, Id::Key(_)) {
             walk.cut = true;
-            walk.findings.push((Defect::NoIdLast, last));
+            walk.findings.push((Code::NoIdLast, last));
         }
-        let mut visited = vec![0_u64; self.ids.len().div_ceil(64)];
+        walk.visited = vec![0_u64; self.ids.len().div_ceil(64)];
+        let mut before = None;
         let mut kept: Option<Option<u64>> = None;
         let mut kept_found = true;
         let mut current = last;
         loop {
-            let (word, bit) = (current as usize / 64, current % 64);
-            if visited[word] >> bit & 1 == 1 {
+            if walk.holds(current) {
                 walk.cycle = true;
-                walk.findings.push((Defect::Cycle, current));
+                walk.closed_by = before;
+                walk.findings.push((Code::Cycle, before.unwrap_or(current)));
                 break;
             }
-            visited[word] |= 1 << bit;
+            set(&mut walk.visited, current);
+            before = Some(current);
             match self.roles[current as usize] {
                 RoleCode::Judges(judging) => {
                     walk.last.get_or_insert((judging, current));
                 }
                 RoleCode::NoMessage => {
                     walk.no_message = true;
-                    walk.findings.push((Defect::NoMessage, current));
+                    walk.findings.push((Code::NoMessage, current));
                 }
                 RoleCode::Compaction if kept.is_none() && !relinked => {
                     let wanted = match Self::at(&self.kept, current) {
@@ -115,7 +146,7 @@ impl Tree {
                     };
                     kept = Some(wanted);
                     kept_found = false;
-                    walk.findings.push((Defect::UnknownKept, current));
+                    walk.findings.push((Code::UnknownKept, current));
                 }
                 _ => {}
             }
@@ -134,7 +165,7 @@ impl Tree {
             });
         }
         if kept_found || self.gap.is_some() {
-            walk.findings.retain(|(defect, _)| *defect != Defect::UnknownKept);
+            walk.findings.retain(|(code, _)| *code != Code::UnknownKept);
         } else if !walk.cycle {
             walk.cut = true;
         }
@@ -142,23 +173,119 @@ impl Tree {
     }
 
     fn parent_of(&self, current: u32, index: &Index, walk: &mut Walk) -> Option<u32> {
+        match self.edge(current, index) {
+            Edge::To(parent) => Some(parent),
+            Edge::Root => None,
+            Edge::Broken(code) => {
+                let unseen = code == Code::DanglingParent && self.gap.is_some_and(|gap| current >= gap);
+                if !unseen {
+                    walk.cut = true;
+                    // An entry without id has no parent either.
+                    if !walk.findings.contains(&(Code::NoIdLast, current)) {
+                        walk.findings.push((code, current));
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    /// Where the parent of an entry leads.
+    fn edge(&self, current: u32, index: &Index) -> Edge {
         let key = match Self::at(&self.parents, current) {
             None => self.ids[current as usize - 1],
             Some(Id::Key(key)) => key,
-            Some(Id::Undefined) if current > 0 => {
-                walk.cut = true;
-                walk.findings.push((Defect::MissingParent, current));
-                return None;
-            }
-            Some(_) => return None,
+            Some(Id::Undefined) if current > 0 => return Edge::Broken(Code::MissingParent),
+            Some(_) => return Edge::Root,
         };
-        let found = index.last_with(&self.ids, key);
-        if found.is_none() && self.gap.is_none_or(|gap| current < gap) {
-            walk.cut = true;
-            walk.findings.push((Defect::DanglingParent, current));
-        }
-        found
+        index.last_with(&self.ids, key).map_or(Edge::Broken(Code::DanglingParent), Edge::To)
     }
+
+    /// What is not in the context: how many entries, the first of them, and the damage among them.
+    pub(super) fn aside(&self, walk: &Walk) -> Aside {
+        let index = Index::new(&self.ids);
+        let mut aside = Aside::default();
+        // A number for each chain that was followed: meeting its own number again is a cycle.
+        let mut chains = vec![0_u32; self.ids.len()];
+        let aside_of = |at: &u32| !walk.holds(*at) && self.roles[*at as usize] != RoleCode::Scalar;
+        for start in (0..self.len()).filter(aside_of) {
+            aside.entries += 1;
+            aside.first.get_or_insert(start);
+            if self.ids[start as usize] != 0 && index.last_with(&self.ids, self.ids[start as usize]) != Some(start) {
+                aside.hidden.push(start);
+            }
+            if self.roles[start as usize] == RoleCode::NoMessage {
+                aside.damage.push((start, "a message entry without message"));
+            }
+            match self.edge(start, &index) {
+                Edge::Broken(Code::MissingParent) => aside.damage.push((start, "no parentId")),
+                Edge::Broken(_) => aside.damage.push((start, "its parent does not exist")),
+                _ => {}
+            }
+            let (chain, mut current) = (start + 1, start);
+            while !walk.holds(current) && chains[current as usize] == 0 {
+                chains[current as usize] = chain;
+                let Edge::To(parent) = self.edge(current, &index) else { break };
+                if chains[parent as usize] == chain {
+                    aside.damage.push((current, "its parents lead back to it"));
+                    break;
+                }
+                current = parent;
+            }
+        }
+        aside.damage.sort_unstable();
+        aside
+    }
+
+    /// The entry that `from` can hang on instead of closing a cycle: the nearest before it that its children do not
+    /// shadow and that does not itself hang on it. `None`: it becomes a root.
+    pub(super) fn before(&self, from: u32) -> Option<u32> {
+        const TRIES: u32 = 64;
+        let index = Index::new(&self.ids);
+        let hangs_on = |start: u32| {
+            let mut seen = vec![0_u64; self.ids.len().div_ceil(64)];
+            let mut current = start;
+            while current != from && !bit(&seen, current) {
+                set(&mut seen, current);
+                match self.edge(current, &index) {
+                    Edge::To(parent) => current = parent,
+                    _ => return false,
+                }
+            }
+            true
+        };
+        (from.saturating_sub(TRIES)..from).rev().find(|&at| {
+            let id = self.ids[at as usize];
+            id != 0 && index.last_with(&self.ids, id) == Some(at) && !hangs_on(at)
+        })
+    }
+
+    /// Whether no two entries share the id of an entry without message, so that its children are known.
+    pub(super) fn messageless_are_unique(&self) -> bool {
+        let index = Index::new(&self.ids);
+        let messageless = (0..self.len()).filter(|&at| self.roles[at as usize] == RoleCode::NoMessage);
+        messageless.map(|at| self.ids[at as usize]).filter(|&id| id != 0).all(|id| index.times(&self.ids, id) == 1)
+    }
+}
+
+/// Where a parent leads.
+enum Edge {
+    /// To this entry.
+    To(u32),
+    /// Nowhere, as is right for a root.
+    Root,
+    /// Nowhere, though it should.
+    Broken(Code),
+}
+
+/// Entries that are not on the path.
+#[derive(Default)]
+pub(super) struct Aside {
+    pub(super) entries: u64,
+    pub(super) first: Option<u32>,
+    /// Those that a later entry with the same id hides.
+    pub(super) hidden: Vec<u32>,
+    pub(super) damage: Vec<(u32, &'static str)>,
 }
 
 /// Entries by id; of equal ids the last counts.
@@ -177,5 +304,10 @@ impl Index {
         let end = self.by_id.partition_point(|&at| ids[at as usize] <= key);
         let candidate = *self.by_id.get(end.checked_sub(1)?)?;
         (ids[candidate as usize] == key).then_some(candidate)
+    }
+
+    fn times(&self, ids: &[u64], key: u64) -> usize {
+        let before = self.by_id.partition_point(|&at| ids[at as usize] < key);
+        self.by_id.partition_point(|&at| ids[at as usize] <= key) - before
     }
 }

@@ -498,6 +498,8 @@ pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
     vec![
         ("scan", schema::<ScanDocument>()),
         ("gc", schema::<GcDocument>()),
+        ("validate", schema::<super::validate::ValidateDocument>()),
+        ("checks", schema::<super::validate::ChecksDocument>()),
         ("restore", schema::<RestoreDocument>()),
         ("runs", schema::<RunsDocument>()),
         ("explain", schema::<ExplainDocument>()),

@@ -265,7 +265,7 @@ fn head(preamble: &Preamble, body: &Body) -> String {
     text
 }
 
-fn list(text: &mut String, lead: &str, lines: &[String]) {
+pub(super) fn list(text: &mut String, lead: &str, lines: &[String]) {
     for line in lines {
         let _ = writeln!(text, "{DIM}{lead}{}{DIM:#}", escape(line));
     }
@@ -424,13 +424,13 @@ fn startup(text: &mut String, startup: &Startup) {
     );
 }
 
-fn left(text: &mut String, title: &str, style: Style, left: &[LeftDocument]) {
+pub(super) fn left(text: &mut String, title: &str, style: Style, left: &[LeftDocument]) {
     for one in left {
         let _ = writeln!(text, "{style}{title}{style:#} {}: {}", escape(&one.what), escape(&one.why));
     }
 }
 
-fn next(text: &mut String, command: &str, what: &str) {
+pub(super) fn next(text: &mut String, command: &str, what: &str) {
     let _ = writeln!(text, "Next: {BOLD}{}{BOLD:#}  {DIM}{what}{DIM:#}", escape(command));
 }
 
@@ -471,7 +471,7 @@ fn coarse(span: TimeDelta) -> String {
     }
 }
 
-fn count(number: usize, what: &str) -> String {
+pub(super) fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 

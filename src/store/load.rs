@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
@@ -12,15 +13,18 @@ use super::cache::Cache;
 use super::dir::{Dir, FileInfo};
 use super::discover::StoreLocation;
 use super::lock::lock_name;
+use super::read::Depth;
 use super::{process, read, sqlite};
 use crate::config::environment;
 use crate::model::entry::{self, Entry};
 use crate::model::inventory::{
-    Binding, Content, Gateway, Generation, Inventory, Lock, LooseFile, Side, Store, Transcript,
+    Access, Binding, Content, Gateway, Generation, Inventory, Lock, LooseFile, Side, Store, Transcript,
 };
 use crate::model::key;
+use crate::model::line::{self, Line};
 use crate::model::names::{self, FileKind, NameKind, is_session_id};
 use crate::model::store::{self, Document, StoreState};
+use crate::model::transcript::Integrity;
 
 /// What to load, and how much was read so far.
 pub struct Request<'a> {
@@ -38,8 +42,10 @@ pub struct Request<'a> {
     pub side: Side,
     /// What is remembered of transcripts.
     pub cache: &'a Cache,
-    /// Read the head and the tail of large transcripts only.
-    pub quick: bool,
+    /// How closely to look at transcripts.
+    pub depth: Depth,
+    /// Read archives too.
+    pub archives: bool,
     /// Called once with the number of transcripts and their bytes.
     pub begin: &'a (dyn Fn(usize, u64) + Sync),
     /// Called while transcripts are read, with the bytes since the last call.
@@ -51,6 +57,7 @@ pub fn load(request: Request<'_>) -> Inventory {
     let (gateway, (stores, files)) = rayon::join(request.gateway, || read_all(&request));
     Inventory {
         state_dir: request.state_dir.to_owned(),
+        owner: Dir::open(request.state_dir).and_then(|dir| dir.own_info()).ok().map(|info| info.uid),
         openclaw: request.openclaw,
         gateway,
         stores,
@@ -118,6 +125,7 @@ fn load_store(location: &StoreLocation, request: &Request<'_>, listings: &HashMa
         problem: None,
         bytes: 0,
         stamp: None,
+        access: None,
         text: Vec::new(),
         document: Document::default(),
         bindings: Vec::new(),
@@ -151,6 +159,7 @@ fn load_store(location: &StoreLocation, request: &Request<'_>, listings: &HashMa
         Some(Err(error)) => return fail(store, StoreState::Unreadable, format!("{error:#}")),
     };
     store.stamp = info.map(|info| info.stamp);
+    store.access = info.map(access);
     let linked = location.via_symlink || info.is_some_and(|info| info.symlink);
     store.text = match read_store(location, listing, linked) {
         Ok(text) => text,
@@ -256,13 +265,7 @@ fn bindings(store: &Store, entries: Vec<Entry>, main_key: &str, shared: bool) ->
                 cron_job: parsed.cron_job.map(str::to_owned),
                 entry_bytes: span.len() as u64,
                 case_collision: folded.get(&place.key.to_lowercase()).is_some_and(|&times| times > 1),
-                transcript: Transcript {
-                    path: None,
-                    relocated: false,
-                    content: Content::Absent,
-                    stamp: None,
-                    linked: false,
-                },
+                transcript: Transcript::default(),
                 lock: None,
                 key: place.key.clone(),
                 place,
@@ -278,6 +281,10 @@ fn is_wrapped(store: &Store) -> bool {
     !store.bindings.is_empty()
         && !store.bindings.iter().any(is_entry)
         && store.bindings.iter().any(|binding| entry::holds_entries(store.entry_bytes(binding)))
+}
+
+fn access(info: FileInfo) -> Access {
+    Access { mode: info.mode, uid: info.uid }
 }
 
 /// Where a name of the entry leads.
@@ -337,6 +344,7 @@ fn locate(binding: &mut Binding, dir: &Path, listing: &Listing, same_dir: &mut H
         }
         Some(info) => {
             transcript.stamp = Some(info.stamp);
+            transcript.access = Some(access(info));
             transcript.linked = info.links > 1;
         }
         None => {}
@@ -426,7 +434,8 @@ fn loose_files(stores: &[Store], listings: &HashMap<PathBuf, Listing>) -> Vec<Lo
                 special: !info.regular || name.to_str().is_none(),
                 held: listing.locks.get(&lock_name(name)).is_some_and(|lock| lock.state.is_held()),
                 touched_at: DateTime::from_timestamp_nanos(info.stamp.mtime_ns),
-                last_at: None,
+                access: access(*info),
+                content: Content::Absent,
                 archived_at: names::archived_at(&text, kind),
                 stores_known: known,
                 path,
@@ -449,7 +458,7 @@ fn read_transcripts(
             wanted.insert(path.clone(), stamp.size);
         }
     }
-    for file in files.iter().filter(|file| file.kind == FileKind::Orphan) {
+    for file in files.iter().filter(|file| is_read(file, request)) {
         wanted.insert(file.path.clone(), file.stamp.size);
     }
     (request.begin)(wanted.len(), wanted.values().sum());
@@ -468,25 +477,66 @@ fn read_transcripts(
             if let Some(info) = info {
                 transcript.stamp = Some(info.stamp);
             }
+            if matches!(content, Content::Read(summary) if summary.integrity == Integrity::Wiped) {
+                transcript.cut_header = cut_header(path, listings);
+            }
         }
     }
-    for file in files.iter_mut().filter(|file| file.kind == FileKind::Orphan) {
-        if let Some((Content::Read(summary), _)) = contents.get(&file.path) {
-            file.last_at = summary.last_at;
+    for file in files.iter_mut().filter(|file| is_read(file, request)) {
+        if let Some((content, _)) = contents.get(&file.path) {
+            file.content = content.clone();
         }
     }
+}
+
+/// Whether a loose file is read: orphans, which may be old enough to go, and archives when they are checked.
+fn is_read(file: &LooseFile, request: &Request<'_>) -> bool {
+    let archive = matches!(file.kind, FileKind::ArchiveReset | FileKind::ArchiveDeleted | FileKind::ArchiveBak);
+    let plain = file.path.extension().is_none_or(|extension| extension != "zst");
+    !file.special && (file.kind == FileKind::Orphan || (request.archives && archive && plain))
+}
+
+/// More of a copy than this is not searched for the line at which its file was cut.
+const LONGEST_COPY: u64 = 256 << 20;
+
+/// The header of the newest `.bak.<TS>` beside a transcript without header, when the first line of what is left stands
+/// in it: then `sessions.compact` made both (F§4.5).
+fn cut_header(path: &Path, listings: &HashMap<PathBuf, Listing>) -> Option<Vec<u8>> {
+    let listing = listings.get(path.parent()?)?;
+    let name = path.file_name()?;
+    let first_line = |name: &OsStr| -> Option<Vec<u8>> {
+        let mut line = Vec::new();
+        let (file, _) = listing.dir.open_file(name).ok()?;
+        BufReader::new(file).read_until(b'\n', &mut line).ok()?;
+        Some(line)
+    };
+    let rest = first_line(name)?;
+    let mut prefix = name.as_bytes().to_vec();
+    prefix.extend_from_slice(b".bak.");
+    let copies =
+        listing.names.iter().rev().filter(|(name, info)| {
+            info.regular && info.stamp.size <= LONGEST_COPY && name.as_bytes().starts_with(&prefix)
+        });
+    copies.map(|(name, _)| name).find_map(|name| {
+        let header = first_line(name)?;
+        let is_header = matches!(line::read(header.trim_ascii_end()), Ok(Line::Header(found, _)) if found.id.is_some());
+        let (file, _) = listing.dir.open_file(name).ok().filter(|_| is_header)?;
+        let fits = BufReader::new(file).split(b'\n').map_while(Result::ok).any(|line| line == rest.trim_ascii_end());
+        fits.then(|| header.trim_ascii_end().to_vec())
+    })
 }
 
 fn read_one(path: &Path, listings: &HashMap<PathBuf, Listing>, request: &Request<'_>) -> (Content, Option<FileInfo>) {
     for dir in path.ancestors().skip(1) {
         let (Some(listing), Ok(inside)) = (listings.get(dir), path.strip_prefix(dir)) else { continue };
         let listed = info(listing, inside).filter(|info| info.regular);
-        if let Some((info, summary)) = listed.and_then(|info| Some((info, request.cache.get(&info)?))) {
+        let known = listed.filter(|_| request.depth != Depth::Thorough);
+        if let Some((info, summary)) = known.and_then(|info| Some((info, request.cache.get(&info)?))) {
             (request.advance)(info.stamp.size);
             return (Content::Read(summary), Some(info));
         }
-        let (content, info) = read::transcript(&listing.dir, inside.as_os_str(), request.quick, request.advance);
-        if let (Content::Read(summary), Some(info), false) = (&content, &info, request.quick) {
+        let (content, info) = read::transcript(&listing.dir, inside.as_os_str(), request.depth, request.advance);
+        if let (Content::Read(summary), Some(info), Depth::Whole) = (&content, &info, request.depth) {
             request.cache.put(info, summary);
         }
         return (content, info);

@@ -6,10 +6,25 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use anyhow::Context as _;
 
 use super::dir::{Dir, FileInfo};
 use crate::model::inventory::Content;
-use crate::model::transcript::Analyzer;
+use crate::model::mend::{Cure, Mender, Proof};
+use crate::model::transcript::{Analyzer, Summary};
+
+/// How closely to look at transcripts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Of large ones at the head and the tail only.
+    Quick,
+    /// At every line, for what decides.
+    Whole,
+    /// At every line, for everything.
+    Thorough,
+}
 
 /// How much is read at once.
 const CHUNK: usize = 256 * 1024;
@@ -21,18 +36,18 @@ pub const QUICK: u64 = 128 * 1024;
 const STEP: u64 = 1 << 20;
 
 /// Reads and judges the transcript `name`. `advance` is told of the bytes that were read.
-pub fn transcript(dir: &Dir, name: &OsStr, quick: bool, advance: &dyn Fn(u64)) -> (Content, Option<FileInfo>) {
+pub fn transcript(dir: &Dir, name: &OsStr, depth: Depth, advance: &dyn Fn(u64)) -> (Content, Option<FileInfo>) {
     let (mut file, info) = match dir.open_file(name) {
         Ok(opened) => opened,
         Err(error) => return (Content::Unreadable(format!("{error:#}")), None),
     };
-    let judged = if quick && info.stamp.size > QUICK {
-        head_and_tail(&mut file, info.stamp.size).inspect(|_| advance(info.stamp.size))
+    let judged = if depth == Depth::Quick && info.stamp.size > QUICK {
+        head_and_tail(&mut file, info.stamp.size).inspect(|_| advance(info.stamp.size)).map(Analyzer::finish)
     } else {
-        whole(&file, info.stamp.size, advance)
+        whole(&mut file, info.stamp.size, depth == Depth::Thorough, advance)
     };
     match judged {
-        Ok(analyzer) => (Content::Read(analyzer.finish()), Some(info)),
+        Ok(summary) => (Content::Read(summary), Some(info)),
         Err(error) => {
             let why = format!("cannot read {}: {error}", dir.join(name).display());
             (Content::Unreadable(why), Some(info))
@@ -40,11 +55,96 @@ pub fn transcript(dir: &Dir, name: &OsStr, quick: bool, advance: &dyn Fn(u64)) -
     }
 }
 
-fn whole(file: &File, size: u64, advance: &dyn Fn(u64)) -> io::Result<Analyzer> {
-    let mut analyzer = Analyzer::default();
-    let mut reader = BufReader::with_capacity(CHUNK.min(size as usize + 1), file.take(size));
-    feed(&mut analyzer, &mut reader, advance)?;
-    Ok(analyzer)
+fn whole(file: &mut File, size: u64, thorough: bool, advance: &dyn Fn(u64)) -> io::Result<Summary> {
+    let (mut summary, cure) = judge(file, size, thorough, advance)?;
+    // What would hurt the gateway is rare: only then, and for a check, is it worth a second pass.
+    if let Some(cure) = cure.filter(|_| thorough || summary.integrity.is_fatal()) {
+        let mut proof = if thorough { Proof::thorough() } else { Proof::default() };
+        mend(file, size, &cure, PLACEHOLDER, |bytes| {
+            proof.take(bytes);
+            Ok(())
+        })?;
+        summary.mends = Some(cure.codes.clone()).filter(|_| cure.is_exact(&summary, &proof.finish()));
+    }
+    Ok(summary)
+}
+
+/// A file that is checked by itself.
+pub enum Alone {
+    /// A store's text.
+    Store(Vec<u8>),
+    /// A transcript, judged.
+    Transcript(Content),
+}
+
+/// Reads a file that lies anywhere; by its name, and else by its beginning, it is a store or a transcript.
+pub fn alone(path: &Path) -> anyhow::Result<Alone> {
+    let path = std::path::absolute(path).with_context(|| format!("cannot find {}", path.display()))?;
+    let meta = fs_err::symlink_metadata(&path)?;
+    anyhow::ensure!(!meta.is_dir(), "{} is a directory: name it with --state-dir", path.display());
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        anyhow::bail!("{} names no file", path.display());
+    };
+    let dir = Dir::open(&fs_err::canonicalize(parent)?)?;
+    let text = name.to_string_lossy();
+    let is_store = if text.contains(".jsonl") {
+        false
+    } else if text.contains(".json") {
+        true
+    } else {
+        begins_like_a_store(&dir, name)
+    };
+    if !is_store {
+        return Ok(Alone::Transcript(transcript(&dir, name, Depth::Thorough, &|_| ()).0));
+    }
+    let read = dir.open_file(name).and_then(|(mut file, _)| {
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(bytes)
+    });
+    Ok(match read {
+        Ok(bytes) => Alone::Store(bytes),
+        Err(error) => Alone::Transcript(Content::Unreadable(format!("{error:#}"))),
+    })
+}
+
+/// A store is one object over many lines; a transcript's first line is an object by itself.
+fn begins_like_a_store(dir: &Dir, name: &OsStr) -> bool {
+    let mut line = Vec::new();
+    let read = dir.open_file(name).map(|(file, _)| BufReader::new(file).read_until(b'\n', &mut line));
+    read.is_ok() && line.trim_ascii_start().starts_with(b"{") && crate::model::line::read(line.trim_ascii()).is_err()
+}
+
+/// Stands for a header that is made when it is needed.
+const PLACEHOLDER: &[u8] = br#"{"type":"session","version":3,"id":"-","timestamp":"","cwd":""}"#;
+
+/// Judges the first `size` bytes of a file, with what would mend it.
+pub(super) fn judge(
+    file: &mut File,
+    size: u64,
+    thorough: bool,
+    advance: &dyn Fn(u64),
+) -> io::Result<(Summary, Option<Cure>)> {
+    let mut analyzer = if thorough { Analyzer::thorough() } else { Analyzer::default() };
+    feed(&mut analyzer, &mut first(file, size)?, advance)?;
+    Ok(analyzer.finish_with_cure())
+}
+
+/// Hands the first `size` bytes of a file to `emit`, mended.
+pub(super) fn mend(
+    file: &mut File,
+    size: u64,
+    cure: &Cure,
+    header: &[u8],
+    mut emit: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut mender = Mender::new(cure, header);
+    lines(&mut first(file, size)?, &|_| (), |text, terminated| mender.line(text, terminated, &mut emit))
+}
+
+fn first(file: &mut File, size: u64) -> io::Result<impl BufRead> {
+    file.rewind()?;
+    Ok(BufReader::with_capacity(CHUNK.min(size as usize + 1), (&*file).take(size)))
 }
 
 /// The first lines, then the last ones; the lines that the cuts go through are left out.
@@ -64,6 +164,18 @@ fn head_and_tail(file: &mut File, size: u64) -> io::Result<Analyzer> {
 }
 
 fn feed(analyzer: &mut Analyzer, reader: &mut impl BufRead, advance: &dyn Fn(u64)) -> io::Result<()> {
+    lines(reader, advance, |text, terminated| {
+        analyzer.line(text, terminated);
+        Ok(())
+    })
+}
+
+/// Calls `each` for every line, without its newline, and whether it had one.
+fn lines(
+    reader: &mut impl BufRead,
+    advance: &dyn Fn(u64),
+    mut each: impl FnMut(&[u8], bool) -> io::Result<()>,
+) -> io::Result<()> {
     let mut line = Vec::new();
     let mut untold = 0;
     loop {
@@ -78,6 +190,6 @@ fn feed(analyzer: &mut Analyzer, reader: &mut impl BufRead, advance: &dyn Fn(u64
         }
         let terminated = line.last() == Some(&b'\n');
         let end = line.len() - usize::from(terminated);
-        analyzer.line(&line[..end], terminated);
+        each(&line[..end], terminated)?;
     }
 }

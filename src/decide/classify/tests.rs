@@ -45,6 +45,9 @@ fn binding(key: &str, idle: TimeDelta) -> Binding {
         last_at: Some(active),
         parent_session: None,
         ending: Some(Ending::Answered),
+        more: 0,
+        header_id: None,
+        mends: None,
         findings: Vec::new(),
     };
     Binding {
@@ -66,7 +69,9 @@ fn binding(key: &str, idle: TimeDelta) -> Binding {
             relocated: false,
             content: Content::Read(summary),
             stamp: Some(Stamp { dev: 1, ino: 1, size: 10, mtime_ns: 0 }),
+            access: None,
             linked: false,
+            cut_header: None,
         },
         lock: None,
     }
@@ -93,6 +98,7 @@ fn lock(state: LockState) -> Lock {
 fn inventory(bindings: Vec<Binding>) -> Inventory {
     Inventory {
         state_dir: PathBuf::from("/s"),
+        owner: None,
         openclaw: Generation { has_store_lock: true, locks_are_evidence: false, resumes_interrupted: false },
         gateway: Gateway::default(),
         stores: vec![Store {
@@ -103,6 +109,7 @@ fn inventory(bindings: Vec<Binding>) -> Inventory {
             problem: None,
             bytes: 0,
             stamp: None,
+            access: None,
             text: Vec::new(),
             document: Document::default(),
             bindings,

@@ -161,7 +161,7 @@ fn nothing_readable_is_wiped_and_nothing_at_all_is_empty() {
 fn a_file_without_header_still_tells_how_its_run_ended() {
     let summary = judge(&lines(&good()[1..]));
     assert_eq!((summary.integrity, summary.ending), (Wiped, Some(Ending::Answered)));
-    assert_eq!(summary.findings[0], LineFinding { defect: Defect::NoHeader, line: 1, byte: Some(0) });
+    assert_eq!(summary.findings[0], LineFinding { code: Code::NoHeader, line: 1, byte: Some(0), detail: None });
 }
 
 #[test]
@@ -185,5 +185,5 @@ fn findings_name_the_line() {
     file.insert(2, String::new());
     file[4] = entry("cccccccc", "\"dddddddd\"", "user");
     let summary = judge(&lines(&file));
-    assert_eq!(summary.findings, [LineFinding { defect: Defect::Cycle, line: 6, byte: None }]);
+    assert_eq!(summary.findings, [LineFinding { code: Code::Cycle, line: 5, byte: None, detail: None }]);
 }

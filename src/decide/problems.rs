@@ -1,0 +1,335 @@
+//! Problems: everything that `validate` tells, each with where it is. Pure: the same inventory gives the same list.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::facts::{Facts, FindingCode};
+use crate::model::entry;
+use crate::model::inventory::{Access, Binding, Content, Inventory, LooseFile, Side, Store};
+use crate::model::json::Scanner;
+use crate::model::names::FileKind;
+use crate::model::problem::{Code, Remedy, Severity};
+use crate::model::store::{self, Defect, StoreState};
+use crate::model::transcript::{Integrity, Summary};
+
+/// An entry of more bytes than this is told: usual are ten thousand (F§12).
+const HUGE: u64 = 256 * 1024;
+
+/// Something that is wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// What it is.
+    pub code: Code,
+    /// The file it is in.
+    pub path: PathBuf,
+    /// The line, from 1, and the byte in the file, from 0.
+    pub at: Option<(u64, Option<u64>)>,
+    /// The binding it concerns.
+    pub key: Option<String>,
+    /// More, in words.
+    pub detail: Option<String>,
+    /// What can be done about it, here.
+    pub remedy: Remedy,
+}
+
+impl Problem {
+    /// A problem of a file as a whole.
+    fn of(code: Code, path: &Path) -> Self {
+        Self { code, path: path.to_owned(), at: None, key: None, detail: None, remedy: code.remedy() }
+    }
+
+    fn at(self, line: u64, byte: u64) -> Self {
+        Self { at: Some((line, Some(byte))), ..self }
+    }
+
+    fn with(self, detail: impl Into<Option<String>>) -> Self {
+        Self { detail: detail.into(), ..self }
+    }
+
+    /// A file that could not be read.
+    pub fn unreadable(path: &Path, why: String) -> Self {
+        Self::of(Code::Unreadable, path).with(why)
+    }
+
+    /// How bad it is.
+    pub fn severity(&self) -> Severity {
+        self.code.severity()
+    }
+
+    /// Whether something could not be looked at.
+    pub fn hides(&self) -> bool {
+        matches!(self.code, Code::Unreadable | Code::StoreUnreadable)
+    }
+}
+
+/// What was found, and how many findings of kinds that were told often enough there are besides.
+#[derive(Clone, Debug, Default)]
+pub struct Problems {
+    /// Every problem: the stores in their order, after each what lies beside it.
+    pub list: Vec<Problem>,
+    /// How many more there are.
+    pub more: u64,
+    /// Lines of transcripts that were read.
+    pub lines: u64,
+    /// Transcripts that were read.
+    pub transcripts: usize,
+    /// Transcripts that were told of: two bindings may share one.
+    seen: HashSet<PathBuf>,
+}
+
+/// All problems of what was loaded.
+pub fn of_inventory(inventory: &Inventory, now: DateTime<Utc>) -> Problems {
+    let mut problems = Problems::default();
+    let mut users: HashMap<&Path, usize> = HashMap::new();
+    let bindings = || inventory.stores.iter().flat_map(|store| &store.bindings);
+    for path in bindings().filter_map(|binding| binding.transcript.path.as_deref()) {
+        *users.entry(path).or_default() += 1;
+    }
+    let mut told: Vec<&Path> = Vec::new();
+    for store in inventory.selected() {
+        let dir = store.dir();
+        let beside = || inventory.files.iter().filter(move |file| file.path.parent() == Some(dir));
+        let orphans = beside().any(|file| file.kind == FileKind::Orphan);
+        problems.list.extend(of_store(store, orphans));
+        problems.list.extend(owner(inventory, &store.path, store.access));
+        let lines = Lines::of(&store.text);
+        for binding in &store.bindings {
+            let shared = binding.transcript.path.as_deref().is_some_and(|path| users.get(path) > Some(&1));
+            problems.binding(inventory, store, &lines, (binding, shared), now);
+        }
+        // Stores that share a directory share what lies in it.
+        if !told.contains(&dir) {
+            told.push(dir);
+            beside().for_each(|file| problems.file(inventory, file));
+        }
+    }
+    problems
+}
+
+/// All problems of a store that stands alone.
+pub fn of_text(path: &Path, text: &[u8], now: DateTime<Utc>) -> Vec<Problem> {
+    match store::read_entries(text) {
+        Err(defect) => of_defect(path, text, &defect).into_iter().collect(),
+        Ok((document, entries)) => {
+            let lines = Lines::of(text);
+            let mut list = Vec::new();
+            for place in document.effective(text) {
+                let member = document.members[place.member];
+                let facts = entries.get(place.member).map(|entry| {
+                    let binding = Binding::alone(place.clone(), entry.clone(), member.entry.span.len() as u64);
+                    let found = Facts::of(&binding, &Side::default(), now, TimeDelta::zero()).findings;
+                    (found, binding)
+                });
+                let Some((found, binding)) = facts else { continue };
+                let raw = member.entry.span.of(text);
+                let (line, byte) = lines.place(member.key.start.saturating_sub(1));
+                let at_entry = found.into_iter().filter_map(|finding| match finding.code {
+                    FindingCode::Problem(code) => Some((code, finding.detail)),
+                    _ => None,
+                });
+                for (code, detail) in at_entry.chain(of_entry(&binding, raw)) {
+                    let key = Some(binding.key.clone());
+                    list.push(Problem { key, ..Problem::of(code, path).at(line, byte).with(detail) });
+                }
+            }
+            list
+        }
+    }
+}
+
+impl Problems {
+    /// Adds the problems of a transcript that stands alone.
+    pub fn add(&mut self, path: &Path, summary: &Summary) {
+        self.lines_of(path, summary, None, false);
+    }
+
+    /// Outside a state directory there is no archive to keep an original in: what claw-sessions could do, it cannot here.
+    pub fn without_archive(&mut self) {
+        for problem in self.list.iter_mut().filter(|problem| !matches!(problem.remedy, Remedy::Person(_))) {
+            problem.remedy = Remedy::Nothing;
+        }
+    }
+
+    fn binding(
+        &mut self,
+        inventory: &Inventory,
+        store: &Store,
+        lines: &Lines,
+        (binding, shared): (&Binding, bool),
+        now: DateTime<Utc>,
+    ) {
+        let facts = Facts::of(binding, &inventory.side, now, TimeDelta::zero());
+        let member = store.document.members.get(binding.place.member);
+        let (line, byte) = lines.place(member.map_or(0, |member| member.key.start.saturating_sub(1)));
+        let here = |code: Code, detail: Option<String>| {
+            let problem = Problem::of(code, &store.path).at(line, byte).with(detail);
+            Problem { key: Some(binding.key.clone()), ..problem }
+        };
+        let missing = (facts.integrity == Integrity::Missing).then(|| {
+            let path = binding.transcript.path.as_deref().and_then(Path::file_name);
+            (Code::Missing, path.map(|name| name.to_string_lossy().into_owned()))
+        });
+        let found = facts.findings.into_iter().filter(|finding| finding.line.is_none()).filter_map(|finding| {
+            match finding.code {
+                // Told once for the file, below.
+                FindingCode::Problem(Code::HardLinked | Code::Unreadable) | FindingCode::FailedKept => None,
+                FindingCode::DamageKept => None,
+                FindingCode::Problem(code) => Some((code, finding.detail)),
+            }
+        });
+        let of_entry = of_entry(binding, store.entry_bytes(binding));
+        let of_file = shared.then_some((Code::SharedFile, None));
+        self.list.extend(found.chain(of_entry).chain(missing).chain(of_file).map(|(code, detail)| here(code, detail)));
+        let transcript = &binding.transcript;
+        let Some(path) = transcript.path.as_deref() else { return };
+        if !self.seen.insert(path.to_owned()) {
+            return;
+        }
+        match &transcript.content {
+            Content::Read(summary) => {
+                self.lines_of(path, summary, Some(&binding.key), transcript.cut_header.is_some());
+            }
+            Content::Unreadable(why) => {
+                let problem = Problem::of(Code::Unreadable, path).with(why.clone());
+                self.list.push(Problem { key: Some(binding.key.clone()), ..problem });
+            }
+            Content::Absent | Content::Outside(_) => {}
+        }
+        if transcript.linked {
+            self.list.push(Problem::of(Code::HardLinked, path));
+        }
+        self.list.extend(owner(inventory, path, transcript.access));
+        self.list.extend(mode(Code::FileMode, path, transcript.access, 0o022));
+    }
+
+    fn file(&mut self, inventory: &Inventory, file: &LooseFile) {
+        let code = match file.kind {
+            FileKind::Temp => Some(Code::TempFile),
+            FileKind::RepairBak => Some(Code::RepairBackup),
+            FileKind::StuckBak => Some(Code::StuckBackup),
+            _ => None,
+        };
+        self.list.extend(code.map(|code| Problem::of(code, &file.path)));
+        match &file.content {
+            Content::Read(summary) => self.lines_of(&file.path, summary, None, false),
+            Content::Unreadable(why) => {
+                self.list.push(Problem::of(Code::Unreadable, &file.path).with(why.clone()));
+            }
+            Content::Absent | Content::Outside(_) => return,
+        }
+        self.list.extend(owner(inventory, &file.path, Some(file.access)));
+    }
+
+    fn lines_of(&mut self, path: &Path, summary: &Summary, key: Option<&str>, compacted: bool) {
+        self.transcripts += 1;
+        self.lines += summary.lines;
+        self.more += summary.more;
+        let header_id = summary.header_id.as_deref().filter(|id| !id.is_empty());
+        let other_name = header_id.filter(|id| names_another(path, id)).map(|_| (Code::HeaderId, 1, Some(0), None));
+        let found = summary.findings.iter().map(|found| {
+            let code = if found.code == Code::NoHeader && compacted { Code::Compacted } else { found.code };
+            (code, found.line, found.byte, found.detail.clone())
+        });
+        self.list.extend(found.chain(other_name).map(|(code, line, byte, detail)| {
+            let remedy = match code.remedy() {
+                Remedy::Repair if summary.mends.is_none() => match (code.severity(), key) {
+                    (Severity::Fatal, Some(_)) => Remedy::Quarantine,
+                    _ => Remedy::Nothing,
+                },
+                Remedy::Quarantine if key.is_none() => Remedy::Nothing,
+                remedy => remedy,
+            };
+            let problem = Problem::of(code, path).with(detail);
+            Problem { at: Some((line, byte)), key: key.map(str::to_owned), remedy, ..problem }
+        }));
+    }
+}
+
+/// `<id>.jsonl` and `<id>-topic-<n>.jsonl` are named after the header; forks and files of pi are not (F§4.1).
+fn names_another(path: &Path, id: &str) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| !name.contains(id))
+}
+
+fn of_entry(binding: &Binding, raw: &[u8]) -> Vec<(Code, Option<String>)> {
+    let mut found = Vec::new();
+    let mut scanner = Scanner::new(raw);
+    if scanner.value().is_ok()
+        && let Some(offset) = scanner.lone_surrogate()
+    {
+        found.push((Code::LoneSurrogate, Some(format!("at byte {offset} of the entry"))));
+    }
+    if !binding.entry.not_an_object && binding.entry.updated_at.is_none() {
+        found.push((Code::NoUpdatedAt, None));
+    }
+    if binding.entry_bytes > HUGE {
+        let fields: Vec<String> =
+            entry::largest_fields(raw, 3).into_iter().map(|(name, bytes)| format!("{name} {bytes}")).collect();
+        found.push((Code::HugeEntry, Some(format!("{} bytes: {}", binding.entry_bytes, fields.join(", ")))));
+    }
+    found
+}
+
+fn of_store(store: &Store, orphans: bool) -> Vec<Problem> {
+    let path = &store.path;
+    let why = store.problem.clone();
+    let mut found = Vec::new();
+    match store.state {
+        StoreState::Ok => {}
+        StoreState::Missing if orphans => found.push(Problem::of(Code::StoreMissing, path)),
+        StoreState::Missing => {}
+        StoreState::RotatedAway => found.push(Problem::of(Code::StoreRotatedAway, path)),
+        StoreState::Unreadable => found.push(Problem::of(Code::StoreUnreadable, path).with(why)),
+        StoreState::Symlink => found.push(Problem::of(Code::StoreSymlink, path)),
+        StoreState::Sqlite => found.push(Problem::of(Code::StoreSqlite, path).with(why)),
+        StoreState::Empty | StoreState::Malformed | StoreState::NotAnObject | StoreState::Bom => {
+            match store::read(&store.text) {
+                Err(defect) => found.extend(of_defect(path, &store.text, &defect)),
+                Ok(_) => found.push(Problem::of(Code::StoreLayout, path)),
+            }
+        }
+    }
+    found.extend(mode(Code::StoreMode, path, store.access, 0o077));
+    found
+}
+
+fn of_defect(path: &Path, text: &[u8], defect: &Defect) -> Option<Problem> {
+    let start = |code| Problem::of(code, path).at(1, 0);
+    Some(match defect {
+        Defect::Empty => start(Code::StoreEmpty),
+        Defect::Bom => start(Code::StoreBom),
+        Defect::NotAnObject(kind) => start(Code::StoreNotObject).with(format!("{kind:?}").to_lowercase()),
+        Defect::Malformed { error, complete } => {
+            let (line, byte) = Lines::of(text).place(error.offset);
+            let detail = format!("{}; {complete} whole entries stand before", error.kind.describe());
+            Problem::of(Code::StoreMalformed, path).at(line, byte).with(detail)
+        }
+    })
+}
+
+fn mode(code: Code, path: &Path, access: Option<Access>, unwanted: u32) -> Option<Problem> {
+    let mode = access?.mode;
+    (mode & unwanted != 0).then(|| Problem::of(code, path).with(format!("mode {mode:04o}")))
+}
+
+fn owner(inventory: &Inventory, path: &Path, access: Option<Access>) -> Option<Problem> {
+    let (uid, wanted) = (access?.uid, inventory.owner?);
+    (uid != wanted).then(|| Problem::of(Code::WrongOwner, path).with(format!("user {uid}, not {wanted}")))
+}
+
+/// Where the lines of a text begin.
+struct Lines {
+    newlines: Vec<usize>,
+}
+
+impl Lines {
+    fn of(text: &[u8]) -> Self {
+        Self { newlines: text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at).collect() }
+    }
+
+    /// The line, from 1, of a byte, and the byte.
+    fn place(&self, byte: usize) -> (u64, u64) {
+        (self.newlines.partition_point(|&newline| newline < byte) as u64 + 1, byte as u64)
+    }
+}

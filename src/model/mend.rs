@@ -1,0 +1,282 @@
+//! Mending a transcript: only what has one exact answer, and no byte besides (design §4, rule 2).
+//!
+//! A first pass over the file, [`Analyzer`](super::transcript::Analyzer), finds out what is wrong and gives a [`Cure`].
+//! A second pass sends every line through a [`Mender`]. What comes out is judged like any file: when it still has a
+//! problem that can be mended, or one that was not there before, the answer was not exact and nothing is written.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::json::{Scanner, Span};
+use super::line::{self, Id, Line, Links, Role};
+use super::problem::{Code, Severity};
+use super::transcript::{Analyzer, Summary, is_blank, trim_start};
+
+/// A good header further down is kept for its place at the top, when it is no longer than this.
+const LONGEST_HEADER: usize = 64 * 1024;
+/// More entries without message than this are not mended.
+const MOST_MESSAGELESS: usize = 100_000;
+
+/// What mends a transcript.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cure {
+    /// The problems that it mends.
+    pub codes: Vec<Code>,
+    /// A header goes before the first line.
+    pub(super) header: bool,
+    /// The header of a tree gets version 3.
+    pub(super) version: bool,
+    /// The line whose parent closes a cycle, and the line that it hangs on instead; `None`: it becomes a root.
+    pub(super) cycle: Option<(u64, Option<u64>)>,
+    /// The line that was to be the header; a new one takes its place.
+    broken_header: Option<u64>,
+    /// The header is there, glued to what follows it.
+    glued_header: bool,
+    /// A good header further down.
+    copy: Option<Vec<u8>>,
+    /// Lines of entries without message.
+    messageless: BTreeSet<u64>,
+}
+
+impl Cure {
+    /// Notes a line before the header that is not one JSON value; glued to another it may be the header all the same.
+    pub(super) fn junk_line(&mut self, text: &[u8], line: u64, glued: bool) {
+        if !text.starts_with(b"{\"type\":\"session\"") {
+            return;
+        }
+        if glued {
+            self.glued_header = true;
+        } else {
+            self.broken_header(line);
+        }
+    }
+
+    pub(super) fn has_glued_header(&self) -> bool {
+        self.glued_header
+    }
+
+    pub(super) fn broken_header(&mut self, line: u64) {
+        self.broken_header.get_or_insert(line);
+    }
+
+    pub(super) fn later_header(&mut self, text: &[u8]) {
+        if text.len() <= LONGEST_HEADER {
+            self.copy.get_or_insert_with(|| text.to_vec());
+        }
+    }
+
+    pub(super) fn messageless(&mut self, line: u64) {
+        self.messageless.insert(line);
+    }
+
+    pub(super) fn is_bounded(&self) -> bool {
+        self.messageless.len() <= MOST_MESSAGELESS
+    }
+
+    /// Whether the file needs a header that is not in it.
+    pub fn needs_header(&self) -> bool {
+        self.header && self.copy.is_none()
+    }
+
+    /// Whether `after`, the mended file, is what a mended `before` should be: nothing left to mend, nothing fatal, and
+    /// no problem that was not there.
+    pub fn is_exact(&self, before: &Summary, after: &Summary) -> bool {
+        let had = |code: Code| before.findings.iter().any(|found| found.code == code);
+        let mended = |code: Code| self.codes.contains(&code) || code.severity() == Severity::Fatal;
+        let bad = |code: Code| code.severity() != Severity::Info && (mended(code) || !had(code));
+        !after.integrity.is_fatal() && !after.findings.iter().any(|found| bad(found.code))
+    }
+}
+
+/// Sends lines through, mended.
+pub struct Mender<'a> {
+    cure: &'a Cure,
+    header: &'a [u8],
+    lines: u64,
+    version_due: bool,
+    /// The parents of entries that were cut out, as they stood there.
+    gone: HashMap<u64, Vec<u8>>,
+    /// The id of the entry that the line of the cycle will hang on, as it stands there.
+    anchor: Option<Vec<u8>>,
+}
+
+impl<'a> Mender<'a> {
+    /// Mends by `cure`; `header` is put at the top when a header is due and the file has none.
+    pub fn new(cure: &'a Cure, header: &'a [u8]) -> Self {
+        let header = cure.copy.as_deref().unwrap_or(header);
+        Self { cure, header, lines: 0, version_due: cure.version, gone: HashMap::new(), anchor: None }
+    }
+
+    /// Takes the next line, without its newline, and hands what becomes of it to `emit`.
+    pub fn line<E>(
+        &mut self,
+        text: &[u8],
+        terminated: bool,
+        emit: &mut impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.lines += 1;
+        if self.lines == 1 && self.cure.header {
+            emit(self.header)?;
+            emit(b"\n")?;
+        }
+        if self.cure.header && self.cure.broken_header == Some(self.lines) {
+            return Ok(());
+        }
+        let text = if terminated { text } else { without_nul_tail(text) };
+        let indent = if self.lines == 1 { text.len() - trim_start(text).len() } else { 0 };
+        let body = &text[indent..];
+        if is_blank(body) {
+            return if terminated { emit_line(text, emit) } else { emit(text) };
+        }
+        let line = match line::read(body) {
+            Ok(line) => line,
+            Err(error) if line::is_glued(body, error) => return split(text, indent, emit),
+            Err(_) => return emit_line(text, emit),
+        };
+        match line {
+            Line::Null => Ok(()),
+            Line::Header(..) if self.version_due => {
+                self.version_due = false;
+                let Links { version, kind, .. } = line::links(body);
+                let (span, new) = match (version, kind) {
+                    (Some(null), _) => (null, &b"3"[..]),
+                    (None, Some(kind)) => (Span { start: kind.end, end: kind.end }, &b",\"version\":3"[..]),
+                    (None, None) => return emit_line(text, emit),
+                };
+                emit_patched(text, indent, span, new, emit)
+            }
+            Line::Header(..) => emit_line(text, emit),
+            Line::Entry(entry, _) if entry.role == Role::Scalar => Ok(()),
+            Line::Entry(entry, _) => {
+                let links = line::links(body);
+                if self.cure.messageless.contains(&self.lines) {
+                    let parent = self.parent_of(entry.parent, links, body);
+                    if let Id::Key(id) = entry.id {
+                        self.gone.insert(id, parent);
+                    }
+                    return Ok(());
+                }
+                if self.cure.cycle.is_some_and(|(_, anchor)| anchor == Some(self.lines)) {
+                    self.anchor = links.id.map(|span| span.of(body).to_vec());
+                }
+                let closes_cycle = self.cure.cycle.is_some_and(|(line, _)| line == self.lines);
+                let hangs_on_gone = matches!(entry.parent, Id::Key(parent) if self.gone.contains_key(&parent));
+                match links.parent {
+                    Some(span) if closes_cycle => {
+                        let new = self.anchor.clone().unwrap_or_else(|| b"null".to_vec());
+                        emit_patched(text, indent, span, &new, emit)
+                    }
+                    Some(span) if hangs_on_gone => {
+                        let new = self.parent_of(entry.parent, links, body);
+                        emit_patched(text, indent, span, &new, emit)
+                    }
+                    _ => emit_line(text, emit),
+                }
+            }
+        }
+    }
+
+    /// The parent of an entry as it stands there, or that of its parent when that was cut out.
+    fn parent_of(&self, parent: Id, links: Links, body: &[u8]) -> Vec<u8> {
+        if let Id::Key(key) = parent
+            && let Some(above) = self.gone.get(&key)
+        {
+            return above.clone();
+        }
+        links.parent.map_or_else(|| b"null".to_vec(), |span| span.of(body).to_vec())
+    }
+}
+
+fn emit_line<E>(text: &[u8], emit: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    emit(text)?;
+    emit(b"\n")
+}
+
+/// Emits a line with other bytes at `span`, which counts from `indent`.
+fn emit_patched<E>(
+    text: &[u8],
+    indent: usize,
+    span: Span,
+    new: &[u8],
+    emit: &mut impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    emit(&text[..indent + span.start])?;
+    emit(new)?;
+    emit_line(&text[indent + span.end..], emit)
+}
+
+/// Gives each of several objects on one line a line of its own.
+fn split<E>(text: &[u8], indent: usize, emit: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    let mut scanner = Scanner::at(text, indent);
+    let mut from = 0;
+    while scanner.peek() == Some(b'{') {
+        let start = scanner.offset();
+        if start > from && from > 0 {
+            emit(&text[from..start])?;
+        }
+        if scanner.value().is_err() {
+            return emit_line(&text[start..], emit);
+        }
+        let begin = if from == 0 { 0 } else { start };
+        emit_line(&text[begin..scanner.offset()], emit)?;
+        from = scanner.offset();
+    }
+    let rest = &text[from..];
+    if is_blank(rest) { Ok(()) } else { emit_line(rest, emit) }
+}
+
+fn without_nul_tail(text: &[u8]) -> &[u8] {
+    let end = text.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1);
+    &text[..end]
+}
+
+/// Judges bytes that come in pieces.
+#[derive(Default)]
+pub struct Proof {
+    analyzer: Analyzer,
+    partial: Vec<u8>,
+}
+
+impl Proof {
+    /// Judges as closely as a check does.
+    pub fn thorough() -> Self {
+        Self { analyzer: Analyzer::thorough(), partial: Vec::new() }
+    }
+
+    /// Takes the next bytes.
+    pub fn take(&mut self, mut bytes: &[u8]) {
+        while let Some(at) = bytes.iter().position(|&byte| byte == b'\n') {
+            if self.partial.is_empty() {
+                self.analyzer.line(&bytes[..at], true);
+            } else {
+                self.partial.extend_from_slice(&bytes[..at]);
+                self.analyzer.line(&self.partial, true);
+                self.partial.clear();
+            }
+            bytes = &bytes[at + 1..];
+        }
+        self.partial.extend_from_slice(bytes);
+    }
+
+    /// The verdict.
+    pub fn finish(self) -> Summary {
+        self.finish_with_cure().0
+    }
+
+    /// The verdict and the cure.
+    pub fn finish_with_cure(mut self) -> (Summary, Option<Cure>) {
+        if !self.partial.is_empty() {
+            self.analyzer.line(&self.partial, false);
+        }
+        self.analyzer.finish_with_cure()
+    }
+}
+
+/// A header as OpenClaw 2026.3.11 writes it (F§4.3).
+pub fn header(id: &str, timestamp: &str, cwd: &str) -> Vec<u8> {
+    let header = serde_json::json!({ "type": "session", "version": 3, "id": id, "timestamp": timestamp, "cwd": cwd });
+    header.to_string().into_bytes()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

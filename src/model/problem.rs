@@ -1,0 +1,294 @@
+//! Problems: every kind of damage that is known, how bad it is, what OpenClaw does with it, and what mends it.
+//!
+//! The table below is the one list of them: `validate --list-checks` prints it, and `docs/checks.md` is made from it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How bad a problem is, worst first.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// The next use loses a whole history or all bindings, fails every run, or hangs the gateway.
+    Fatal,
+    /// Something is lost, or will be at the next use.
+    High,
+    /// OpenClaw copes; a person may want to know.
+    Low,
+    /// Normal, yet worth knowing when something else is looked for.
+    Info,
+}
+
+impl Severity {
+    /// Every severity, worst first.
+    pub const ALL: [Self; 4] = [Self::Fatal, Self::High, Self::Low, Self::Info];
+
+    /// Its name in tables and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fatal => "fatal",
+            Self::High => "high",
+            Self::Low => "low",
+            Self::Info => "info",
+        }
+    }
+}
+
+/// What can be done about a problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// `validate --repair` mends it: there is one exact answer.
+    Repair,
+    /// `validate --repair --salvage` gives back what is whole.
+    Salvage,
+    /// `quarantine KEY` takes the session aside.
+    Quarantine,
+    /// A person can, outside claw-sessions.
+    Person(&'static str),
+    /// Nothing needs to be done.
+    Nothing,
+}
+
+/// Which part of what is checked a code is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// A store as a whole.
+    Store,
+    /// One binding of a store.
+    Binding,
+    /// A transcript's file.
+    File,
+    /// A line of a transcript.
+    Line,
+}
+
+impl About {
+    /// The heading of its group.
+    pub const fn heading(self) -> &'static str {
+        match self {
+            Self::Store => "Stores",
+            Self::Binding => "Bindings",
+            Self::File => "Files",
+            Self::Line => "Lines of transcripts",
+        }
+    }
+}
+
+macro_rules! codes {
+    ($($about:ident { $($name:ident $code:literal $severity:ident $remedy:expr,
+        $what:literal, $effect:literal $(, later $later:literal)?;)* })*) => {
+        /// The kinds of problems: stable codes.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        pub enum Code {
+            $($(#[doc = $what] #[serde(rename = $code)] $name,)*)*
+        }
+
+        impl Code {
+            /// Every code, in the order of the table.
+            pub const ALL: &[Self] = &[$($(Self::$name,)*)*];
+
+            /// The stable code.
+            pub const fn as_str(self) -> &'static str {
+                match self { $($(Self::$name => $code,)*)* }
+            }
+
+            /// How bad it is.
+            pub const fn severity(self) -> Severity {
+                match self { $($(Self::$name => Severity::$severity,)*)* }
+            }
+
+            /// What can be done about it.
+            pub const fn remedy(self) -> Remedy {
+                use Remedy::{Nothing, Person, Quarantine, Repair, Salvage};
+                match self { $($(Self::$name => $remedy,)*)* }
+            }
+
+            /// What it is about.
+            pub const fn about(self) -> About {
+                match self { $($(Self::$name => About::$about,)*)* }
+            }
+
+            /// What it is.
+            pub const fn describe(self) -> &'static str {
+                match self { $($(Self::$name => $what,)*)* }
+            }
+
+            /// What OpenClaw 2026.3.11 does with it (F§2.4, F§4.5).
+            pub const fn effect(self) -> &'static str {
+                match self { $($(Self::$name => $effect,)*)* }
+            }
+
+            /// What OpenClaw 2026.6.11 and later does with it, where that differs (F§2.4, F§4.5, F§13.7).
+            pub const fn later_effect(self) -> Option<&'static str> {
+                match self { $($(Self::$name => codes!(@later $($later)?),)*)* }
+            }
+        }
+    };
+    (@later) => { None };
+    (@later $text:literal) => { Some($text) };
+}
+
+codes! {
+    Store {
+        StoreMalformed "store-malformed" Fatal Salvage, "the store is not JSON",
+            "reads no bindings, and overwrites the file at its next save";
+        StoreBom "store-bom" Fatal Salvage, "the store starts with a byte order mark",
+            "reads no bindings, and overwrites the file at its next save";
+        StoreNotObject "store-not-object" Fatal Person("put a backup of the store in its place: nothing in it is a binding"),
+            "the store is an array, a scalar or null",
+            "reads no bindings, and overwrites the file at its next save";
+        StoreRotatedAway "store-rotated-away" Fatal Salvage, "the store is gone or empty beside its sessions.json.bak.*",
+            "reads no bindings, and writes a new store; the backup is lost after three more rotations";
+        StoreLayout "store-layout" High Person("put a backup of the store in its place"),
+            "an object, but its members are no session entries", "lists members that are no sessions";
+        StoreEmpty "store-empty" High Person("`restore --adopt FILE --key KEY` binds a transcript again"),
+            "the store holds 0 bytes or white space", "reads no bindings, and writes {}";
+        StoreMissing "store-missing" High Person("`restore --adopt FILE --key KEY` binds a transcript again"),
+            "there are transcripts and no store", "reads no bindings, and writes a new store";
+        StoreUnreadable "store-unreadable" High Person("mend permissions or disk"), "the store cannot be read",
+            "fails, or reads no bindings";
+        StoreSymlink "store-symlink" Low Person("put the real file in its place"),
+            "the store is reached through a symbolic link",
+            "replaces a linked store by a regular file; the link's target stays behind, stale";
+        StoreMode "store-mode" Low Person("chmod 600"), "others may read or write the store",
+            "sets mode 0600 at its next save";
+        StoreSqlite "store-sqlite" Info Nothing, "the sessions live in SQLite", "does not read the files any more";
+    }
+    Binding {
+        DuplicateKey "duplicate-key" High Person("keep a copy: the earlier entry goes at the next save"),
+            "the key stands in the store more than once; the last one counts", "drops all but the last at its next save";
+        CaseCollision "case-collision" High Person("keep a copy: the older entry goes when the key is next used"),
+            "another key differs only in case", "keeps the one with the newest updatedAt when either is next written";
+        InvalidSessionId "invalid-session-id" High Quarantine, "OpenClaw does not accept this sessionId as a file name",
+            "`sessions cleanup --fix-missing` and `doctor` abort",
+            later "drops the entry when it loads the store";
+        Missing "missing" High Nothing, "the transcript is expected and absent", "starts empty";
+        Outside "outside" High Person("move the file into the sessions directory"),
+            "the transcript leads out of its sessions directory, or is a symbolic link",
+            "follows a relative link, rejects an absolute one that leads out";
+        NotAnObject "not-an-object" Low Quarantine, "the entry is no object",
+            "lists it with empty fields; `doctor` drops it", later "drops the entry when it loads the store";
+        NoSessionId "no-session-id" Low Nothing, "the entry has no sessionId",
+            "keeps it; `doctor` drops it when it mends keys";
+        BadClock "bad-clock" Low Nothing, "a time in the entry is no time, or lies in the future",
+            "compares it as it is: too early is stale, too late never", later "reads it as 0";
+        NoUpdatedAt "no-updated-at" Low Nothing, "the entry has no updatedAt",
+            "never prunes it for its age, and removes it first when there are too many";
+        HugeEntry "huge-entry" Low Person("`/new` in that conversation starts a slim entry"),
+            "the entry is of absurd size", "reads and writes it at every message";
+        LockUnreadable "lock-unreadable" Low Person("if no OpenClaw runs, remove it"),
+            "the transcript's lock names no owner", "waits 10 s for it, until it is 30 min old";
+        Relocated "relocated" Info Nothing,
+            "sessionFile leads elsewhere; the file of that name beside the store was read",
+            "reads and writes the file at the old place";
+        SharedFile "shared-file" Info Nothing, "another binding points at the same transcript",
+            "writes both conversations into one file; normal for a cron job and its newest run";
+    }
+    File {
+        Unreadable "unreadable" High Person("mend permissions or disk"), "the file cannot be read",
+            "fails every run of this session";
+        WrongOwner "wrong-owner" High Person("chown"), "the file belongs to another user than the state directory",
+            "may not be able to read or write it";
+        HardLinked "hard-linked" Low Nothing, "the file has other hard links", "appends to all of them at once";
+        FileMode "file-mode" Low Person("chmod go-w"), "others may write the transcript", "does not look at it";
+        TempFile "temp-file" Low Person("remove it when no OpenClaw runs"), "a temporary file that a crash left",
+            "never cleans it", later "removes it after 5 minutes, if it is a store's";
+        RepairBackup "repair-backup" Info Nothing, "a backup that OpenClaw's own repair made", "never cleans it";
+        StuckBackup "stuck-backup" Info Nothing, "a transcript set aside by hand", "never looks at it";
+    }
+    Line {
+        NoHeader "no-header" Fatal Repair, "the first readable line is no session header",
+            "replaces the whole history by an empty one", later "rebuilds the header, and keeps a copy of the file";
+        Compacted "compacted" Fatal Repair, "`sessions.compact` cut the header off; the file before it is beside",
+            "replaces the whole history by an empty one", later "rebuilds the header, and keeps a copy of the file";
+        NoLines "no-lines" Fatal Quarantine, "not one line can be read", "replaces the file by an empty one",
+            later "rebuilds the header, and keeps a copy of the file";
+        NullLine "null-line" Fatal Repair, "a line is null", "fails every run of this session",
+            later "runs, and leaves the line";
+        NoMessage "no-message" Fatal Repair, "a message entry without message, where the loader looks at it",
+            "fails every run of this session", later "drops the entry";
+        Cycle "cycle" Fatal Repair, "the parent of this line leads back to a line that hangs on it", "hangs, the whole gateway with it";
+        Empty "empty" High Nothing, "the transcript holds nothing", "starts empty";
+        MalformedLine "malformed-line" High Nothing, "a line is not JSON",
+            "skips it, and leaves out what hangs on it; its own repair drops the line";
+        ControlCharacter "control-character" High Nothing, "a raw control character in a string: the line is not JSON",
+            "skips it, and leaves out what hangs on it; its own repair drops the line";
+        GluedLines "glued-lines" High Repair, "several objects on one line", "loses all of them";
+        NoFinalNewline "no-final-newline" High Repair, "no newline at the end",
+            "glues the next entry to the last: both are lost";
+        UserOnly "user-only" High Nothing, "user messages and no answer", "drops them at the next run";
+        DanglingParent "dangling-parent" High Nothing, "the parent does not exist",
+            "leaves earlier history out of the context";
+        MissingParent "missing-parent" High Nothing, "no parentId", "leaves earlier history out of the context";
+        UnknownKept "unknown-kept" High Nothing, "a compaction keeps entries from an unknown one",
+            "leaves out what it kept";
+        NoIdLast "no-id-last" High Nothing, "the last entry has no usable id",
+            "leaves earlier history out of the context";
+        VersionAbsent "version-absent" High Repair, "the header of a tree has no version",
+            "takes it for version 1 and rewrites the file as one chain: branches are lost";
+        VersionOne "version-1-tree" High Nothing, "the header of a tree says version 1",
+            "rewrites the file as one chain: branches are lost";
+        BlankUser "blank-user" High Nothing, "a user message without text",
+            "sends it as it is: many providers answer 400, at every turn", later "sends `(continue)` in its place";
+        TruncatedLine "truncated-line" Low Nothing, "the last line is incomplete", "skips it; the last entry is lost";
+        NulTail "nul-tail" Low Repair, "NUL bytes at the end", "skips them, and what they are glued to";
+        NulLine "nul-line" Low Nothing, "a line of NUL bytes", "skips it";
+        ScalarLine "scalar-line" Low Repair, "a line is a number, string, boolean or array",
+            "keeps it as an entry without id; as the last line it cuts the context";
+        InvalidUtf8 "invalid-utf8" Low Nothing, "bytes that are not UTF-8", "reads U+FFFD in their place";
+        ByteOrderMark "byte-order-mark" Low Nothing, "the transcript starts with a byte order mark",
+            "reads it, but its own repair is off for this file";
+        JunkBeforeHeader "junk-before-header" Low Nothing, "something unreadable stands before the header",
+            "skips it; its own repair drops it";
+        EmptyHeaderId "empty-header-id" Low Nothing, "the header's id is an empty string",
+            "reads it, but its own repair is off for this file";
+        MissingToolResult "missing-tool-result" Low Nothing, "a tool call without result, and the conversation went on",
+            "adds a made-up result before it asks some providers; older releases got 400";
+        OrphanToolResult "orphan-tool-result" Low Nothing, "a tool result that no call asked for, or the second of one",
+            "leaves it out when it asks some providers; older releases got 400";
+        PartialJson "partial-json" Low Nothing, "a tool call keeps its partialJson, with control characters in it",
+            "sends it to some providers, which answer 400";
+        LoneSurrogate "lone-surrogate" Low Nothing, "half of a surrogate pair in a string",
+            "reads it; some providers answer 400";
+        LongLine "long-line" Low Nothing, "a line of more than 1 MiB", "reads and sends it whole";
+        SideDamage "side-damage" Low Nothing, "damage on a side branch, which is not in the context",
+            "does not look at it";
+        HeaderOnly "header-only" Info Nothing, "a header and no entries",
+            "starts empty, and writes the file anew at the first answer";
+        OldVersion "old-version" Info Nothing, "an older version", "rewrites the file in version 3";
+        NewerVersion "newer-version" Info Nothing, "a newer version than 3", "reads it as it is";
+        DuplicateHeader "duplicate-header" Info Nothing, "a second header", "ignores it";
+        DuplicateId "duplicate-id" Info Nothing, "an entry written twice", "takes the last one";
+        SideBranch "side-branch" Info Nothing, "entries that are not on the active path", "keeps them out of the context";
+        Mirror "delivery-mirror" Info Nothing, "lines that OpenClaw wrote itself, as mirrors of what was sent",
+            "does not count them as answers";
+        HeaderId "header-id" Info Nothing, "the header's id is not the file's name", "does not mind";
+        UnknownType "unknown-type" Info Nothing, "entries of an unknown type", "keeps them in the chain";
+        TimeBackwards "time-backwards" Info Nothing, "a line is older than the line before it", "does not mind";
+        CarriageReturns "carriage-returns" Info Nothing, "lines end with CR LF", "does not mind";
+    }
+}
+
+impl Code {
+    /// What OpenClaw does with it; `later`: the installed one is 2026.6.11 or newer.
+    pub fn effect_in(self, later: bool) -> &'static str {
+        self.later_effect().filter(|_| later).unwrap_or(self.effect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_its_own_and_says_what_it_is() {
+        let codes: std::collections::BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(codes.len(), Code::ALL.len());
+        for code in Code::ALL {
+            assert!(!code.describe().is_empty() && !code.effect().is_empty(), "{code:?}");
+            assert_eq!(serde_json::to_value(code).ok(), Some(code.as_str().into()), "{code:?}");
+        }
+    }
+}

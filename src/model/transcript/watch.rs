@@ -1,0 +1,123 @@
+//! What only a check of every line looks at: calls and results that belong together, and what is odd without doing harm.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::LineFinding;
+use crate::model::line::{EntryLine, Judging, Role};
+use crate::model::problem::Code;
+
+/// A line longer than this is told.
+const LONG: usize = 1 << 20;
+
+/// Watches the lines go by.
+#[derive(Default)]
+pub(super) struct Watch {
+    found: Vec<LineFinding>,
+    /// What is told once for a file, with how often: where it was first, and how many times.
+    tallies: BTreeMap<Code, (u64, u64, u64)>,
+    /// Tool calls of the last answer that have no result yet, and where it stands.
+    open: Vec<u64>,
+    asked_at: (u64, u64),
+    /// Tool calls of the last answer that have one.
+    answered: HashSet<u64>,
+    stamp: Vec<u8>,
+    /// Where the first message of a user stands.
+    pub(super) first_user: Option<(u64, u64)>,
+}
+
+impl Watch {
+    fn find(&mut self, code: Code, (line, byte): (u64, u64), detail: Option<String>) {
+        self.found.push(LineFinding { code, line, byte: Some(byte), detail });
+    }
+
+    /// Something that is told once, with how often.
+    pub(super) fn tally(&mut self, code: Code, line: u64, byte: u64) {
+        self.tallies.entry(code).or_insert((line, byte, 0)).2 += 1;
+    }
+
+    /// Looks at a line before it is read.
+    pub(super) fn raw_line(&mut self, text: &[u8], terminated: bool, line: u64, start: u64) {
+        if line == 1 && text.starts_with(b"\xef\xbb\xbf") {
+            self.find(Code::ByteOrderMark, (line, start), None);
+        }
+        if terminated && text.ends_with(b"\r") {
+            self.tally(Code::CarriageReturns, line, start);
+        }
+        if text.len() > LONG {
+            self.find(Code::LongLine, (line, start), Some(format!("{} bytes", text.len())));
+        }
+    }
+
+    /// Looks at an entry.
+    pub(super) fn entry(&mut self, entry: &EntryLine, stamp: Option<&[u8]>, line: u64, start: u64) {
+        let Some(detail) = entry.detail.as_deref() else { return };
+        let at = (line, start);
+        if detail.mirror {
+            self.tally(Code::Mirror, line, start);
+        }
+        if detail.unknown_type {
+            self.tally(Code::UnknownType, line, start);
+        }
+        if let Some(offset) = detail.lone_surrogate {
+            self.find(Code::LoneSurrogate, (line, start + offset as u64), None);
+        }
+        if detail.partial_json {
+            self.find(Code::PartialJson, at, None);
+        }
+        if detail.blank {
+            self.find(Code::BlankUser, at, None);
+        }
+        if let Role::Judges(judging) = entry.role {
+            self.pair(judging, &detail.calls, detail.result_of, at);
+        }
+        if let Some(stamp) = stamp {
+            // Times that OpenClaw writes have one width and one zone, so they sort as text.
+            if stamp.len() == self.stamp.len() && stamp.ends_with(b"Z") && stamp < self.stamp.as_slice() {
+                self.tally(Code::TimeBackwards, line, start);
+            }
+            self.stamp.clear();
+            self.stamp.extend_from_slice(stamp);
+        }
+    }
+
+    /// Every call of an answer has one result before the conversation goes on (F§4.3).
+    fn pair(&mut self, judging: Judging, calls: &[u64], result_of: Option<u64>, at: (u64, u64)) {
+        if judging == Judging::ToolResult {
+            match result_of.and_then(|id| self.open.iter().position(|&open| open == id)) {
+                Some(index) => {
+                    let id = self.open.swap_remove(index);
+                    self.answered.insert(id);
+                }
+                None => {
+                    let second = result_of.is_some_and(|id| self.answered.contains(&id));
+                    self.find(Code::OrphanToolResult, at, second.then(|| "the second of one call".to_owned()));
+                }
+            }
+            return;
+        }
+        if judging == Judging::User {
+            self.first_user.get_or_insert(at);
+        }
+        if !self.open.is_empty() {
+            let times = self.open.len();
+            self.find(Code::MissingToolResult, self.asked_at, (times > 1).then(|| format!("{times} of them")));
+        }
+        self.open.clear();
+        self.answered.clear();
+        // The calls of an answer that failed were never made.
+        if matches!(judging, Judging::Stop | Judging::ToolUse) {
+            self.open.extend_from_slice(calls);
+            self.asked_at = at;
+        }
+    }
+
+    /// All that was seen.
+    pub(super) fn finish(self) -> Vec<LineFinding> {
+        let mut found = self.found;
+        for (code, (line, byte, times)) in self.tallies {
+            let detail = (times > 1).then(|| format!("{times} of them"));
+            found.push(LineFinding { code, line, byte: Some(byte), detail });
+        }
+        found
+    }
+}
