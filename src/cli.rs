@@ -165,6 +165,9 @@ pub struct GcArgs {
     /// What may be deleted for good.
     #[command(flatten)]
     pub purge: PurgeArgs,
+    /// Broken stores.
+    #[command(flatten)]
+    pub salvage: SalvageArgs,
     /// Safety.
     #[command(flatten)]
     pub safety: SafetyArgs,
@@ -236,6 +239,18 @@ pub struct PurgeArgs {
     pub keep_runs: Option<LimitArg>,
 }
 
+/// What is done about broken stores.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Broken stores")]
+pub struct SalvageArgs {
+    /// Give every whole entry of a broken store back; the broken file goes into the run's archive.
+    #[arg(long)]
+    pub salvage: bool,
+    /// With --salvage: add the keys that only a sessions.json.bak.* still has.
+    #[arg(long, requires = "salvage")]
+    pub from_backups: bool,
+}
+
 /// Safety.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Safety")]
@@ -272,12 +287,9 @@ pub struct ValidateArgs {
     /// Mend what has one exact answer; the original goes into the run's archive.
     #[arg(long, help_heading = "Repair")]
     pub repair: bool,
-    /// Give back every whole entry of broken stores.
-    #[arg(long, help_heading = "Repair", requires = "repair")]
-    pub salvage: bool,
-    /// With --salvage: add the keys that only a sessions.json.bak.* still has.
-    #[arg(long, help_heading = "Repair", requires = "salvage")]
-    pub from_backups: bool,
+    /// Broken stores.
+    #[command(flatten)]
+    pub salvage: SalvageArgs,
     /// Show what a repair would do; change nothing.
     #[arg(short = 'n', long, help_heading = "Repair", requires = "repair")]
     pub dry_run: bool,

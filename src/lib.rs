@@ -76,6 +76,7 @@ pub mod model {
     pub mod names;
     pub mod problem;
     pub mod reset;
+    pub mod salvage;
     pub mod store;
     pub mod transcript;
     pub mod tree;
@@ -112,6 +113,7 @@ pub mod store {
     pub mod read;
     pub mod recover;
     pub mod restore;
+    pub mod salvage;
     pub mod side;
     pub mod sqlite;
     pub mod transfer;
@@ -121,6 +123,7 @@ pub mod render {
     //! All text: for people and for programs.
     pub mod escape;
     pub mod json;
+    pub mod mended;
     pub mod policy;
     pub mod table;
     pub mod text;

@@ -100,23 +100,35 @@ impl<'a> Context<'a> {
 
     /// Loads every store that was asked for.
     pub(super) fn load(&mut self) -> Result<Inventory, Failure> {
-        let depth = if self.session.cli.global.quick { Depth::Quick } else { Depth::Whole };
-        self.load_with(depth, false)
+        let depth = self.depth();
+        self.load_with(Look { depth, ..Look::default() })
     }
 
-    /// The same, as closely as `depth` says, and with OpenClaw's archives when `archives` says so.
-    pub(super) fn load_with(&mut self, depth: Depth, archives: bool) -> Result<Inventory, Failure> {
+    /// How closely to look, unless the verb says otherwise.
+    pub(super) fn depth(&self) -> Depth {
+        if self.session.cli.global.quick { Depth::Quick } else { Depth::Whole }
+    }
+
+    /// The same, as closely as `look` says.
+    pub(super) fn load_with(&mut self, look: Look) -> Result<Inventory, Failure> {
+        let Look { depth, archives, salvage } = look;
         let global = &self.session.cli.global;
         let found = discover::stores(&self.home, &self.config.config, &global.agent, global.store.as_deref())
             .map_err(Failure::usage)?;
-        self.details.extend(found.notes);
+        // A verb that changes things looks twice, and says things once.
+        let new = |known: &[String], told: Vec<String>| -> Vec<String> {
+            told.into_iter().filter(|text| !known.contains(text)).collect()
+        };
+        let notes = new(&self.details, found.notes);
+        self.details.extend(notes);
         let cron_store = self.config.config.cron_store.as_ref().map(|text| self.home.environment.resolve(text));
         let side = side::read(&self.home.real_dir, cron_store.as_deref());
-        self.warnings.extend(side.problems.iter().cloned());
+        let mut told = side.problems.clone();
         if depth == Depth::Quick {
-            self.warnings
-                .push(format!("--quick: of transcripts over {} KiB only head and tail were read", read::QUICK / 1024));
+            told.push(format!("--quick: of transcripts over {} KiB only head and tail were read", read::QUICK / 1024));
         }
+        let warnings = new(&self.warnings, told);
+        self.warnings.extend(warnings);
         let cache = if global.no_cache || depth == Depth::Thorough {
             Cache::off()
         } else {
@@ -133,6 +145,7 @@ impl<'a> Context<'a> {
             cache: &cache,
             depth,
             archives,
+            salvage,
             begin: &|files, bytes| progress.begin(files, bytes),
             advance: &|bytes| progress.advance(bytes),
         });
@@ -216,6 +229,23 @@ impl<'a> Context<'a> {
         details.extend(gateway.evidence.iter().map(|evidence| format!("gateway: {evidence}")));
         details.extend(crate::render::policy::lines(&self.policy));
         details
+    }
+}
+
+/// How to look at stores and transcripts.
+#[derive(Clone, Copy)]
+pub(super) struct Look {
+    /// How closely.
+    pub(super) depth: Depth,
+    /// At OpenClaw's archives too.
+    pub(super) archives: bool,
+    /// Give back what is whole of broken stores; with what only their backups have, if true.
+    pub(super) salvage: Option<bool>,
+}
+
+impl Default for Look {
+    fn default() -> Self {
+        Self { depth: Depth::Whole, archives: false, salvage: None }
     }
 }
 

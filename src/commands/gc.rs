@@ -1,7 +1,7 @@
 //! `gc`: take stale, failed and damaged bindings out of the stores.
 
-use super::context::Context;
-use super::permit::{PATIENCE, beside_gateway, left, open, refuse_beside_gateway};
+use super::context::{Context, Look};
+use super::permit::{Work, beside_gateway, left};
 use super::{Exit, Failure, Session};
 use crate::cli::GcArgs;
 use crate::decide::guard;
@@ -10,11 +10,10 @@ use crate::decide::verdict::Verdicts;
 use crate::model::inventory::{Content, Inventory};
 use crate::model::store::StoreState;
 use crate::render::json::{self, GcDocument};
+use crate::render::mended::{MendedDocument, mended};
 use crate::render::text;
 use crate::store::apply::{self, Left, Outcome};
-use crate::store::journal::{self, Journal};
-use crate::store::manifest::RunState;
-use crate::store::recover;
+use crate::store::journal::Journal;
 
 /// Runs the verb.
 pub(super) fn run(session: &Session, args: &GcArgs) -> Result<Exit, Failure> {
@@ -23,18 +22,7 @@ pub(super) fn run(session: &Session, args: &GcArgs) -> Result<Exit, Failure> {
         return Err(Failure::usage(anyhow::anyhow!("{} exists", path.display())).hint("name a new file for the plan"));
     }
     let mut context = Context::new(session, &args.flags())?;
-    let mut work = Work::default();
-    if dry {
-        work.recovered = unfinished(&context);
-    } else {
-        refuse_beside_gateway(&context, args.safety.online)?;
-        // Where there never was a run there is nothing to recover, and nothing to make before there is something to do.
-        if journal::exists(&context.home.real_dir) {
-            let journal = open(&context)?;
-            work.recovered = recover::recover(&journal, &context.home.real_dir, session.started_at, PATIENCE)?;
-            work.journal = Some(journal);
-        }
-    }
+    let mut work = if dry { Work::dry(&context) } else { Work::begin(&context, args.safety.online)? };
     let (mut inventory, verdicts, plan) = decide(&mut context, args)?;
     let planned = plan.totals();
     let mut refused = refusals(&inventory);
@@ -58,42 +46,36 @@ pub(super) fn run(session: &Session, args: &GcArgs) -> Result<Exit, Failure> {
     if let Some(path) = &args.plan {
         apply::write_document(path, json::to_text(&plan).as_bytes()).map_err(Failure::usage)?;
     }
+    let mended = mended(&plan, &inventory, context.view());
     let mut outcome = Outcome { failed: unreadable(&inventory), ..Outcome::default() };
     if !dry && !plan.is_empty() {
         inventory.release_texts();
-        outcome = carry_out(&context, plan, &mut work, outcome.failed)?;
+        let failed = outcome.failed;
+        outcome = work.carry_out(&context, plan, "gc")?;
+        outcome.failed.extend(failed);
     }
     outcome.refused.extend(refused);
-    if let Some(journal) = &work.journal {
-        work.forgotten = forget_old_runs(&context, journal)?;
-    }
-    let document = document(&context, &inventory, &verdicts, planned, dry, outcome, work);
+    let forgotten = match &work.journal {
+        Some(journal) => forget_old_runs(&context, journal)?,
+        None => Vec::new(),
+    };
+    let told = Told { recovered: work.recovered, forgotten, mended };
+    let document = document(&context, &inventory, &verdicts, planned, dry, outcome, told);
     show(session, &context, &document)
 }
 
-/// What a run has besides its plan.
-#[derive(Default)]
-struct Work {
-    journal: Option<Journal>,
+/// What is told besides the plan.
+struct Told {
     recovered: Vec<String>,
     forgotten: Vec<String>,
-}
-
-fn carry_out(context: &Context<'_>, plan: Plan, work: &mut Work, failed: Vec<Left>) -> Result<Outcome, Failure> {
-    let journal = match work.journal.take() {
-        Some(journal) => journal,
-        None => open(context)?,
-    };
-    let options = apply::Options { command: "gc", started_at: context.session.started_at, patience: PATIENCE };
-    let mut outcome = apply::apply(plan, &journal, &options)?;
-    outcome.failed.extend(failed);
-    work.journal = Some(journal);
-    Ok(outcome)
+    mended: Vec<MendedDocument>,
 }
 
 /// Loads, judges and plans, or takes the plan from a file.
 fn decide(context: &mut Context<'_>, args: &GcArgs) -> Result<(Inventory, Verdicts, Plan), Failure> {
-    let inventory = context.load()?;
+    let salvage = args.salvage.salvage.then_some(args.salvage.from_backups);
+    let depth = context.depth();
+    let inventory = context.load_with(Look { depth, salvage, ..Look::default() })?;
     let mut verdicts = context.judge(&inventory).classify();
     let Some(path) = &args.apply else {
         let plan = context.plan(&inventory, &verdicts);
@@ -110,13 +92,6 @@ fn decide(context: &mut Context<'_>, args: &GcArgs) -> Result<(Inventory, Verdic
         .map_err(|why| Failure::refused(anyhow::anyhow!("{}: {why}; nothing was touched", path.display())))?;
     plan.override_verdicts(&inventory, &mut verdicts);
     Ok((inventory, verdicts, plan))
-}
-
-fn unfinished(context: &Context<'_>) -> Vec<String> {
-    let (runs, problems) = journal::past_runs(&context.home.real_dir);
-    let cut_off = runs.into_iter().filter(|run| run.state == RunState::Unfinished);
-    let told = cut_off.map(|run| format!("the run {} was cut off; the next gc or restore finishes it first", run.id));
-    told.chain(problems).collect()
 }
 
 /// Stores that gc does not touch because of what they are.
@@ -158,7 +133,7 @@ fn document(
     planned: Totals,
     dry_run: bool,
     outcome: Outcome,
-    work: Work,
+    told: Told,
 ) -> GcDocument {
     let mismatches = outcome.mismatches.into_iter().map(|what| Left::new("planned is not done", what));
     let taken = &outcome.taken;
@@ -176,8 +151,9 @@ fn document(
         skipped: left(context, outcome.skipped),
         failed: left(context, outcome.failed),
         refused: left(context, outcome.refused.into_iter().chain(mismatches)),
-        forgotten: work.forgotten,
-        recovered: work.recovered,
+        mended: told.mended,
+        forgotten: told.forgotten,
+        recovered: told.recovered,
     }
 }
 

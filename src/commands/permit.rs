@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use super::Failure;
 use super::context::Context;
+use crate::decide::plan::Plan;
 use crate::render::json::LeftDocument;
-use crate::store::apply::Left;
+use crate::store::apply::{self, Left, Outcome};
 use crate::store::journal::{self, Journal};
+use crate::store::manifest::RunState;
+use crate::store::recover;
 
 /// How long to wait for another claw-sessions and for a store lock.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,6 +34,48 @@ pub(super) fn refuse_beside_gateway(context: &Context<'_>, online: bool) -> Resu
              may write at the same moment. A gateway up to 2026.4.29 offers a lock: its version is read from \
              meta.lastTouchedVersion in openclaw.json",
         )),
+    }
+}
+
+/// A verb that changes things: the journal, once there is something to write, and what was finished before.
+#[derive(Default)]
+pub(super) struct Work {
+    pub(super) journal: Option<Journal>,
+    pub(super) recovered: Vec<String>,
+}
+
+impl Work {
+    /// Only looks: says which runs were cut off.
+    pub(super) fn dry(context: &Context<'_>) -> Self {
+        let (runs, problems) = journal::past_runs(&context.home.real_dir);
+        let cut_off = runs.into_iter().filter(|run| run.state == RunState::Unfinished);
+        let told =
+            cut_off.map(|run| format!("the run {} was cut off; the next gc or restore finishes it first", run.id));
+        Self { journal: None, recovered: told.chain(problems).collect() }
+    }
+
+    /// Refuses beside a live gateway without lock, and finishes what was cut off. Where there never was a run there is
+    /// nothing to finish, and nothing to make before there is something to do.
+    pub(super) fn begin(context: &Context<'_>, online: bool) -> Result<Self, Failure> {
+        refuse_beside_gateway(context, online)?;
+        if !journal::exists(&context.home.real_dir) {
+            return Ok(Self::default());
+        }
+        let journal = open(context)?;
+        let recovered = recover::recover(&journal, &context.home.real_dir, context.session.started_at, PATIENCE)?;
+        Ok(Self { journal: Some(journal), recovered })
+    }
+
+    /// Carries a plan out, as the verb `command`.
+    pub(super) fn carry_out(&mut self, context: &Context<'_>, plan: Plan, command: &str) -> Result<Outcome, Failure> {
+        let journal = match self.journal.take() {
+            Some(journal) => journal,
+            None => open(context)?,
+        };
+        let options = apply::Options { command, started_at: context.session.started_at, patience: PATIENCE };
+        let outcome = apply::apply(plan, &journal, &options)?;
+        self.journal = Some(journal);
+        Ok(outcome)
     }
 }
 

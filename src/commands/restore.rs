@@ -67,7 +67,10 @@ fn find(runs: &[Manifest], what: &str) -> Result<(String, Vec<String>), Failure>
     // The last run that took the key and did not give it back, else the last one that took it at all.
     let holds = |run: &&Manifest, away: bool| {
         let records = run.stores.iter().filter(|record| record.state == StepState::Done);
-        records.flat_map(|record| &record.entries).any(|entry| entry.key == what && !(away && entry.restored))
+        let taken =
+            records.flat_map(|record| &record.entries).any(|entry| entry.key == what && !(away && entry.restored));
+        let mut mends = run.mends.iter().filter(|record| record.state == StepState::Done && !(away && record.restored));
+        taken || mends.any(|record| record.keys.iter().any(|key| key == what))
     };
     if let Some(run) = taken().find(|run| holds(run, true)).or_else(|| taken().find(|run| holds(run, false))) {
         return Ok((run.id.clone(), vec![what.to_owned()]));

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::context::{Context, schema};
+use super::context::{Context, Look, schema};
+use super::permit::{Work, beside_gateway, left};
 use super::{Exit, Failure, Session};
 use crate::cli::ValidateArgs;
 use crate::config::openclaw::Version;
@@ -10,7 +11,9 @@ use crate::config::policy::PolicyFlags;
 use crate::decide::problems::{self, Problem, Problems};
 use crate::model::inventory::Content;
 use crate::render::json::View;
-use crate::render::validate::{self, ValidateDocument, ValidateSummary};
+use crate::render::mended::mended;
+use crate::render::validate::{self, RepairDocument, ValidateDocument, ValidateSummary};
+use crate::store::apply::{Left, Outcome};
 use crate::store::read::{self, Depth};
 
 /// Runs the verb.
@@ -22,7 +25,8 @@ pub(super) fn run(session: &Session, args: &ValidateArgs) -> Result<Exit, Failur
         return files(session, args);
     }
     let mut context = Context::new(session, &PolicyFlags::default())?;
-    let inventory = context.load_with(Depth::Thorough, args.archives)?;
+    let repair = if args.repair { Some(repair(&mut context, args)?) } else { None };
+    let inventory = context.load_with(Look { depth: Depth::Thorough, archives: args.archives, salvage: None })?;
     let problems = problems::of_inventory(&inventory, context.now);
     let later = context.version.as_ref().is_some_and(|version| *version >= Version::new(2026, 6, 11));
     let same_place = session.layout().same_place;
@@ -39,9 +43,41 @@ pub(super) fn run(session: &Session, args: &ValidateArgs) -> Result<Exit, Failur
             inventory.selected().count(),
             inventory.selected().map(|store| store.bindings.len()).sum(),
         ),
-        repair: None,
+        repair,
     };
     show(session, args, &document, &problems.list)
+}
+
+/// Mends what has one exact answer, or says what that would be.
+fn repair(context: &mut Context<'_>, args: &ValidateArgs) -> Result<RepairDocument, Failure> {
+    let mut work = if args.dry_run { Work::dry(context) } else { Work::begin(context, args.online)? };
+    let salvage = args.salvage.salvage.then_some(args.salvage.from_backups);
+    let inventory = context.load_with(Look { depth: Depth::Thorough, archives: false, salvage })?;
+    let verdicts = context.judge(&inventory).mend();
+    let plan = context.plan(&inventory, &verdicts);
+    let mut mended = mended(&plan, &inventory, context.view());
+    let mut outcome = Outcome::default();
+    if args.dry_run {
+        let beside = beside_gateway(context, args.online);
+        outcome.refused.extend(beside.map(|why| Left::new("the repair", why)));
+    } else if !plan.is_empty() {
+        outcome = work.carry_out(context, plan, "repair")?;
+        let undone: Vec<String> = [&outcome.skipped, &outcome.failed, &outcome.refused]
+            .into_iter()
+            .flatten()
+            .map(|left| context.view().path(left.what.as_ref()))
+            .collect();
+        mended.retain(|one| !undone.contains(&one.path));
+    }
+    Ok(RepairDocument {
+        run: outcome.run,
+        dry_run: args.dry_run,
+        mended,
+        skipped: left(context, outcome.skipped),
+        failed: left(context, outcome.failed),
+        refused: left(context, outcome.refused),
+        recovered: work.recovered,
+    })
 }
 
 /// Prints the document, and says how it ends.
@@ -55,6 +91,12 @@ fn show(
         session.print_document(document)?;
     } else {
         session.print(&validate::text(document, &session.layout()))?;
+    }
+    if let Some(repair) = &document.repair {
+        let (refused, failed) = (!repair.refused.is_empty(), !repair.failed.is_empty());
+        if refused || failed {
+            return Ok(Exit::after(refused, failed));
+        }
     }
     if problems.iter().any(Problem::hides) {
         return Ok(Exit::Partial);

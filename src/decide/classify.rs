@@ -23,17 +23,23 @@ type Ranked = (i64, usize, usize);
 impl<Tz: TimeZone> Judge<'_, Tz> {
     /// Judges everything.
     pub fn classify(&self) -> Verdicts {
-        let mut bindings = self.judge_bindings(|_| Trail::default()).0;
+        let mut bindings = self.judge_bindings(|_| Trail::default(), |case, trail| self.verdict(case, trail)).0;
         self.over_count(&mut bindings, &mut HashMap::new());
         self.settle_files(&mut bindings);
         let files = self.judge_files(&bindings);
         Verdicts { bindings, files }
     }
 
+    /// What `validate --repair` mends.
+    pub fn mend(&self) -> Verdicts {
+        let verdict = |case: Case<'_>, trail: &mut Trail| (self.mend_verdict(case, trail), Vec::new());
+        Verdicts { bindings: self.judge_bindings(|_| Trail::default(), verdict).0, files: Vec::new() }
+    }
+
     /// The rules tried for the bindings with this key, per binding.
     pub fn explain(&self, key: &str) -> Vec<Vec<Step>> {
         let record = |binding: &Binding| if binding.key == key { Trail::recording() } else { Trail::default() };
-        let (mut bindings, trails) = self.judge_bindings(record);
+        let (mut bindings, trails) = self.judge_bindings(record, |case, trail| self.verdict(case, trail));
         let mut trails: HashMap<(usize, usize), Trail> =
             bindings.iter().zip(trails).map(|(one, trail)| ((one.store, one.index), trail)).collect();
         self.over_count(&mut bindings, &mut trails);
@@ -41,7 +47,11 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         asked.map(|one| trails.remove(&(one.store, one.index)).unwrap_or_default().into_steps()).collect()
     }
 
-    fn judge_bindings(&self, trail: impl Fn(&Binding) -> Trail) -> (Vec<Classified>, Vec<Trail>) {
+    fn judge_bindings(
+        &self,
+        trail: impl Fn(&Binding) -> Trail,
+        verdict: impl Fn(Case<'_>, &mut Trail) -> (Verdict, Vec<Finding>),
+    ) -> (Vec<Classified>, Vec<Trail>) {
         let recent = self.policy.grace.value;
         let mut facts: Vec<Vec<Facts>> = Vec::with_capacity(self.inventory.stores.len());
         for store in &self.inventory.stores {
@@ -58,7 +68,7 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
                 let mut trail = trail(binding);
                 let among_last = last.contains(&(at, index));
                 let case = Case { store, binding, facts: &facts, among_last };
-                let (verdict, findings): (Verdict, Vec<Finding>) = self.verdict(case, &mut trail);
+                let (verdict, findings) = verdict(case, &mut trail);
                 facts.findings.extend(findings);
                 judged.push(Classified { store: at, index, facts, verdict, file: None });
                 trails.push(trail);

@@ -3,18 +3,22 @@
 //! A plan is complete in itself: it can be written to a file, read by a person, and applied later. Applying consumes
 //! it, so no plan runs twice.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::verdict::{Action, FileAction, Reason, Verdict, Verdicts};
 use crate::config::policy::MaxRemovals;
-use crate::model::inventory::{Inventory, Stamp};
+use crate::model::inventory::{Binding, Content, Inventory, Stamp};
 use crate::model::key::Class;
+use crate::model::mend;
+use crate::model::names::is_session_id;
+use crate::model::problem::Code;
+use crate::model::transcript::Summary;
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -31,6 +35,9 @@ pub struct Plan {
     pub bindings: usize,
     /// Every store that may refer to a file: looked at again before an orphan goes.
     pub known_stores: Vec<PathBuf>,
+    /// Files that are mended, before anything leaves.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub mends: Vec<MendItem>,
     /// What leaves each store.
     pub stores: Vec<StorePlan>,
     /// Loose files.
@@ -114,6 +121,47 @@ pub struct FileItem {
     pub dir: DirId,
 }
 
+/// A file that is mended: a new one takes its place, and it goes into the run's archive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MendItem {
+    /// The agent of the store.
+    pub agent: String,
+    /// The file.
+    pub path: PathBuf,
+    /// Its stamp; absent when there is no file: a store that is gone.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stamp: Option<Stamp>,
+    /// The directory's device and inode.
+    pub dir: DirId,
+    /// Why.
+    pub reason: Reason,
+    /// The problems that are mended.
+    pub codes: Vec<Code>,
+    /// The keys that point at it.
+    pub keys: Vec<String>,
+    /// How.
+    pub how: Mending,
+}
+
+/// How a file is mended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mending {
+    /// A transcript; this header goes to its top when one is due and the file has none.
+    Transcript {
+        /// The header line.
+        header: String,
+    },
+    /// A broken store: every whole entry is given back.
+    Salvage {
+        /// SHA-256 of what it will be.
+        sha256: String,
+        /// Keys that only a backup still has are added.
+        from_backups: bool,
+    },
+}
+
 /// The schema of plan files.
 pub const SCHEMA: &str = "claw-sessions/plan/v1";
 
@@ -155,6 +203,7 @@ impl Plan {
             }
         }
         let mut plan = Self {
+            mends: mends(inventory, verdicts, &dirs),
             schema: SCHEMA.to_owned(),
             state_dir: inventory.state_dir.clone(),
             now,
@@ -190,10 +239,17 @@ impl Plan {
             .iter()
             .flat_map(|store| store.items.iter().map(|item| (key(&store.path, &item.key), item)))
             .collect();
+        let mended: HashSet<Option<PathBuf>> = self.mends.iter().map(|item| Some(item.path.clone())).collect();
         for one in &mut verdicts.bindings {
             match planned.get(&key(&one.store(inventory).path, &one.binding(inventory).key)) {
                 Some(item) => one.verdict = Verdict { action: item.action, reasons: item.reasons.clone() },
-                None if one.verdict.action.removes() => one.verdict = Verdict::new(Action::Keep, Reason::NotPlanned),
+                None if mended.contains(&one.binding(inventory).transcript.path) => {
+                    let reason = one.verdict.reasons.first().copied().unwrap_or(Reason::Mendable);
+                    one.verdict = Verdict::new(Action::Repair, reason);
+                }
+                None if one.verdict.action != Action::Keep => {
+                    one.verdict = Verdict::new(Action::Keep, Reason::NotPlanned)
+                }
                 None => {}
             }
         }
@@ -213,9 +269,9 @@ impl Plan {
     pub fn fits(&self, inventory: &Inventory) -> Result<(), String> {
         let store = |path: &Path| inventory.stores.iter().find(|store| store.path == path && store.is_writable());
         let dirs: Vec<&Path> = inventory.stores.iter().map(crate::model::inventory::Store::dir).collect();
-        let inside = |file: &PlannedFile, dir: &Path| {
-            let plain = file.path.components().all(|part| !matches!(part, std::path::Component::ParentDir));
-            plain && file.path.starts_with(dir) && file.path != dir
+        let inside = |path: &Path, dir: &Path| {
+            let plain = path.components().all(|part| !matches!(part, std::path::Component::ParentDir));
+            plain && path.starts_with(dir) && path != dir
         };
         for planned in &self.stores {
             let Some(store) = store(&planned.path) else {
@@ -225,12 +281,15 @@ impl Plan {
                 ));
             };
             if let Some(file) =
-                planned.items.iter().filter_map(|item| item.file.as_ref()).find(|file| !inside(file, store.dir()))
+                planned.items.iter().filter_map(|item| item.file.as_ref()).find(|file| !inside(&file.path, store.dir()))
             {
                 return Err(format!("{} does not lie beside {}", file.path.display(), planned.path.display()));
             }
         }
-        let beside = |file: &PlannedFile| dirs.iter().any(|dir| inside(file, dir));
+        if let Some(item) = self.mends.iter().find(|item| !dirs.iter().any(|dir| inside(&item.path, dir))) {
+            return Err(format!("{} lies in no sessions directory", item.path.display()));
+        }
+        let beside = |file: &PlannedFile| dirs.iter().any(|dir| inside(&file.path, dir));
         match self.files.iter().find(|item| !beside(&item.file)) {
             Some(item) => Err(format!("{} lies in no sessions directory", item.file.path.display())),
             None => Ok(()),
@@ -239,7 +298,7 @@ impl Plan {
 
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.stores.is_empty() && self.files.is_empty()
+        self.mends.is_empty() && self.stores.is_empty() && self.files.is_empty()
     }
 
     /// Every binding that leaves.
@@ -261,6 +320,8 @@ impl Plan {
         Totals {
             expire: count(Action::Expire),
             quarantine: count(Action::Quarantine),
+            repair: self.mends.iter().filter(|item| matches!(item.how, Mending::Transcript { .. })).count(),
+            salvage: self.mends.iter().filter(|item| matches!(item.how, Mending::Salvage { .. })).count(),
             transcripts: transcripts.len(),
             archive: counted(FileAction::Archive),
             remove: counted(FileAction::Remove),
@@ -288,6 +349,71 @@ impl Plan {
     }
 }
 
+/// The files that the verdicts mend: broken stores, then transcripts, each once.
+fn mends(inventory: &Inventory, verdicts: &Verdicts, dirs: impl Fn(&Path) -> Option<DirId>) -> Vec<MendItem> {
+    let mut mends: Vec<MendItem> = Vec::new();
+    for store in inventory.selected().filter(|store| store.is_writable()) {
+        let (Some(salvage), Some(dir)) = (&store.salvage, dirs(store.dir())) else { continue };
+        mends.push(MendItem {
+            agent: store.agent.clone(),
+            path: store.path.clone(),
+            stamp: store.stamp,
+            dir,
+            reason: Reason::Salvaged,
+            codes: vec![salvage.code],
+            keys: Vec::new(),
+            how: Mending::Salvage { sha256: sha256(&store.text), from_backups: salvage.from_backups },
+        });
+    }
+    for one in verdicts.bindings.iter().filter(|one| one.verdict.action == Action::Repair) {
+        let (store, binding) = (one.store(inventory), one.binding(inventory));
+        let transcript = &binding.transcript;
+        let (Some(path), Some(stamp), Content::Read(summary)) =
+            (&transcript.path, transcript.stamp, &transcript.content)
+        else {
+            continue;
+        };
+        if let Some(known) = mends.iter_mut().find(|item| item.path == *path) {
+            known.keys.push(binding.key.clone());
+            continue;
+        }
+        let dir = path.parent().and_then(&dirs).filter(|_| store.is_writable());
+        let (Some(dir), Some(codes)) = (dir, &summary.mends) else { continue };
+        mends.push(MendItem {
+            agent: store.agent.clone(),
+            path: path.clone(),
+            stamp: Some(stamp),
+            dir,
+            reason: one.verdict.reasons.first().copied().unwrap_or(Reason::Mendable),
+            codes: codes
+                .iter()
+                .map(
+                    |&code| {
+                        if code == Code::NoHeader && transcript.cut_header.is_some() { Code::Compacted } else { code }
+                    },
+                )
+                .collect(),
+            keys: vec![binding.key.clone()],
+            how: Mending::Transcript { header: header(inventory, binding, summary) },
+        });
+    }
+    mends
+}
+
+/// The header that a transcript without one gets: that of the copy it was cut from, else one made of what is known.
+fn header(inventory: &Inventory, binding: &Binding, summary: &Summary) -> String {
+    if let Some(header) = &binding.transcript.cut_header {
+        return String::from_utf8_lossy(header).into_owned();
+    }
+    let of_name = binding.transcript.path.as_deref().and_then(Path::file_stem).map(|stem| stem.to_string_lossy());
+    let id = binding.entry.session_id.as_deref().map(str::trim).filter(|id| is_session_id(id));
+    let id = id.map_or_else(|| of_name.unwrap_or_default().into_owned(), str::to_owned);
+    let time = summary.first_at.unwrap_or_default().to_rfc3339_opts(SecondsFormat::Millis, true);
+    let workspace = || inventory.state_dir.join("workspace").to_string_lossy().into_owned();
+    let header = mend::header(&id, &time, &binding.entry.workspace.clone().unwrap_or_else(workspace));
+    String::from_utf8_lossy(&header).into_owned()
+}
+
 /// How much there is to do, or was done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -296,6 +422,12 @@ pub struct Totals {
     pub expire: usize,
     /// Bindings that go into quarantine.
     pub quarantine: usize,
+    /// Transcripts that are mended.
+    #[serde(default)]
+    pub repair: usize,
+    /// Broken stores that get their whole entries back.
+    #[serde(default)]
+    pub salvage: usize,
     /// Transcripts that go with their bindings.
     pub transcripts: usize,
     /// Orphans that are archived.

@@ -74,36 +74,66 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
     /// Rules 1 to 4, which look at one binding alone.
     pub(super) fn verdict(&self, case: Case<'_>, trail: &mut Trail) -> (Verdict, Vec<Finding>) {
         let mut findings = Vec::new();
+        if let Some(reason) = self.shielded(case, trail) {
+            return (Verdict::new(Action::Keep, reason), findings);
+        }
+        let mut repair = None;
+        match self.damage(case, trail, &mut findings) {
+            // What is taken out anyway need not be mended.
+            Some(verdict) if verdict.action == Action::Repair => repair = Some(verdict),
+            Some(verdict) => return (verdict, findings),
+            None => {}
+        }
+        let mut verdict = self.after_damage(case, trail, &mut findings);
+        if let Some(repair) = repair {
+            if !verdict.action.removes() {
+                return (repair, findings);
+            }
+            verdict.reasons.extend(repair.reasons);
+        }
+        (verdict, findings)
+    }
+
+    /// The rules after damage.
+    fn after_damage(&self, case: Case<'_>, trail: &mut Trail, findings: &mut Vec<Finding>) -> Verdict {
         let keep = |reason| Verdict::new(Action::Keep, reason);
-        if let Some(reason) = self.untouchable(case, trail) {
-            return (keep(reason), findings);
-        }
-        let recent = self.is_recent(case.facts);
-        let shielded = recent && self.inventory.gateway.alive;
-        if trail.test(Reason::Recent, shielded, || self.recent_words(case.facts)) {
-            return (keep(Reason::Recent), findings);
-        }
-        if let Some(verdict) = self.damage(case, trail, &mut findings) {
-            return (verdict, findings);
-        }
         if trail.test(Reason::All, self.policy.all, || if self.policy.all { "--all" } else { "no --all" }.to_owned()) {
-            return (Verdict::new(Action::Expire, Reason::All), findings);
+            return Verdict::new(Action::Expire, Reason::All);
         }
         let unknown = case.facts.idle.is_none();
         if trail.test(Reason::AgeUnknown, unknown, || clock_words(case.facts)) {
-            return (keep(Reason::AgeUnknown), findings);
+            return keep(Reason::AgeUnknown);
         }
-        if trail.test(Reason::Recent, recent, || self.recent_words(case.facts)) {
-            return (keep(Reason::Recent), findings);
+        if trail.test(Reason::Recent, self.is_recent(case.facts), || self.recent_words(case.facts)) {
+            return keep(Reason::Recent);
         }
         if let Some(reason) = self.protection(case, trail) {
-            return (keep(reason), findings);
+            return keep(reason);
         }
-        let verdict = self
-            .failure(case, trail, &mut findings)
+        self.failure(case, trail, findings)
             .or_else(|| self.staleness(case, trail))
-            .map_or_else(|| keep(Reason::WithinLimits), |reason| Verdict::new(Action::Expire, reason));
-        (verdict, findings)
+            .map_or_else(|| keep(Reason::WithinLimits), |reason| Verdict::new(Action::Expire, reason))
+    }
+
+    /// What `validate --repair` does with one binding: mends its transcript, unless rule 1 leaves it alone.
+    pub(super) fn mend_verdict(&self, case: Case<'_>, trail: &mut Trail) -> Verdict {
+        if let Some(reason) = self.shielded(case, trail) {
+            return Verdict::new(Action::Keep, reason);
+        }
+        match fatal_reason(case.facts.integrity) {
+            _ if !case.binding.transcript.is_mendable() => Verdict::new(Action::Keep, Reason::WithinLimits),
+            Some(reason) => Verdict::new(Action::Repair, reason),
+            None => Verdict::new(Action::Repair, Reason::Mendable),
+        }
+    }
+
+    /// Rule 1, and the grace beside a live gateway.
+    pub(super) fn shielded(&self, case: Case<'_>, trail: &mut Trail) -> Option<Reason> {
+        if let Some(reason) = self.untouchable(case, trail) {
+            return Some(reason);
+        }
+        let shielded = self.is_recent(case.facts) && self.inventory.gateway.alive;
+        trail.test(Reason::Recent, shielded, || self.recent_words(case.facts)).then_some(Reason::Recent)
     }
 
     fn class_policy(&self, class: Class) -> Option<&ClassPolicy> {
@@ -155,13 +185,13 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
     /// Rule 2.
     fn damage(&self, case: Case<'_>, trail: &mut Trail, findings: &mut Vec<Finding>) -> Option<Verdict> {
         let words = || integrity_words(case.facts);
-        for (integrity, reason) in [
-            (Integrity::Freezes, Reason::Freezes),
-            (Integrity::Blocks, Reason::Blocks),
-            (Integrity::Wiped, Reason::Wiped),
-        ] {
+        for integrity in [Integrity::Freezes, Integrity::Blocks, Integrity::Wiped] {
+            let Some(reason) = fatal_reason(integrity) else { continue };
+            let mendable = case.binding.transcript.is_mendable();
+            let words = || format!("{}, {}", words(), if mendable { "to be mended" } else { "no exact repair" });
             if trail.test(reason, case.facts.integrity == integrity, words) {
-                return Some(Verdict::new(Action::Quarantine, reason));
+                let action = if mendable { Action::Repair } else { Action::Quarantine };
+                return Some(Verdict::new(action, reason));
             }
         }
         for (integrity, reason) in [(Integrity::Missing, Reason::Missing), (Integrity::Empty, Reason::Empty)] {
@@ -346,6 +376,16 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         parts.extend(rule.daily_at_hour.map(|hour| format!("daily reset at {hour}:00 local time")));
         parts.extend(rule.idle_minutes.map(|minutes| format!("reset after {minutes} idle minutes")));
         parts.join("; ")
+    }
+}
+
+/// The reason that a fatal integrity gives.
+pub(super) const fn fatal_reason(integrity: Integrity) -> Option<Reason> {
+    match integrity {
+        Integrity::Freezes => Some(Reason::Freezes),
+        Integrity::Blocks => Some(Reason::Blocks),
+        Integrity::Wiped => Some(Reason::Wiped),
+        _ => None,
     }
 }
 

@@ -18,7 +18,7 @@ pub enum Action {
     Expire,
     /// The same, flagged as damaged.
     Quarantine,
-    /// It stays, and its transcript is mended. No rule gives it yet: what could be mended is quarantined.
+    /// It stays, and its transcript is mended; the original goes into the run's archive.
     Repair,
     /// It is taken out by the startup budget, to be readmitted. No rule gives it yet.
     Defer,
@@ -116,6 +116,9 @@ reasons! {
     Freezes "freezes" "damage" "the next use would freeze the whole gateway";
     Blocks "blocks" "damage" "every run of this session would fail";
     Wiped "wiped" "damage" "the next use would replace the whole history by an empty one";
+    Mendable "mendable" "damage" "its transcript has a defect with one exact answer";
+    PoisonLoop "poison-loop" "damage" "found failed or cut off, its transcript unchanged, at start after start";
+    Named "named" "quarantine" "named by the user";
     Missing "missing" "damage" "the transcript is expected and absent";
     Empty "empty" "damage" "the transcript holds no entries";
     All "all" "all" "--all takes every binding that is not live";
@@ -148,6 +151,8 @@ reasons! {
     LockEvidence "lock-evidence" "file" "its owner is gone; this OpenClaw, or one of unknown version, reads it at its next start";
     PurgeArchives "purge-archives" "file" "archived longer ago than --purge-archives";
     PurgeResets "purge-resets" "file" "archived longer ago than --purge-resets";
+    Salvaged "salvaged" "store" "its store was broken: every whole entry was given back";
+    Adopted "adopted" "store" "a transcript was bound again";
     Left "left" "file" "no orphan, no lock: left to OpenClaw, or to you";
 }
 

@@ -11,6 +11,7 @@ use super::entry::Entry;
 use super::key::{self, Class};
 use super::lock::LockState;
 use super::names::FileKind;
+use super::problem::Code;
 use super::store::{Document, Effective, StoreState};
 use super::transcript::Summary;
 
@@ -133,6 +134,25 @@ pub struct Store {
     pub document: Document,
     /// Its bindings.
     pub bindings: Vec<Binding>,
+    /// It is broken, and what stands here is what can be given back of it.
+    pub salvage: Option<Salvage>,
+}
+
+/// What a broken store gives back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Salvage {
+    /// What is wrong with it.
+    pub code: Code,
+    /// Keys that only a backup still had were added.
+    pub from_backups: bool,
+    /// Entries that are back.
+    pub entries: usize,
+    /// The backup that comes back in the store's place.
+    pub backup: Option<PathBuf>,
+    /// Keys of entries that were broken.
+    pub broken: Vec<String>,
+    /// Keys that only a backup has, with that backup.
+    pub in_backups: Vec<(String, PathBuf)>,
 }
 
 impl Store {
@@ -141,9 +161,9 @@ impl Store {
         self.state == StoreState::Ok
     }
 
-    /// Whether its transcripts' owners are known. A store that cannot be read makes every file look like an orphan.
+    /// Whether its transcripts' owners are known. A store that cannot be read, or not whole, makes files look like orphans.
     pub fn is_known(&self) -> bool {
-        matches!(self.state, StoreState::Ok | StoreState::Symlink)
+        matches!(self.state, StoreState::Ok | StoreState::Symlink) && self.salvage.is_none()
     }
 
     /// The bytes of a binding's entry.
@@ -221,6 +241,13 @@ pub struct Transcript {
     pub linked: bool,
     /// The header of the copy that `sessions.compact` made before it cut this file's header off (F§4.5).
     pub cut_header: Option<Vec<u8>>,
+}
+
+impl Transcript {
+    /// Whether what is wrong with it has one exact answer.
+    pub fn is_mendable(&self) -> bool {
+        matches!(&self.content, Content::Read(summary) if summary.mends.is_some())
+    }
 }
 
 /// What was found at a transcript's path.

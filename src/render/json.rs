@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::escape;
+use super::mended::MendedDocument;
 use crate::decide::facts::{Elapsed, Finding, RunState};
 use crate::decide::plan::{Plan, Totals};
 use crate::decide::rules::Step;
@@ -79,6 +80,8 @@ pub struct GcDocument {
     pub failed: Vec<LeftDocument>,
     /// Stores, or the whole run, that were refused for safety.
     pub refused: Vec<LeftDocument>,
+    /// Files that were mended, or would be.
+    pub mended: Vec<MendedDocument>,
     /// Past runs that were forgotten because of their age.
     pub forgotten: Vec<String>,
     /// Past runs that had been cut off, and what became of them.
@@ -469,7 +472,10 @@ pub fn run(manifest: &manifest::Manifest) -> RunDocument {
     let entries = || manifest.stores.iter().filter(|record| record.state == Done).flat_map(|record| &record.entries);
     let moves = || manifest.moves.iter().filter(|record| record.state == Done);
     let entry_bytes: usize = entries().map(|entry| entry.entry_at.1 - entry.entry_at.0).sum();
-    let restorable = entries().any(|entry| !entry.restored) || moves().any(|record| !record.restored);
+    let mends = || manifest.mends.iter().filter(|record| record.state == Done);
+    let restorable = entries().any(|entry| !entry.restored)
+        || moves().any(|record| !record.restored)
+        || mends().any(|record| !record.restored);
     RunDocument {
         id: manifest.id.clone(),
         command: manifest.command.clone(),
@@ -477,8 +483,10 @@ pub fn run(manifest: &manifest::Manifest) -> RunDocument {
         finished_at: manifest.finished_at,
         state: manifest.state,
         bindings: entries().count(),
-        files: moves().count(),
-        bytes: entry_bytes as u64 + moves().map(|record| record.stamp.size).sum::<u64>(),
+        files: moves().count() + mends().count(),
+        bytes: entry_bytes as u64
+            + moves().map(|record| record.stamp.size).sum::<u64>()
+            + mends().filter_map(|record| record.old).map(|old| old.size).sum::<u64>(),
         restorable: restorable && manifest.command != "restore",
     }
 }

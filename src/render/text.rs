@@ -12,6 +12,7 @@ use super::json::{
     BindingDocument, Body, ExplainDocument, FileDocument, GcDocument, LeftDocument, Preamble, RestoreDocument,
     RunsDocument, ScanDocument,
 };
+use super::mended;
 use super::table::{Column, Row, lay_out};
 use crate::config::duration;
 use crate::decide::facts::Elapsed;
@@ -55,7 +56,7 @@ pub fn scan(document: &ScanDocument, details: &[String], layout: &Layout) -> Str
     }
     startup(&mut text, &document.body.startup);
     let summary = &document.body.summary;
-    let goes = summary.expire + summary.quarantine;
+    let goes = summary.expire + summary.quarantine + summary.repair;
     if goes > 0 || document.body.files.iter().any(|file| file.action != FileAction::Keep) {
         let command = format!("claw-sessions gc -n{}", layout.same_place);
         next(&mut text, &command, "shows what would go; `gc` takes it, `restore latest` brings it back");
@@ -82,6 +83,7 @@ pub fn gc(document: &GcDocument, details: &[String], layout: &Layout) -> String 
         } else {
             bindings(&mut text, &leaving, layout);
         }
+        mended::list(&mut text, &document.mended, document.run.is_none());
         files(&mut text, &document.body.files, layout, false);
     }
     if document.dry_run {
@@ -121,7 +123,8 @@ fn outcome(text: &mut String, document: &GcDocument, layout: &Layout) {
     left(text, "refused", BAD, &document.refused);
     if let Some(run) = &document.run {
         startup(text, &document.body.startup);
-        let comes_back = done.expire + done.quarantine + done.transcripts + done.archive + done.remove > 0;
+        let comes_back = done.expire + done.quarantine + done.transcripts + done.archive + done.remove > 0
+            || done.repair + done.salvage > 0;
         if comes_back {
             next(text, &format!("claw-sessions restore {run}{}", layout.same_place), "brings it back, byte for byte");
         }
@@ -276,12 +279,13 @@ fn verdict_line(text: &mut String, body: &Body) {
     let agents: std::collections::BTreeSet<&str> = body.stores.iter().map(|store| store.agent.as_str()).collect();
     let _ = writeln!(
         text,
-        "{} of {}: {} stay, {} expire, {} to quarantine; {}; {} in all, {} would leave",
+        "{} of {}: {} stay, {} expire, {} to quarantine{}; {}; {} in all, {} would leave",
         count(summary.bindings, "binding"),
         count(agents.len(), "agent"),
         summary.keep,
         summary.expire,
         summary.quarantine,
+        if summary.repair > 0 { format!(", {} to repair", summary.repair) } else { String::new() },
         count(summary.orphans, "orphan"),
         HumanBytes(summary.bytes),
         HumanBytes(summary.freed_bytes)
@@ -439,6 +443,8 @@ fn totals(totals: &Totals) -> String {
     let parts = [
         (totals.expire, "expired".to_owned()),
         (totals.quarantine, "quarantined".to_owned()),
+        (totals.repair, "mended".to_owned()),
+        (totals.salvage, format!("store{} salvaged", plural(totals.salvage))),
         (totals.transcripts, format!("transcript{} moved", plural(totals.transcripts))),
         (totals.archive, format!("orphan{} archived", plural(totals.archive))),
         (totals.remove, format!("dead lock{} removed", plural(totals.remove))),

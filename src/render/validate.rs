@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::escape::escape;
 use super::json::{LeftDocument, View};
+use super::mended::{self, MendedDocument};
 use super::table::{Column, Row, lay_out};
 use super::text::{Layout, count, left, list, next, shell};
 use crate::decide::problems::{Problem, Problems};
@@ -113,19 +114,6 @@ pub struct RepairDocument {
     pub recovered: Vec<String>,
 }
 
-/// A file that was mended.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct MendedDocument {
-    /// The file.
-    pub path: String,
-    /// The problems that it had.
-    pub codes: Vec<Code>,
-    /// More, in words.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
-}
-
 impl ValidateSummary {
     /// Counts problems.
     pub fn of(problems: &Problems, stores: usize, bindings: usize) -> Self {
@@ -190,6 +178,7 @@ pub fn text(document: &ValidateDocument, layout: &Layout) -> String {
     list(&mut text, "warning: ", &document.warnings);
     if let Some(repair) = &document.repair {
         list(&mut text, "recovered: ", &repair.recovered);
+        repaired(&mut text, repair, layout);
     }
     let shown = |problem: &&ProblemDocument| layout.verbose || problem.severity < Severity::Info;
     if !layout.quiet {
@@ -208,9 +197,6 @@ pub fn text(document: &ValidateDocument, layout: &Layout) -> String {
         count(lines as usize, "line")
     );
     let _ = writeln!(text, "{BOLD}{fatal} fatal, {high} high, {low} low, {info} info{BOLD:#}{hidden}{rest} in {read}");
-    if let Some(repair) = &document.repair {
-        repaired(&mut text, repair, layout);
-    }
     text
 }
 
@@ -240,25 +226,22 @@ fn line(text: &mut String, problem: &ProblemDocument) {
 }
 
 fn repaired(text: &mut String, repair: &RepairDocument, layout: &Layout) {
-    let _ = writeln!(text);
-    for mended in &repair.mended {
-        let codes: Vec<&str> = mended.codes.iter().map(|code| code.as_str()).collect();
-        let word = if repair.dry_run { "would mend" } else { "mended" };
-        let detail = mended.detail.as_ref().map_or_else(String::new, |detail| format!("; {}", escape(detail)));
-        let _ = writeln!(text, "{BOLD}{word}{BOLD:#} {}: {}{detail}", escape(&mended.path), codes.join(", "));
-    }
+    mended::list(text, &repair.mended, repair.dry_run);
     let style = style(Severity::High);
     left(text, "left alone", style, &repair.skipped);
     left(text, "failed", style, &repair.failed);
     left(text, "refused", style, &repair.refused);
     if repair.mended.is_empty() {
-        let _ = writeln!(text, "Nothing to mend.");
+        let _ = writeln!(text, "Nothing to mend.\n");
     } else if repair.dry_run {
         let command = format!("claw-sessions validate --repair{}", layout.same_place);
         next(text, &command, "with the same options does it; `restore latest` undoes it");
     } else if let Some(run) = &repair.run {
         let command = format!("claw-sessions restore {run}{}", layout.same_place);
         next(text, &command, "brings the originals back, byte for byte");
+    }
+    if !repair.mended.is_empty() {
+        text.push('\n');
     }
 }
 

@@ -21,6 +21,8 @@ use super::journal::{Journal, Run};
 use super::lock::{Acquired, StoreLock, held_by, lock_name};
 use super::manifest::{EntryRecord, MoveRecord, RunState, StepState, StoreRecord};
 use super::transfer;
+
+mod mend;
 use crate::decide::plan::{DirId, FileItem, Item, Plan, StorePlan, Totals, sha256, sha256_of};
 use crate::decide::references::References;
 use crate::decide::verdict::{Action, FileAction, Reason};
@@ -86,6 +88,9 @@ pub fn apply(plan: Plan, journal: &Journal, options: &Options<'_>) -> anyhow::Re
     let mut work = Work { run, outcome: &mut outcome, leaving: HashSet::new(), archived: HashSet::new() };
     work.run.manifest.touches.clone_from(&plan.known_stores);
     work.run.save()?;
+    for item in &plan.mends {
+        work.mend(item, options.patience);
+    }
     let mut left_behind = HashSet::new();
     for store in &plan.stores {
         match work.take_out(store, options.patience, &mut left_behind) {
@@ -254,6 +259,13 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// A name in the archive that neither a file nor a plan has, and that is now planned.
+    fn free_name(&mut self, archive: &Dir, below: &Path, name: &OsStr) -> anyhow::Result<OsString> {
+        let free = archive.free_name(name, |name| self.archived.contains(&below.join(name)))?;
+        self.archived.insert(below.join(&free));
+        Ok(free)
+    }
+
     /// `archive` is a directory of the run and its path below the run's directory.
     fn plan_move(
         &mut self,
@@ -263,10 +275,8 @@ impl Work<'_> {
         stamp: Stamp,
         why: Reason,
     ) -> anyhow::Result<()> {
-        let taken = |name: &OsStr| self.archived.contains(&below.join(name));
-        let name = archive.free_name(from.file_name().unwrap_or_default(), taken)?;
+        let name = self.free_name(archive, below, from.file_name().unwrap_or_default())?;
         self.leaving.insert(from.to_owned());
-        self.archived.insert(below.join(&name));
         self.run.manifest.moves.push(MoveRecord {
             from: from.to_owned(),
             dir,
@@ -403,6 +413,7 @@ impl Work<'_> {
     fn finish(mut self, journal: &Journal) -> anyhow::Result<()> {
         let manifest = &mut self.run.manifest;
         let changed = manifest.stores.iter().any(|record| record.state == StepState::Done)
+            || manifest.mends.iter().any(|record| record.state != StepState::Skipped)
             || manifest.moves.iter().any(|record| record.state != StepState::Skipped)
             || !manifest.purged.is_empty();
         if !changed {
@@ -414,7 +425,9 @@ impl Work<'_> {
         let manifest = &mut self.run.manifest;
         manifest.problems = self.outcome.failed.iter().map(|left| format!("{}: {}", left.what, left.why)).collect();
         manifest.totals = self.outcome.done;
-        if manifest.moves.iter().all(|record| record.state != StepState::Planned) {
+        let settled = manifest.moves.iter().all(|record| record.state != StepState::Planned)
+            && manifest.mends.iter().all(|record| record.state != StepState::Planned);
+        if settled {
             manifest.state = RunState::Done;
             manifest.finished_at = Some(Utc::now());
         }

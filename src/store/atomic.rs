@@ -1,11 +1,15 @@
 //! The crash-safe write: after it a file is the old one or the new one, whole, whatever happens in between.
 
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
+use std::io::{self, Write};
 
 use anyhow::Context as _;
 
 use super::dir::{Dir, FileInfo, give};
+use crate::model::inventory::Stamp;
+
+/// Small pieces are gathered; large ones go straight through.
+const BUFFER: usize = 64 * 1024;
 
 /// The name of the temporary file that becomes `name`. OpenClaw 2026.5.26 and later clears such names away itself.
 pub(super) fn temp_name(name: &OsStr) -> OsString {
@@ -28,8 +32,23 @@ pub(super) fn replace<'a>(
     like: &FileInfo,
     last_look: impl FnOnce() -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
+    let fill = |emit: &mut Emit<'_>| pieces.into_iter().try_for_each(emit);
+    replace_with(dir, name, fill, like, |_| last_look())
+}
+
+/// Takes the next bytes of a file.
+pub(super) type Emit<'a> = dyn FnMut(&[u8]) -> io::Result<()> + 'a;
+
+/// The same for a file that `fill` makes piece by piece. `last_look` is told what the new file is.
+pub(super) fn replace_with(
+    dir: &Dir,
+    name: &OsStr,
+    fill: impl FnOnce(&mut Emit<'_>) -> io::Result<()>,
+    like: &FileInfo,
+    last_look: impl FnOnce(Stamp) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let temp = temp_name(name);
-    let written = write(dir, &temp, pieces, like).and_then(|()| last_look()).and_then(|()| dir.replace(&temp, name));
+    let written = write(dir, &temp, fill, like).and_then(last_look).and_then(|()| dir.replace(&temp, name));
     if let Err(error) = written {
         // The temporary file is ours alone; that it could not be removed must not hide the error.
         let _ = dir.remove(&temp);
@@ -38,37 +57,41 @@ pub(super) fn replace<'a>(
     dir.sync()
 }
 
-fn write<'a>(
+fn write(
     dir: &Dir,
     temp: &OsStr,
-    pieces: impl IntoIterator<Item = &'a [u8]>,
+    fill: impl FnOnce(&mut Emit<'_>) -> io::Result<()>,
     like: &FileInfo,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Stamp> {
     dir.remove(temp)?;
     let mut file = dir.create(temp, 0o600)?;
-    let fill = |file: &mut std::fs::File| -> std::io::Result<()> {
+    let fill = |file: &mut std::fs::File| -> io::Result<Stamp> {
         let mut length = 0;
-        for piece in pieces {
-            file.write_all(piece)?;
+        let mut buffered = io::BufWriter::with_capacity(BUFFER, &mut *file);
+        fill(&mut |piece| {
             length += piece.len() as u64;
-        }
+            buffered.write_all(piece)
+        })?;
+        buffered.flush()?;
+        drop(buffered);
         let made = FileInfo { mode: like.mode, ..own_info(file)? };
         give(&*file, &made, like.uid, like.gid)?;
         file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(like.mode))?;
         file.sync_all()?;
-        if file.metadata()?.len() != length {
-            return Err(std::io::Error::other("the file is shorter than what was written"));
+        let stamp = own_info(file)?.stamp;
+        if stamp.size != length {
+            return Err(io::Error::other("the file is shorter than what was written"));
         }
-        Ok(())
+        Ok(stamp)
     };
     fill(&mut file).with_context(|| format!("cannot write {}", dir.join(temp).display()))
 }
 
-fn own_info(file: &std::fs::File) -> std::io::Result<FileInfo> {
+fn own_info(file: &std::fs::File) -> io::Result<FileInfo> {
     use std::os::unix::fs::MetadataExt;
     let meta = file.metadata()?;
     Ok(FileInfo {
-        stamp: crate::model::inventory::Stamp {
+        stamp: Stamp {
             dev: meta.dev(),
             ino: meta.ino(),
             size: meta.size(),

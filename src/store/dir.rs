@@ -171,6 +171,11 @@ impl Dir {
             .with_context(|| self.cannot("replace", to))
     }
 
+    /// Renames over whatever has the new name in another directory.
+    pub(super) fn replace_in(&self, from: &OsStr, other: &Self, to: &OsStr) -> io::Result<()> {
+        rustix::fs::renameat(&self.fd, from, &other.fd, to).map_err(io::Error::from)
+    }
+
     /// Renames into another directory; fails when the name is taken there.
     pub(super) fn move_to(&self, from: &OsStr, other: &Self, to: &OsStr) -> io::Result<()> {
         match rustix::fs::renameat_with(&self.fd, from, &other.fd, to, RenameFlags::NOREPLACE) {

@@ -86,6 +86,7 @@ impl Journal {
                 of: None,
                 keys: Vec::new(),
                 as_new: false,
+                mends: Vec::new(),
                 stores: Vec::new(),
                 moves: Vec::new(),
                 purged: Vec::new(),

@@ -14,7 +14,7 @@ use super::dir::{Dir, FileInfo};
 use super::discover::StoreLocation;
 use super::lock::lock_name;
 use super::read::Depth;
-use super::{process, read, sqlite};
+use super::{process, read, salvage, sqlite};
 use crate::config::environment;
 use crate::model::entry::{self, Entry};
 use crate::model::inventory::{
@@ -46,6 +46,8 @@ pub struct Request<'a> {
     pub depth: Depth,
     /// Read archives too.
     pub archives: bool,
+    /// Give back what is whole of broken stores; with what only their backups have, if true.
+    pub salvage: Option<bool>,
     /// Called once with the number of transcripts and their bytes.
     pub begin: &'a (dyn Fn(usize, u64) + Sync),
     /// Called while transcripts are read, with the bytes since the last call.
@@ -129,6 +131,7 @@ fn load_store(location: &StoreLocation, request: &Request<'_>, listings: &HashMa
         text: Vec::new(),
         document: Document::default(),
         bindings: Vec::new(),
+        salvage: None,
     };
     let fail = |mut store: Store, state: StoreState, problem: String| {
         store.state = state;
@@ -137,47 +140,37 @@ fn load_store(location: &StoreLocation, request: &Request<'_>, listings: &HashMa
     };
     let listing = listings.get(&location.dir);
     let name = location.path.file_name().unwrap_or_default();
-    let backups = || listing.is_some_and(|listing| has_backups(listing, name));
     if let Some(sign) = sqlite::sign_of_migration(request.state_dir, &location.agent) {
         return fail(store, StoreState::Sqlite, sign);
     }
-    let info = match listing.map(|listing| listing.dir.info(name)) {
-        None | Some(Ok(None)) if backups() => {
-            let problem =
-                "gone beside its backups: a rotation lost it; the newest sessions.json.bak.* has the bindings";
-            return fail(store, StoreState::RotatedAway, problem.to_owned());
-        }
-        // A directory that is a link is not listed, but its store can be read through it.
-        None if location.via_symlink => None,
-        None | Some(Ok(None)) => {
-            return match unlistable(&location.dir) {
-                Some(why) => fail(store, StoreState::Unreadable, why),
-                None => fail(store, StoreState::Missing, "no such file".to_owned()),
-            };
-        }
-        Some(Ok(info)) => info,
-        Some(Err(error)) => return fail(store, StoreState::Unreadable, format!("{error:#}")),
-    };
-    store.stamp = info.map(|info| info.stamp);
-    store.access = info.map(access);
-    let linked = location.via_symlink || info.is_some_and(|info| info.symlink);
-    store.text = match read_store(location, listing, linked) {
+    let text = match find_store(location, listing, &mut store) {
         Ok(text) => text,
-        Err(error) if linked => return fail(store, StoreState::Symlink, format!("{error:#}")),
-        Err(error) => return fail(store, StoreState::Unreadable, format!("{error:#}")),
+        Err((state, problem)) => return fail(store, state, problem),
     };
-    store.bytes = store.text.len() as u64;
-    let entries = match store::read_entries(&store.text) {
+    let linked = location.via_symlink || store.state == StoreState::Symlink;
+    store.bytes = text.as_ref().map_or(0, |text| text.len() as u64);
+    let read = text.as_deref().map_or(Err(store::Defect::Empty), store::read_entries);
+    store.text = text.unwrap_or_default();
+    let entries = match read {
         Ok((document, entries)) => {
             store.document = document;
             entries
         }
-        Err(store::Defect::Empty) if backups() => {
-            let problem =
-                "empty beside its backups: a rotation lost it; the newest sessions.json.bak.* has the bindings";
-            return fail(store, StoreState::RotatedAway, problem.to_owned());
-        }
-        Err(defect) => return fail(store, StoreState::of(&defect), describe(&defect)),
+        Err(defect) => match give_back(&mut store, listing, name, request.salvage.filter(|_| !linked)) {
+            Some(entries) => entries,
+            None if defect == store::Defect::Empty && listing.is_some_and(|listing| has_backups(listing, name)) => {
+                let gone = if store.stamp.is_some() { "empty" } else { "gone" };
+                let problem = "beside its backups: a rotation lost it; the newest sessions.json.bak.* has the bindings";
+                return fail(store, StoreState::RotatedAway, format!("{gone} {problem}"));
+            }
+            None if store.stamp.is_none() && !linked => {
+                return match unlistable(&location.dir) {
+                    Some(why) => fail(store, StoreState::Unreadable, why),
+                    None => fail(store, StoreState::Missing, "no such file".to_owned()),
+                };
+            }
+            None => return fail(store, StoreState::of(&defect), describe(&defect)),
+        },
     };
     store.bindings = bindings(&store, entries, request.main_key, location.shared);
     if is_wrapped(&store) {
@@ -196,6 +189,48 @@ fn load_store(location: &StoreLocation, request: &Request<'_>, listings: &HashMa
         }
     }
     store
+}
+
+/// Finds a store and reads it; `None` when there is none. Why not, else.
+fn find_store(
+    location: &StoreLocation,
+    listing: Option<&Listing>,
+    store: &mut Store,
+) -> Result<Option<Vec<u8>>, (StoreState, String)> {
+    let name = location.path.file_name().unwrap_or_default();
+    let info = match listing.map(|listing| listing.dir.info(name)) {
+        // A directory that is a link is not listed, but its store can be read through it.
+        None if location.via_symlink => None,
+        None | Some(Ok(None)) => return Ok(None),
+        Some(Ok(info)) => info,
+        Some(Err(error)) => return Err((StoreState::Unreadable, format!("{error:#}"))),
+    };
+    store.stamp = info.map(|info| info.stamp);
+    store.access = info.map(access);
+    let linked = location.via_symlink || info.is_some_and(|info| info.symlink);
+    if linked {
+        store.state = StoreState::Symlink;
+    }
+    let state = if linked { StoreState::Symlink } else { StoreState::Unreadable };
+    read_store(location, listing, linked).map(Some).map_err(|error| (state, format!("{error:#}")))
+}
+
+/// Puts what a broken store gives back in its place, when that was asked for.
+fn give_back(
+    store: &mut Store,
+    listing: Option<&Listing>,
+    name: &OsStr,
+    from_backups: Option<bool>,
+) -> Option<Vec<Entry>> {
+    let text = store.stamp.is_some().then_some(store.text.as_slice());
+    // What cannot be read now stays broken, and is told as such.
+    let found = salvage::of(&listing?.dir, name, text, from_backups?).ok().flatten()?;
+    let (document, entries) = store::read_entries(&found.text).ok()?;
+    store.problem = Some(format!("{}: what is whole is given back", found.salvage.code.describe()));
+    store.text = found.text;
+    store.document = document;
+    store.salvage = Some(found.salvage);
+    Some(entries)
 }
 
 /// Why a directory that exists, or may exist, cannot be listed.

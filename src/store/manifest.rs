@@ -11,6 +11,7 @@ use crate::decide::verdict::{Action, Reason};
 use crate::model::inventory::Stamp;
 use crate::model::json::Span;
 use crate::model::key::Class;
+use crate::model::problem::Code;
 
 /// The schema of manifests.
 pub const SCHEMA: &str = "claw-sessions/manifest/v1";
@@ -53,6 +54,9 @@ pub struct Manifest {
     /// Whether a restore gives new names to what would collide.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub as_new: bool,
+    /// Files that are mended.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub mends: Vec<MendRecord>,
     /// Stores that are rewritten.
     pub stores: Vec<StoreRecord>,
     /// Files that are moved.
@@ -85,6 +89,7 @@ impl Manifest {
         self.touches.iter_mut().for_each(follow);
         self.purged.iter_mut().for_each(follow);
         self.moves.iter_mut().for_each(|record| follow(&mut record.from));
+        self.mends.iter_mut().for_each(|record| follow(&mut record.path));
         for record in &mut self.stores {
             follow(&mut record.path);
             record.entries.iter_mut().filter_map(|entry| entry.file.as_mut()).for_each(follow);
@@ -213,6 +218,37 @@ pub struct MoveRecord {
     /// How far it came.
     pub state: StepState,
     /// It was brought back.
+    #[serde(default)]
+    pub restored: bool,
+}
+
+/// A file that is mended: it goes into the archive, and a new one takes its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MendRecord {
+    /// The file.
+    pub path: PathBuf,
+    /// Where the original went, below the run's directory; absent when there was none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub to: Option<PathBuf>,
+    /// What the original was.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub old: Option<Stamp>,
+    /// What took its place, once it was written.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub new: Option<Stamp>,
+    /// SHA-256 of a store that took its place.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub store_sha256: Option<String>,
+    /// Why.
+    pub why: Reason,
+    /// The problems that are mended.
+    pub codes: Vec<Code>,
+    /// The keys that point at it.
+    pub keys: Vec<String>,
+    /// How far it came.
+    pub state: StepState,
+    /// The original was brought back.
     #[serde(default)]
     pub restored: bool,
 }

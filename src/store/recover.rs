@@ -14,11 +14,12 @@ use super::apply::{history_line, read_locked, references_now};
 use super::dir::Dir;
 use super::journal::{Journal, Run, past_runs};
 use super::lock::{held_by, lock_name};
-use super::manifest::{MoveRecord, RunState, StepState, StoreRecord};
+use super::manifest::{MendRecord, MoveRecord, RunState, StepState, StoreRecord};
 use super::restore;
 use super::{atomic, transfer};
 use crate::decide::plan::sha256;
 use crate::decide::verdict::{Action, Reason};
+use crate::model::inventory::Stamp;
 use crate::model::store;
 
 /// What was found unfinished and what became of it, one sentence each.
@@ -60,17 +61,18 @@ fn finish_restore(journal: &Journal, run: Run, options: &restore::Options<'_>) -
 
 /// Removes the temporary files and the lock that a dead process left in the stores' directories.
 fn sweep_own(run: &Run) {
-    for store in run.manifest.touches.iter().filter(|store| run.manifest.is_ours(store)) {
-        sweep(store, run.manifest.pid);
+    let mended = run.manifest.mends.iter().map(|record| &record.path);
+    for file in run.manifest.touches.iter().chain(mended).filter(|file| run.manifest.is_ours(file)) {
+        sweep(file, run.manifest.pid);
     }
 }
 
-fn sweep(store: &Path, pid: u32) {
+fn sweep(file: &Path, pid: u32) {
     if pid == std::process::id() {
         return;
     }
-    let name = store.file_name().unwrap_or_default();
-    let Some(dir) = store.parent().and_then(|parent| Dir::open(parent).ok()) else { return };
+    let name = file.file_name().unwrap_or_default();
+    let Some(dir) = file.parent().and_then(|parent| Dir::open(parent).ok()) else { return };
     let lock = lock_name(name);
     for left in [atomic::temp_name_of(name, pid), atomic::temp_name_of(&lock, pid)] {
         let _ = dir.remove(&left);
@@ -88,6 +90,11 @@ fn sweep(store: &Path, pid: u32) {
 fn finish(journal: &Journal, mut run: Run) -> anyhow::Result<String> {
     if let Some(elsewhere) = run.manifest.stores.iter().find(|record| !run.manifest.is_ours(&record.path)) {
         anyhow::bail!("{} lies outside the state directory, which was moved since", elsewhere.path.display());
+    }
+    for index in 0..run.manifest.mends.len() {
+        if run.manifest.mends[index].state == StepState::Planned {
+            settle_mend(&mut run, index)?;
+        }
     }
     for index in 0..run.manifest.stores.len() {
         if run.manifest.stores[index].state == StepState::Planned {
@@ -130,7 +137,13 @@ fn finish(journal: &Journal, mut run: Run) -> anyhow::Result<String> {
     manifest.totals.quarantine = taken.into_iter().filter(|action| *action == Action::Quarantine).count();
     manifest.totals.expire = done - manifest.totals.quarantine;
     manifest.totals.transcripts = manifest.moves.iter().filter(|record| record.state == StepState::Done).count();
-    if done == 0 && manifest.totals.transcripts == 0 && manifest.purged.is_empty() {
+    let mended = |store: bool| {
+        let records = manifest.mends.iter().filter(|record| record.state == StepState::Done);
+        records.filter(|record| record.store_sha256.is_some() == store).count()
+    };
+    (manifest.totals.repair, manifest.totals.salvage) = (mended(false), mended(true));
+    let mended = manifest.totals.repair + manifest.totals.salvage;
+    if done == 0 && mended == 0 && manifest.totals.transcripts == 0 && manifest.purged.is_empty() {
         let id = run.id().to_owned();
         journal.forget(&id)?;
         return Ok(format!("the run {id} was cut off before it changed anything"));
@@ -140,9 +153,37 @@ fn finish(journal: &Journal, mut run: Run) -> anyhow::Result<String> {
     run.save()?;
     journal.remember(&history_line(&run.manifest))?;
     Ok(format!(
-        "the run {} was cut off and is finished now: {done} bindings were out, {moved} files followed, {left} stay",
-        run.id()
+        "the run {} was cut off and is finished now: {done} bindings were out, {moved} files followed, {left} stay{}",
+        run.id(),
+        if mended > 0 { format!(", {mended} are mended") } else { String::new() }
     ))
+}
+
+/// Finds out whether a mended file took its place. If not, the second name of the original goes.
+fn settle_mend(run: &mut Run, index: usize) -> anyhow::Result<()> {
+    let record = run.manifest.mends[index].clone();
+    let place = |dir: &Dir| dir.info(record.path.file_name().unwrap_or_default());
+    let now = match Dir::open(record.path.parent().unwrap_or(Path::new("/"))) {
+        Ok(dir) => place(&dir)?.map(|info| info.stamp),
+        Err(_) => None,
+    };
+    let same = |one: Option<Stamp>| one.map(|stamp| (stamp.dev, stamp.ino));
+    let replaced = match record.old {
+        Some(_) => same(now) != same(record.old) && is_kept(run, &record)?,
+        None => read_if_there(&record.path)?.is_some_and(|text| Some(sha256(&text)) == record.store_sha256),
+    };
+    if let Some(to) = record.to.as_ref().filter(|_| !replaced) {
+        let (archive, name) = run.locate(to)?;
+        archive.remove(&name)?;
+    }
+    run.manifest.mends[index].state = if replaced { StepState::Done } else { StepState::Skipped };
+    Ok(())
+}
+
+fn is_kept(run: &Run, record: &MendRecord) -> anyhow::Result<bool> {
+    let Some(to) = &record.to else { return Ok(false) };
+    let (archive, name) = run.locate(to)?;
+    Ok(archive.info(&name)?.is_some())
 }
 
 /// Finds out what became of a store: by its hash, or, when somebody wrote it since, by what it still holds. An entry

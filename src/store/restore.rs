@@ -17,6 +17,8 @@ use super::journal::{Journal, Run};
 use super::lock::{Acquired, StoreLock};
 use super::manifest::{MoveRecord, RunState, StepState, StoreRecord};
 use super::transfer;
+
+mod mend;
 use crate::decide::plan::sha256;
 use crate::decide::verdict::Reason;
 use crate::model::json::{self, JsonError, Scanner};
@@ -66,7 +68,9 @@ pub(super) fn continue_restore(journal: &Journal, mut own: Run, options: &Option
     own.manifest.of = Some(options.of.to_owned());
     own.manifest.keys = options.keys.to_vec();
     own.manifest.as_new = options.as_new;
+    let salvaged = source.manifest.mends.iter().filter(|record| record.store_sha256.is_some());
     own.manifest.touches = source.manifest.stores.iter().map(|record| record.path.clone()).collect();
+    own.manifest.touches.extend(salvaged.map(|record| record.path.clone()));
     own.save()?;
     let mut work =
         Work { source: &mut source, own: &mut own, options, outcome: Outcome::default(), renamed: HashMap::new() };
@@ -77,6 +81,7 @@ pub(super) fn continue_restore(journal: &Journal, mut own: Run, options: &Option
             work.outcome.failed.push(Left::new(path.display(), format!("{error:#}")));
         }
     }
+    work.mends();
     // Dead locks come last: one of them may stand where our own lock stood a moment ago.
     work.give_back_cleared();
     work.files(|record| record.why == Reason::LockDead);
@@ -105,7 +110,12 @@ fn settle(source: &mut Run) {
     let entries =
         manifest.stores.iter().filter(|record| record.state == StepState::Done).flat_map(|record| &record.entries);
     let moves = manifest.moves.iter().filter(|record| record.state == StepState::Done);
-    let back: Vec<bool> = entries.map(|entry| entry.restored).chain(moves.map(|record| record.restored)).collect();
+    let mends = manifest.mends.iter().filter(|record| record.state == StepState::Done);
+    let back: Vec<bool> = entries
+        .map(|entry| entry.restored)
+        .chain(moves.map(|record| record.restored))
+        .chain(mends.map(|record| record.restored))
+        .collect();
     if back.is_empty() {
         return;
     }

@@ -73,6 +73,35 @@ pub(super) fn back(run: &Run, record: &MoveRecord, name: &OsStr) -> anyhow::Resu
     Ok(Moved::Yes { frees: info.links == 1 })
 }
 
+/// Gives a file a second name in the archive, so that another can take its place without it ever being gone. Across
+/// file systems it is copied and compared.
+pub(super) fn keep(from: &Dir, name: &OsStr, archive: &Dir, to: &OsStr, info: &FileInfo) -> anyhow::Result<()> {
+    match from.link_to(name, archive, to) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => duplicate(from, name, archive, to, info)?,
+        linked => linked
+            .with_context(|| format!("cannot keep {} as {}", from.join(name).display(), archive.join(to).display()))?,
+    }
+    archive.sync()
+}
+
+/// Puts a file of the archive in the place of the file `to/new`.
+pub(super) fn put_over(archive: &Dir, name: &OsStr, to: &Dir, new: &OsStr, info: &FileInfo) -> anyhow::Result<()> {
+    match archive.replace_in(name, to, new) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            let temp = super::atomic::temp_name(new);
+            to.remove(&temp)?;
+            duplicate(archive, name, to, &temp, info)?;
+            to.replace(&temp, new)?;
+            to.sync()?;
+            archive.remove(name)
+        }
+        moved => {
+            moved.with_context(|| format!("cannot put {} back", to.join(new).display()))?;
+            to.sync()
+        }
+    }
+}
+
 /// Whether the file is in the archive, whole. A rename shows by its inode, whatever stands in the old place by now.
 /// Across file systems a copy is whole once its original is gone; beside its untouched original it may be half a copy
 /// and is removed, so that the move can be made again.
@@ -139,16 +168,20 @@ fn carry(from: &Dir, name: &OsStr, to: &Dir, new: &OsStr, info: &FileInfo) -> an
 }
 
 fn copy(from: &Dir, name: &OsStr, to: &Dir, new: &OsStr, info: &FileInfo) -> anyhow::Result<()> {
+    duplicate(from, name, to, new, info)?;
+    from.remove(name)
+}
+
+fn duplicate(from: &Dir, name: &OsStr, to: &Dir, new: &OsStr, info: &FileInfo) -> anyhow::Result<()> {
     let (mut source, _) = from.open_file(name)?;
     let mut target = to.create(new, 0o600)?;
     let attempt = copy_checked(&mut source, &mut target, info)
         .with_context(|| format!("cannot copy {} to {}", from.join(name).display(), to.join(new).display()))
         .and_then(|()| to.sync());
-    if let Err(error) = attempt {
+    if attempt.is_err() {
         let _ = to.remove(new);
-        return Err(error);
     }
-    from.remove(name)
+    attempt
 }
 
 fn copy_checked(source: &mut File, target: &mut File, info: &FileInfo) -> io::Result<()> {

@@ -113,6 +113,7 @@ fn inventory(bindings: Vec<Binding>) -> Inventory {
             text: Vec::new(),
             document: Document::default(),
             bindings,
+            salvage: None,
         }],
         files: Vec::new(),
         side: Side::default(),

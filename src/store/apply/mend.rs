@@ -1,0 +1,218 @@
+//! Mending a file: the new one is written beside it and judged, the old one gets a second name in the run's archive,
+//! and only then the new one takes its place. At every moment one of the two, whole, has the name.
+
+use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::{Left, Work, read_locked};
+use crate::decide::plan::{MendItem, Mending, sha256};
+use crate::model::inventory::Stamp;
+use crate::model::mend::Proof;
+use crate::store::dir::{Dir, FileInfo};
+use crate::store::lock::{Acquired, StoreLock, held_by, lock_name};
+use crate::store::manifest::{MendRecord, StepState};
+use crate::store::{atomic, read, salvage, transfer};
+
+/// Why a file was not mended.
+enum Not {
+    /// It is not what was planned.
+    Changed(String),
+    /// A lock is held.
+    Busy(String),
+}
+
+impl Work<'_> {
+    /// Mends one file, or says why not; a file that was not mended is as it was.
+    pub(super) fn mend(&mut self, item: &MendItem, patience: Duration) {
+        let what = item.path.display();
+        let done = match &item.how {
+            Mending::Transcript { header } => self.transcript(item, header.as_bytes()),
+            Mending::Salvage { sha256, from_backups } => self.salvage(item, sha256, *from_backups, patience),
+        };
+        let totals = &mut self.outcome.done;
+        match done {
+            Ok(None) if matches!(item.how, Mending::Salvage { .. }) => totals.salvage += 1,
+            Ok(None) => totals.repair += 1,
+            Ok(Some(Not::Changed(why))) => {
+                self.outcome.skipped.push(Left::new(what, format!("changed-since-plan: {why}")));
+            }
+            Ok(Some(Not::Busy(why))) => self.outcome.refused.push(Left::new(what, why)),
+            Err(error) => self.outcome.failed.push(Left::new(what, format!("{error:#}"))),
+        }
+    }
+
+    fn transcript(&mut self, item: &MendItem, header: &[u8]) -> anyhow::Result<Option<Not>> {
+        let (dir, name) = match place(item)? {
+            Ok(found) => found,
+            Err(not) => return Ok(Some(not)),
+        };
+        let lock = lock_name(name);
+        if let Some(owner) = held_by(&dir, &lock)? {
+            return Ok(Some(Not::Busy(owner)));
+        }
+        let (mut file, info) = dir.open_file(name)?;
+        if Some(info.stamp) != item.stamp {
+            return Ok(Some(Not::Changed("it is not the file that was planned".to_owned())));
+        }
+        let size = info.stamp.size;
+        let reading = || format!("cannot read {}", item.path.display());
+        let (before, cure) = read::judge(&mut file, size, false, &|_| ()).with_context(reading)?;
+        let Some(cure) = cure else { return Ok(Some(Not::Changed("there is nothing to mend".to_owned()))) };
+        let (archive, below) = self.run.agent_dir(&item.agent)?;
+        let to = self.free_name(&archive, &below, name)?;
+        self.plan_mend(item, Some((below.join(&to), info.stamp)))?;
+        // A dead lock is evidence for some releases: it stays, and its owner cannot come back.
+        let guard = if dir.info(&lock)?.is_none() {
+            match StoreLock::acquire(&dir, name, &archive, Duration::ZERO)? {
+                Acquired::Ours(lock) => Some(lock),
+                Acquired::Busy(owner) => {
+                    self.settle_mend((&dir, name), (&archive, &to), Ok(()))?;
+                    return Ok(Some(Not::Busy(owner)));
+                }
+            }
+        } else {
+            None
+        };
+        let proof = RefCell::new(Proof::default());
+        let fill = |emit: &mut atomic::Emit<'_>| {
+            read::mend(&mut file, size, &cure, header, |bytes| {
+                proof.borrow_mut().take(bytes);
+                emit(bytes)
+            })
+        };
+        let last_look = |new: Stamp| {
+            let after = proof.take().finish();
+            anyhow::ensure!(cure.is_exact(&before, &after), "{} has no exact repair", item.path.display());
+            let held = match &guard {
+                Some(guard) => !guard.is_ours(),
+                None => held_by(&dir, &lock)?.is_some(),
+            };
+            let same = dir.info(name)?.is_some_and(|now| now.stamp == info.stamp);
+            anyhow::ensure!(same && !held, "{} was written meanwhile", item.path.display());
+            self.keep_and_announce((&dir, name), (&archive, &to), &info, new)
+        };
+        let written = atomic::replace_with(&dir, name, fill, &info, last_look);
+        drop(guard);
+        self.settle_mend((&dir, name), (&archive, &to), written)
+    }
+
+    /// Gives a broken store its whole entries back.
+    fn salvage(
+        &mut self,
+        item: &MendItem,
+        planned: &str,
+        from_backups: bool,
+        patience: Duration,
+    ) -> anyhow::Result<Option<Not>> {
+        let (dir, name) = match place(item)? {
+            Ok(found) => found,
+            Err(not) => return Ok(Some(not)),
+        };
+        let (archive, below) = self.run.agent_dir(&item.agent)?;
+        self.run.announce_dead_lock(&dir, name, &archive, &below)?;
+        let taken = StoreLock::acquire(&dir, name, &archive, patience);
+        self.run.settle_dead_lock(&dir, name, &archive);
+        let lock = match taken? {
+            Acquired::Ours(lock) => lock,
+            Acquired::Busy(owner) => return Ok(Some(Not::Busy(format!("{owner}; nothing in it was touched")))),
+        };
+        let old = dir.info(name)?;
+        if old.map(|info| info.stamp) != item.stamp {
+            return Ok(Some(Not::Changed("it is not the file that was planned".to_owned())));
+        }
+        let text = match old {
+            Some(_) => Some(read_locked(&dir, name)?.0),
+            None => None,
+        };
+        let found = salvage::of(&dir, name, text.as_deref(), from_backups)?;
+        let Some(found) = found.filter(|found| sha256(&found.text) == planned) else {
+            return Ok(Some(Not::Changed("what can be given back changed".to_owned())));
+        };
+        let to = self.free_name(&archive, &below, name)?;
+        self.plan_mend(item, old.map(|info| (below.join(&to), info.stamp)))?;
+        let like = match old {
+            Some(info) => info,
+            None => FileInfo { mode: 0o600, ..dir.own_info()? },
+        };
+        let kept = match &old {
+            Some(info) => self.keep_and_announce((&dir, name), (&archive, &to), info, info.stamp),
+            None => Ok(()),
+        };
+        let stamp = old.map(|info| info.stamp);
+        let written = kept.and_then(|()| lock.replace_store([found.text.as_slice()], &like, stamp));
+        drop(lock);
+        self.settle_mend((&dir, name), (&archive, &to), written)
+    }
+
+    /// Records what is about to be mended. `kept` is where the original goes, and what it is.
+    fn plan_mend(&mut self, item: &MendItem, kept: Option<(PathBuf, Stamp)>) -> anyhow::Result<()> {
+        let (to, old) = kept.unzip();
+        let store_sha256 = match &item.how {
+            Mending::Salvage { sha256, .. } => Some(sha256.clone()),
+            Mending::Transcript { .. } => None,
+        };
+        self.run.manifest.mends.push(MendRecord {
+            path: item.path.clone(),
+            to,
+            old,
+            new: None,
+            store_sha256,
+            why: item.reason,
+            codes: item.codes.clone(),
+            keys: item.keys.clone(),
+            state: StepState::Planned,
+            restored: false,
+        });
+        self.run.save()
+    }
+
+    /// Keeps the original and notes what will be in its place: all that a restore needs is durable before the rename.
+    fn keep_and_announce(
+        &mut self,
+        (dir, name): (&Dir, &OsStr),
+        (archive, to): (&Dir, &OsStr),
+        info: &FileInfo,
+        new: Stamp,
+    ) -> anyhow::Result<()> {
+        transfer::keep(dir, name, archive, to, info)?;
+        if let Some(record) = self.run.manifest.mends.last_mut() {
+            record.new = Some(new);
+        }
+        self.run.save()
+    }
+
+    /// What became of the file that was recorded last: an error may have come after the rename.
+    fn settle_mend(
+        &mut self,
+        (dir, name): (&Dir, &OsStr),
+        (archive, to): (&Dir, &OsStr),
+        written: anyhow::Result<()>,
+    ) -> anyhow::Result<Option<Not>> {
+        let Some(record) = self.run.manifest.mends.last_mut() else { return written.map(|()| None) };
+        let now = dir.info(name)?.map(|info| info.stamp);
+        let same = |one: Option<Stamp>| one.map(|stamp| (stamp.dev, stamp.ino));
+        let replaced = same(now) != same(record.old);
+        record.state = if replaced { StepState::Done } else { StepState::Skipped };
+        if replaced {
+            record.new = now;
+        } else {
+            // The second name of a file that is in its place.
+            archive.remove(to)?;
+        }
+        written.map(|()| None)
+    }
+}
+
+/// The directory and name of a file, when it is still the planned directory.
+fn place(item: &MendItem) -> anyhow::Result<Result<(Dir, &OsStr), Not>> {
+    let dir = Dir::open(item.path.parent().unwrap_or(Path::new("/")))?;
+    if dir.id()? != item.dir {
+        let why = "another directory stands in its place since the plan";
+        return Ok(Err(Not::Changed(why.to_owned())));
+    }
+    Ok(Ok((dir, item.path.file_name().unwrap_or_default())))
+}

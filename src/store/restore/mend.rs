@@ -1,0 +1,129 @@
+//! Putting the originals of mended files back: over what took their place, as long as that is still what was put there.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use super::{Left, Work};
+use crate::decide::plan::sha256;
+use crate::store::apply::read_locked;
+use crate::store::dir::Dir;
+use crate::store::lock::{Acquired, StoreLock, held_by, lock_name};
+use crate::store::manifest::{MendRecord, StepState};
+use crate::store::transfer;
+
+impl Work<'_> {
+    /// The mended files whose originals go back: all of a whole run, else those of the wanted keys.
+    pub(super) fn mends(&mut self) {
+        let all = self.options.keys.is_empty();
+        for index in 0..self.source.manifest.mends.len() {
+            let record = self.source.manifest.mends[index].clone();
+            let wanted = all || record.keys.iter().any(|key| self.wanted(key));
+            if !wanted || record.restored || record.state != StepState::Done {
+                continue;
+            }
+            match self.original(&record) {
+                Ok(Ok(())) => {
+                    self.source.manifest.mends[index].restored = true;
+                    self.outcome.files += 1;
+                    self.outcome.bytes += record.old.map_or(0, |old| old.size);
+                }
+                Ok(Err(why)) => self.outcome.refused.push(Left::new(record.path.display(), why)),
+                Err(error) => self.outcome.failed.push(Left::new(record.path.display(), format!("{error:#}"))),
+            }
+        }
+    }
+
+    /// Puts one original back, or says why not.
+    fn original(&mut self, record: &MendRecord) -> anyhow::Result<Result<(), String>> {
+        let parent = record.path.parent().unwrap_or(Path::new("/"));
+        let name = record.path.file_name().unwrap_or_default();
+        if !self.source.manifest.is_ours(parent) {
+            return Ok(Err("it lies outside the state directory, which was moved since".to_owned()));
+        }
+        let dir = Dir::open_below(&self.source.manifest.state_dir, parent)?;
+        if let Some(planned) = &record.store_sha256 {
+            return self.store_original(record, &dir, name, planned);
+        }
+        if let Some(owner) = held_by(&dir, &lock_name(name))? {
+            return Ok(Err(owner));
+        }
+        let now = dir.info(name)?.map(|info| info.stamp);
+        if now.is_some() && now != record.new {
+            if self.is_in_place(record, &dir, name)? {
+                return Ok(Ok(()));
+            }
+            return self.beside(record, &dir, name);
+        }
+        if now.is_none() {
+            let why = "the mended file is not in its place: restore the run that took it first";
+            return Ok(Err(why.to_owned()));
+        }
+        self.put_over(record, &dir, name)
+    }
+
+    /// The same for a store, under its lock.
+    fn store_original(
+        &mut self,
+        record: &MendRecord,
+        dir: &Dir,
+        name: &OsStr,
+        planned: &str,
+    ) -> anyhow::Result<Result<(), String>> {
+        let agent = self.source.manifest.stores.iter().find(|store| store.path == record.path);
+        let agent = agent.map_or_else(|| "main".to_owned(), |store| store.agent.clone());
+        let (archive, below) = self.own.agent_dir(&agent)?;
+        self.own.announce_dead_lock(dir, name, &archive, &below)?;
+        let taken = StoreLock::acquire(dir, name, &archive, self.options.patience);
+        self.own.settle_dead_lock(dir, name, &archive);
+        let _lock = match taken? {
+            Acquired::Ours(lock) => lock,
+            Acquired::Busy(owner) => return Ok(Err(format!("{owner}; nothing in it was touched"))),
+        };
+        if self.is_in_place(record, dir, name)? {
+            return Ok(Ok(()));
+        }
+        if dir.info(name)?.is_none() || sha256(&read_locked(dir, name)?.0) != planned {
+            return Ok(Err("it was written since it was salvaged: what was broken stays in the archive".to_owned()));
+        }
+        if record.to.is_none() {
+            // There was no file: what stands there is a copy of the backup beside it.
+            dir.remove(name)?;
+            dir.sync()?;
+            return Ok(Ok(()));
+        }
+        self.put_over(record, dir, name)
+    }
+
+    fn put_over(&self, record: &MendRecord, dir: &Dir, name: &OsStr) -> anyhow::Result<Result<(), String>> {
+        let Some(to) = &record.to else { return Ok(Err("there is no original".to_owned())) };
+        let (archive, kept) = self.source.locate(to)?;
+        match archive.info(&kept)? {
+            Some(info) => transfer::put_over(&archive, &kept, dir, name, &info).map(Ok),
+            None => Ok(Err(format!("{} is not in the archive any more", to.display()))),
+        }
+    }
+
+    /// A restore that was cut off had this one back already.
+    fn is_in_place(&self, record: &MendRecord, dir: &Dir, name: &OsStr) -> anyhow::Result<bool> {
+        let there = match &record.to {
+            Some(to) => self.source.locate(to).and_then(|(archive, kept)| archive.info(&kept))?.is_some(),
+            None => false,
+        };
+        let now = dir.info(name)?.map(|info| (info.stamp.size, info.stamp.mtime_ns));
+        Ok(!there && now == record.old.map(|old| (old.size, old.mtime_ns)))
+    }
+
+    /// The file was written since: its original comes back beside it, when that was asked for.
+    fn beside(&self, record: &MendRecord, dir: &Dir, name: &OsStr) -> anyhow::Result<Result<(), String>> {
+        let (Some(to), true) = (&record.to, self.options.as_new) else {
+            return Ok(Err(
+                "it was written since it was mended; --as-new brings the original back beside it".to_owned()
+            ));
+        };
+        let (archive, kept) = self.source.locate(to)?;
+        let new = dir.free_name(&self.new_name(name), |_| false)?;
+        archive.move_to(&kept, dir, &new)?;
+        dir.sync()?;
+        Ok(Ok(()))
+    }
+}

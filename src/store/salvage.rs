@@ -1,0 +1,123 @@
+//! What a broken store and its backups give back (design §2, `--salvage`; F§2.4, F§6.2). Reads only.
+
+use std::ffi::{OsStr, OsString};
+use std::io::Read;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+
+use super::dir::Dir;
+use crate::model::names::{self, FileKind, NameKind};
+use crate::model::problem::Code;
+use crate::model::store::{self, Defect, Document};
+use crate::model::{inventory, salvage};
+
+/// A store's new text, and how it came about.
+pub(super) struct Found {
+    /// The text.
+    pub(super) text: Vec<u8>,
+    /// What is told of it.
+    pub(super) salvage: inventory::Salvage,
+}
+
+/// What the store `name` gives back; `text` is what is in it, `None` when it is gone. `None` when it is not broken, or
+/// nothing can be given back.
+pub(super) fn of(dir: &Dir, name: &OsStr, text: Option<&[u8]>, from_backups: bool) -> anyhow::Result<Option<Found>> {
+    let defect = text.map(|text| store::read(text).err());
+    let code = match &defect {
+        None | Some(Some(Defect::Empty)) => Code::StoreRotatedAway,
+        Some(Some(Defect::Bom)) => Code::StoreBom,
+        Some(Some(Defect::Malformed { .. })) => Code::StoreMalformed,
+        Some(Some(Defect::NotAnObject(_)) | None) => return Ok(None),
+    };
+    let backups = backups(dir, name)?;
+    let mut found = match text.and_then(salvage::salvage) {
+        Some(salvaged) => Found {
+            text: salvaged.text,
+            salvage: inventory::Salvage {
+                code,
+                from_backups,
+                entries: salvaged.entries,
+                backup: None,
+                broken: salvaged.broken,
+                in_backups: Vec::new(),
+            },
+        },
+        None => {
+            // The newest backup comes back as it is.
+            let Some(backup) = backups.first().filter(|_| code == Code::StoreRotatedAway) else { return Ok(None) };
+            Found {
+                text: backup.text.clone(),
+                salvage: inventory::Salvage {
+                    code,
+                    from_backups,
+                    entries: backup.document.effective(&backup.text).len(),
+                    backup: Some(dir.join(&backup.name)),
+                    broken: Vec::new(),
+                    in_backups: Vec::new(),
+                },
+            }
+        }
+    };
+    add_from_backups(&mut found, &backups, dir)?;
+    Ok(Some(found))
+}
+
+/// A rotation's backup that can be read.
+struct Backup {
+    name: OsString,
+    text: Vec<u8>,
+    document: Document,
+}
+
+/// The readable backups of a store, newest first: by the time in their names.
+fn backups(dir: &Dir, store: &OsStr) -> anyhow::Result<Vec<Backup>> {
+    let Some(store) = store.to_str() else { return Ok(Vec::new()) };
+    let mut names: Vec<(i64, OsString)> = Vec::new();
+    for entry in fs_err::read_dir(dir.path())? {
+        let name = entry?.file_name();
+        let Some(text) = name.to_str() else { continue };
+        if names::classify(text, store) == NameKind::Artifact(FileKind::StoreBak)
+            && let Some(time) = names::archived_at(text, FileKind::StoreBak)
+        {
+            names.push((time.timestamp_millis(), name));
+        }
+    }
+    names.sort_unstable_by(|one, other| other.cmp(one));
+    let mut backups = Vec::new();
+    for (_, name) in names {
+        let (mut file, _) = dir.open_file(&name)?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).with_context(|| format!("cannot read {}", dir.join(&name).display()))?;
+        if let Ok(document) = store::read(&text) {
+            backups.push(Backup { name, text, document });
+        }
+    }
+    Ok(backups)
+}
+
+/// Finds the keys that only a backup still has, the newest one first, and adds them when that was asked for.
+fn add_from_backups(found: &mut Found, backups: &[Backup], dir: &Dir) -> anyhow::Result<()> {
+    let Ok(document) = store::read(&found.text) else { anyhow::bail!("what was given back is no store") };
+    let mut known: std::collections::HashSet<String> =
+        document.effective(&found.text).into_iter().map(|place| place.key).collect();
+    let mut members = Vec::new();
+    let mut listed: Vec<(String, PathBuf)> = Vec::new();
+    for backup in backups {
+        for place in backup.document.effective(&backup.text) {
+            if !known.insert(place.key.clone()) {
+                continue;
+            }
+            let Some(member) = backup.document.members.get(place.member) else { continue };
+            members.push((member.key.of(&backup.text).to_vec(), member.entry.span.of(&backup.text).to_vec()));
+            listed.push((place.key, dir.join(&backup.name)));
+        }
+    }
+    if found.salvage.from_backups {
+        found.salvage.entries += members.len();
+        found.salvage.broken.retain(|key| !listed.iter().any(|(listed, _)| listed == key));
+        found.text = document.with_members(&found.text, &members);
+    }
+    found.salvage.in_backups = listed;
+    Ok(())
+}
