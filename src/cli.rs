@@ -114,6 +114,8 @@ pub enum Command {
     Scan(ScanArgs),
     /// Take stale, failed and damaged bindings out of the stores
     Gc(Box<GcArgs>),
+    /// Take named or damaged sessions aside; list, show and purge what is aside
+    Quarantine(QuarantineArgs),
     /// Check stores and transcripts line by line; mend what has one exact answer
     Validate(ValidateArgs),
     /// Put back what a run took away
@@ -263,6 +265,57 @@ pub struct SafetyArgs {
     pub online: bool,
 }
 
+/// Options of `quarantine`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(after_help = "Examples:
+  claw-sessions quarantine agent:main:telegram:direct:42      by its key, or by its session id
+  claw-sessions quarantine --damaged -n                       what would hurt the gateway; look first
+  claw-sessions quarantine list
+  claw-sessions restore agent:main:telegram:direct:42         bring it back, byte for byte")]
+pub struct QuarantineArgs {
+    /// Keys or session ids.
+    #[arg(value_name = "KEY|SESSION-ID", required_unless_present = "damaged")]
+    pub what: Vec<String>,
+    /// Every session with a problem at least as bad as --severity, whether or not it could be mended.
+    #[arg(long, conflicts_with = "what")]
+    pub damaged: bool,
+    /// How bad.
+    #[arg(long, value_enum, value_name = "SEVERITY", default_value_t = Severity::Fatal, requires = "damaged")]
+    pub severity: Severity,
+    /// Show what would be done; change nothing.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Work although a live gateway of a version without store lock may write at the same moment.
+    #[arg(long)]
+    pub online: bool,
+    /// What to do with what is aside.
+    #[command(subcommand)]
+    pub command: Option<QuarantineCommand>,
+}
+
+/// What to do with quarantined sessions.
+#[derive(Debug, Subcommand)]
+pub enum QuarantineCommand {
+    /// List what is in quarantine
+    List,
+    /// Everything known about one quarantined session: evidence, first problem, sizes
+    Show {
+        /// A key, a session id, or a run.
+        #[arg(value_name = "KEY|SESSION-ID|RUN")]
+        id: String,
+    },
+    /// Delete quarantined sessions for good
+    Purge {
+        /// Those that were taken longer ago than this.
+        #[arg(long, value_name = "DUR", value_parser = duration::parse)]
+        older_than: TimeDelta,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
 /// Options of `validate`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -303,14 +356,21 @@ pub struct ValidateArgs {
 #[command(after_help = "Examples:
   claw-sessions runs                        which runs there were
   claw-sessions restore latest              all that the last run took
-  claw-sessions restore agent:main:telegram:direct:42")]
+  claw-sessions restore agent:main:telegram:direct:42
+  claw-sessions restore --adopt FILE --key KEY        bind a transcript that lost its binding")]
 pub struct RestoreArgs {
     /// A run (its id, a unique prefix, or `latest`), or the key of a binding.
-    #[arg(value_name = "RUN|KEY", required = true)]
-    pub what: String,
+    #[arg(value_name = "RUN|KEY", required_unless_present = "adopt")]
+    pub what: Option<String>,
     /// Bring back under a new key and file name what would collide.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "adopt")]
     pub as_new: bool,
+    /// Bind this transcript, which nothing refers to, under --key.
+    #[arg(long, value_name = "FILE", requires = "key", conflicts_with = "what")]
+    pub adopt: Option<PathBuf>,
+    /// The key to bind it under.
+    #[arg(long, requires = "adopt")]
+    pub key: Option<String>,
     /// Work although a live gateway of a version without store lock may write at the same moment.
     #[arg(long)]
     pub online: bool,

@@ -23,9 +23,12 @@ pub mod commands {
     mod permit;
     mod session;
 
+    mod adopt;
     mod completions;
     mod explain;
     mod gc;
+    mod near;
+    mod quarantine;
     mod restore;
     mod runs;
     mod scan;
@@ -44,6 +47,7 @@ pub mod commands {
         match &session.cli.command {
             Command::Scan(args) => scan::run(session, args),
             Command::Gc(args) => gc::run(session, args),
+            Command::Quarantine(args) => quarantine::run(session, args),
             Command::Validate(args) => validate::run(session, args),
             Command::Restore(args) => restore::run(session, args),
             Command::Explain(args) => explain::run(session, args),
@@ -110,6 +114,7 @@ pub mod store {
     pub mod lock;
     pub mod manifest;
     pub mod process;
+    pub mod purge;
     pub mod read;
     pub mod recover;
     pub mod restore;
@@ -125,6 +130,7 @@ pub mod render {
     pub mod json;
     pub mod mended;
     pub mod policy;
+    pub mod quarantine;
     pub mod table;
     pub mod text;
     pub mod validate;

@@ -184,6 +184,11 @@ impl<'a> Context<'a> {
         &self.warnings
     }
 
+    /// Whether the installed OpenClaw is 2026.6.11 or newer, which treats much damage otherwise (F§0, F§13.7).
+    pub(super) fn is_late(&self) -> bool {
+        self.version.as_ref().is_some_and(|version| *version >= Version::new(2026, 6, 11))
+    }
+
     /// How paths and texts are shown.
     pub(super) fn view(&self) -> View<'_> {
         View { state_dir: &self.home.real_dir, show_text: self.session.cli.global.show_text }

@@ -1,9 +1,8 @@
 //! `explain`: everything known about one binding, and which rule decided.
 
 use super::context::Context;
-use super::{Exit, Failure, Session};
+use super::{Exit, Failure, Session, near};
 use crate::cli::ExplainArgs;
-use crate::model::inventory::Inventory;
 use crate::render::json::{self, ExplainDocument, ExplainedDocument};
 use crate::render::text;
 
@@ -15,11 +14,7 @@ pub(super) fn run(session: &Session, args: &ExplainArgs) -> Result<Exit, Failure
     let verdicts = judge.classify();
     let asked: Vec<_> = verdicts.bindings.iter().filter(|one| one.binding(&inventory).key == args.key).collect();
     if asked.is_empty() {
-        let failure = Failure::usage(anyhow::anyhow!("no store has the key {}", args.key));
-        return Err(match nearest(&inventory, &args.key) {
-            Some(near) => failure.hint(format!("did you mean {near}?")),
-            None => failure.hint("`claw-sessions scan` lists all keys"),
-        });
+        return Err(near::no_such_key(&inventory, &args.key));
     }
     let trails = judge.explain(&args.key);
     let bindings = asked.into_iter().zip(trails).map(|(one, steps)| ExplainedDocument {
@@ -34,14 +29,4 @@ pub(super) fn run(session: &Session, args: &ExplainArgs) -> Result<Exit, Failure
         session.print(&text::explain(&document))?;
     }
     Ok(Exit::Done)
-}
-
-/// A key that ends like the one asked for, or contains it.
-fn nearest<'a>(inventory: &'a Inventory, asked: &str) -> Option<&'a str> {
-    let keys = || inventory.stores.iter().flat_map(|store| &store.bindings).map(|binding| binding.key.as_str());
-    let folded = asked.to_lowercase();
-    keys()
-        .find(|key| key.to_lowercase() == folded)
-        .or_else(|| keys().find(|key| key.ends_with(asked)))
-        .or_else(|| keys().find(|key| key.to_lowercase().contains(&folded)))
 }

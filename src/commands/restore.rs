@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::permit::{PATIENCE, left, open, refuse_beside_gateway};
-use super::{Exit, Failure, Session};
+use super::{Exit, Failure, Session, adopt};
 use crate::cli::RestoreArgs;
 use crate::config::policy::PolicyFlags;
 use crate::render::json::{self, RestoreDocument};
@@ -19,14 +19,18 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure
             "restore takes a run or a key: --agent and --store do not narrow it"
         )));
     }
+    if let (Some(file), Some(key)) = (&args.adopt, &args.key) {
+        return adopt::run(session, file, key, args.online);
+    }
+    let what = args.what.as_deref().unwrap_or_default();
     let context = Context::new(session, &PolicyFlags::default())?;
     refuse_beside_gateway(&context, args.online)?;
     let (runs, _) = journal::past_runs(&context.home.real_dir);
-    find(&runs, &args.what)?;
+    find(&runs, what)?;
     let journal = open(&context)?;
     let recovered = recover::recover(&journal, &context.home.real_dir, session.started_at, PATIENCE)?;
     let (runs, _) = journal::past_runs(&context.home.real_dir);
-    let (of, keys) = find(&runs, &args.what)?;
+    let (of, keys) = find(&runs, what)?;
     let options = restore::Options {
         of: &of,
         keys: &keys,
@@ -41,6 +45,7 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure
         state_dir: context.home.state_dir.to_string_lossy().into_owned(),
         run: outcome.run,
         of: vec![of],
+        adopted: None,
         bindings: outcome.bindings,
         files: outcome.files,
         bytes: outcome.bytes,
@@ -51,7 +56,7 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure
     if session.cli.global.wants_json() {
         session.print_document(&document)?;
     } else {
-        session.print(&text::restore(&document))?;
+        session.print(&text::restore(&document, &session.layout()))?;
     }
     Ok(Exit::after(!document.refused.is_empty(), !document.failed.is_empty()))
 }
@@ -68,7 +73,7 @@ fn find(runs: &[Manifest], what: &str) -> Result<(String, Vec<String>), Failure>
     let holds = |run: &&Manifest, away: bool| {
         let records = run.stores.iter().filter(|record| record.state == StepState::Done);
         let taken =
-            records.flat_map(|record| &record.entries).any(|entry| entry.key == what && !(away && entry.restored));
+            records.flat_map(|record| &record.entries).any(|entry| entry.key == what && !(away && !entry.is_away()));
         let mut mends = run.mends.iter().filter(|record| record.state == StepState::Done && !(away && record.restored));
         taken || mends.any(|record| record.keys.iter().any(|key| key == what))
     };

@@ -1,6 +1,6 @@
 //! One invocation: what was typed, what was inherited, and where output goes.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use anstream::AutoStream;
 use anstream::ColorChoice;
@@ -142,6 +142,20 @@ impl Session {
             let style = anstyle::AnsiColor::Cyan.on_default().bold();
             let _ = writeln!(stream, "{style}hint{style:#}: {}", crate::render::escape::escape(hint));
         }
+    }
+
+    /// Asks a question on the terminal; `None` when nobody can be asked.
+    pub fn confirm(&self, question: &str) -> anyhow::Result<Option<bool>> {
+        let stdin = io::stdin();
+        if !stdin.is_terminal() || !io::stderr().is_terminal() {
+            return Ok(None);
+        }
+        let mut stderr = io::stderr();
+        write!(stderr, "{} [y/N] ", crate::render::escape::escape(question))?;
+        stderr.flush()?;
+        let mut answer = String::new();
+        stdin.read_line(&mut answer)?;
+        Ok(Some(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")))
     }
 
     /// How wide and how much. Without a terminal, `COLUMNS` or 120.

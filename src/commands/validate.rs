@@ -6,10 +6,11 @@ use super::context::{Context, Look, schema};
 use super::permit::{Work, beside_gateway, left};
 use super::{Exit, Failure, Session};
 use crate::cli::ValidateArgs;
-use crate::config::openclaw::Version;
 use crate::config::policy::PolicyFlags;
 use crate::decide::problems::{self, Problem, Problems};
 use crate::model::inventory::Content;
+use crate::model::problem::Code;
+use crate::model::store::StoreState;
 use crate::render::json::View;
 use crate::render::mended::mended;
 use crate::render::validate::{self, RepairDocument, ValidateDocument, ValidateSummary};
@@ -28,7 +29,7 @@ pub(super) fn run(session: &Session, args: &ValidateArgs) -> Result<Exit, Failur
     let repair = if args.repair { Some(repair(&mut context, args)?) } else { None };
     let inventory = context.load_with(Look { depth: Depth::Thorough, archives: args.archives, salvage: None })?;
     let problems = problems::of_inventory(&inventory, context.now);
-    let later = context.version.as_ref().is_some_and(|version| *version >= Version::new(2026, 6, 11));
+    let later = context.is_late();
     let same_place = session.layout().same_place;
     let document = ValidateDocument {
         schema: schema("validate"),
@@ -68,6 +69,11 @@ fn repair(context: &mut Context<'_>, args: &ValidateArgs) -> Result<RepairDocume
             .map(|left| context.view().path(left.what.as_ref()))
             .collect();
         mended.retain(|one| !undone.contains(&one.path));
+    }
+    if args.salvage.salvage {
+        let hopeless = inventory.selected().filter(|store| store.state == StoreState::NotAnObject);
+        let why = format!("{}: put a backup of it in its place", Code::StoreNotObject.describe());
+        outcome.refused.extend(hopeless.map(|store| Left::new(store.path.display(), &why)));
     }
     Ok(RepairDocument {
         run: outcome.run,

@@ -36,6 +36,22 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         Verdicts { bindings: self.judge_bindings(|_| Trail::default(), verdict).0, files: Vec::new() }
     }
 
+    /// What `quarantine` takes aside: the bindings that `named` or `damaged` holds by key, unless rule 1 leaves them alone.
+    pub fn set_aside(&self, named: &HashSet<String>, damaged: &HashSet<String>) -> Verdicts {
+        let verdict = |case: Case<'_>, trail: &mut Trail| {
+            let key = &case.binding.key;
+            let verdict = match (named.contains(key), damaged.contains(key)) {
+                (true, _) => self.aside_verdict(case, Reason::Named, trail),
+                (false, true) => self.aside_verdict(case, Reason::Damaged, trail),
+                (false, false) => Verdict::new(Action::Keep, Reason::NotSelected),
+            };
+            (verdict, Vec::new())
+        };
+        let mut bindings = self.judge_bindings(|_| Trail::default(), verdict).0;
+        self.settle_files(&mut bindings);
+        Verdicts { bindings, files: Vec::new() }
+    }
+
     /// The rules tried for the bindings with this key, per binding.
     pub fn explain(&self, key: &str) -> Vec<Vec<Step>> {
         let record = |binding: &Binding| if binding.key == key { Trail::recording() } else { Trail::default() };

@@ -160,12 +160,33 @@ pub enum Mending {
         /// Keys that only a backup still has are added.
         from_backups: bool,
     },
+    /// A store: a transcript that nothing refers to is bound again.
+    Adopt {
+        /// The key.
+        key: String,
+        /// The entry.
+        entry: String,
+    },
 }
 
 /// The schema of plan files.
 pub const SCHEMA: &str = "claw-sessions/plan/v1";
 
 impl Plan {
+    /// A plan that mends one file and does nothing else.
+    pub fn mending(state_dir: &Path, now: DateTime<Utc>, item: MendItem) -> Self {
+        Self {
+            schema: SCHEMA.to_owned(),
+            state_dir: state_dir.to_owned(),
+            now,
+            bindings: 0,
+            known_stores: vec![item.path.clone()],
+            mends: vec![item],
+            stores: Vec::new(),
+            files: Vec::new(),
+        }
+    }
+
     /// Makes the plan that carries out `verdicts`. `dirs` gives device and inode of a sessions directory.
     pub fn from(
         inventory: &Inventory,
@@ -203,8 +224,8 @@ impl Plan {
             }
         }
         let mut plan = Self {
-            mends: mends(inventory, verdicts, &dirs),
             schema: SCHEMA.to_owned(),
+            mends: mends(inventory, verdicts, &dirs),
             state_dir: inventory.state_dir.clone(),
             now,
             bindings: verdicts.bindings.len(),

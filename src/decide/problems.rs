@@ -139,6 +139,15 @@ pub fn of_text(path: &Path, text: &[u8], now: DateTime<Utc>) -> Vec<Problem> {
     }
 }
 
+/// All problems of an archived transcript above `info`, worst first.
+pub fn of_file(path: &Path, summary: &Summary) -> Vec<Problem> {
+    let mut problems = Problems::default();
+    problems.add(path, summary);
+    problems.list.retain(|problem| problem.severity() < Severity::Info);
+    problems.list.sort_by_key(Problem::severity);
+    problems.list
+}
+
 impl Problems {
     /// Adds the problems of a transcript that stands alone.
     pub fn add(&mut self, path: &Path, summary: &Summary) {

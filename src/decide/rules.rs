@@ -127,6 +127,19 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         }
     }
 
+    /// What `quarantine` does with a binding that was asked for. A pin holds off rules, not a person.
+    pub(super) fn aside_verdict(&self, case: Case<'_>, why: Reason, trail: &mut Trail) -> Verdict {
+        let by_name = why == Reason::Named;
+        match self.shielded(case, trail) {
+            Some(Reason::Pinned | Reason::Archived) if by_name => {}
+            Some(reason) => return Verdict::new(Action::Keep, reason),
+            None => {}
+        }
+        let reason = fatal_reason(case.facts.integrity);
+        let reasons = reason.into_iter().chain([why]).collect();
+        Verdict { action: Action::Quarantine, reasons }
+    }
+
     /// Rule 1, and the grace beside a live gateway.
     pub(super) fn shielded(&self, case: Case<'_>, trail: &mut Trail) -> Option<Reason> {
         if let Some(reason) = self.untouchable(case, trail) {

@@ -119,6 +119,7 @@ reasons! {
     Mendable "mendable" "damage" "its transcript has a defect with one exact answer";
     PoisonLoop "poison-loop" "damage" "found failed or cut off, its transcript unchanged, at start after start";
     Named "named" "quarantine" "named by the user";
+    Damaged "damaged" "quarantine" "it has a problem at least as bad as --severity";
     Missing "missing" "damage" "the transcript is expected and absent";
     Empty "empty" "damage" "the transcript holds no entries";
     All "all" "all" "--all takes every binding that is not live";

@@ -279,6 +279,9 @@ pub struct RestoreDocument {
     pub run: Option<String>,
     /// The runs that were brought back, wholly or in part.
     pub of: Vec<String>,
+    /// The transcript that was bound again by --adopt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adopted: Option<String>,
     /// Keys that are bound again.
     pub bindings: Vec<String>,
     /// Files that are back.
@@ -473,8 +476,8 @@ pub fn run(manifest: &manifest::Manifest) -> RunDocument {
     let moves = || manifest.moves.iter().filter(|record| record.state == Done);
     let entry_bytes: usize = entries().map(|entry| entry.entry_at.1 - entry.entry_at.0).sum();
     let mends = || manifest.mends.iter().filter(|record| record.state == Done);
-    let restorable = entries().any(|entry| !entry.restored)
-        || moves().any(|record| !record.restored)
+    let restorable = entries().any(manifest::EntryRecord::is_away)
+        || moves().any(manifest::MoveRecord::is_away)
         || mends().any(|record| !record.restored);
     RunDocument {
         id: manifest.id.clone(),
@@ -508,6 +511,8 @@ pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
         ("gc", schema::<GcDocument>()),
         ("validate", schema::<super::validate::ValidateDocument>()),
         ("checks", schema::<super::validate::ChecksDocument>()),
+        ("quarantine", schema::<super::quarantine::QuarantineDocument>()),
+        ("quarantined", schema::<super::quarantine::QuarantinedDocument>()),
         ("restore", schema::<RestoreDocument>()),
         ("runs", schema::<RunsDocument>()),
         ("explain", schema::<ExplainDocument>()),

@@ -143,11 +143,15 @@ fn outcome(text: &mut String, document: &GcDocument, layout: &Layout) {
 }
 
 /// `restore`.
-pub fn restore(document: &RestoreDocument) -> String {
+pub fn restore(document: &RestoreDocument, layout: &Layout) -> String {
     let mut text = String::new();
     list(&mut text, "recovered: ", &document.recovered);
     let (bindings, files) = (document.bindings.len(), document.files);
-    if document.run.is_some() {
+    if let (Some(path), Some(run)) = (&document.adopted, &document.run) {
+        let key = document.bindings.first().map_or("", String::as_str);
+        let _ = writeln!(text, "{BOLD}Bound{BOLD:#} {} as {}.", escape(path), escape(key));
+        next(&mut text, &format!("claw-sessions restore {run}{}", layout.same_place), "takes that back");
+    } else if document.run.is_some() {
         let _ = writeln!(
             text,
             "{BOLD}Restored{BOLD:#}: {} and {} ({}) of {}.",
@@ -156,7 +160,7 @@ pub fn restore(document: &RestoreDocument) -> String {
             HumanBytes(document.bytes),
             document.of.join(", ")
         );
-    } else {
+    } else if !document.of.is_empty() {
         let _ = writeln!(text, "Nothing was restored: nothing of {} is away.", document.of.join(", "));
     }
     left(&mut text, "refused", WARN, &document.refused);

@@ -200,6 +200,13 @@ pub fn text(document: &ValidateDocument, layout: &Layout) -> String {
     text
 }
 
+/// A problem in a sentence: how bad, what, where.
+pub(super) fn sentence(problem: &ProblemDocument) -> String {
+    let place = problem.line.map_or_else(String::new, |line| format!(" in line {line}"));
+    let detail = problem.detail.as_ref().map_or_else(String::new, |detail| format!(" ({})", escape(detail)));
+    format!("{} {}{place}: {}{detail}", problem.severity.as_str(), problem.code.as_str(), problem.what)
+}
+
 fn line(text: &mut String, problem: &ProblemDocument) {
     let mut place = escape(&problem.path).into_owned();
     for number in [problem.line, problem.byte].into_iter().flatten() {

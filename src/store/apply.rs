@@ -285,6 +285,7 @@ impl Work<'_> {
             why,
             state: StepState::Planned,
             restored: false,
+            purged: false,
         });
         Ok(())
     }
@@ -584,6 +585,7 @@ fn entry_record(leaving: &Leaving<'_>, document: &Document, cuts: &[Span]) -> Op
         session_id: item.session_id.clone(),
         file: item.file.as_ref().map(|file| file.path.clone()),
         restored: false,
+        purged: false,
     })
 }
 

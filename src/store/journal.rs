@@ -219,6 +219,7 @@ impl Run {
             why: Reason::LockDead,
             state: StepState::Planned,
             restored: false,
+            purged: false,
         });
         self.save()
     }
@@ -257,16 +258,7 @@ impl Run {
 
     /// Opens the directory and gives the name of a file below the run's directory.
     pub fn locate(&self, below: &Path) -> anyhow::Result<(Dir, OsString)> {
-        let mut dir = Dir::open(self.dir.path())?;
-        let parents = below.parent().unwrap_or(Path::new(""));
-        for component in parents.components() {
-            let std::path::Component::Normal(name) = component else {
-                anyhow::bail!("{} leads out of the run's directory", below.display());
-            };
-            dir = dir.existing_subdir(name)?;
-        }
-        let name = below.file_name().with_context(|| format!("{} names no file", below.display()))?;
-        Ok((dir, name.to_owned()))
+        locate(Dir::open(self.dir.path())?, below)
     }
 
     /// Reads a file below the run's directory.
@@ -277,6 +269,24 @@ impl Run {
         file.read_to_end(&mut bytes).with_context(|| format!("cannot read {}", dir.join(&name).display()))?;
         Ok(bytes)
     }
+}
+
+/// Opens the directory and gives the name of a file in the archive of a past run. Reads only.
+pub fn archived(state_dir: &Path, run: &str, below: &Path) -> anyhow::Result<(Dir, OsString)> {
+    let runs = Dir::open(&state_dir.join(OWN).join("runs"))?;
+    locate(runs.existing_subdir(OsStr::new(run))?, below)
+}
+
+fn locate(mut dir: Dir, below: &Path) -> anyhow::Result<(Dir, OsString)> {
+        let parents = below.parent().unwrap_or(Path::new(""));
+        for component in parents.components() {
+            let std::path::Component::Normal(name) = component else {
+                anyhow::bail!("{} leads out of the run's directory", below.display());
+            };
+            dir = dir.existing_subdir(name)?;
+        }
+        let name = below.file_name().with_context(|| format!("{} names no file", below.display()))?;
+        Ok((dir, name.to_owned()))
 }
 
 fn read_manifest(dir: &Dir, state_dir: &Path) -> anyhow::Result<Manifest> {

@@ -109,7 +109,7 @@ impl Manifest {
     /// Whether it took bindings into quarantine that are still there.
     pub fn holds_quarantined(&self) -> bool {
         let mut entries = self.stores.iter().flat_map(|record| &record.entries);
-        entries.any(|entry| entry.action == Action::Quarantine && !entry.restored)
+        entries.any(|entry| entry.action == Action::Quarantine && entry.is_away())
     }
 }
 
@@ -199,6 +199,16 @@ pub struct EntryRecord {
     /// It was brought back.
     #[serde(default)]
     pub restored: bool,
+    /// It was deleted for good, on request.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub purged: bool,
+}
+
+impl EntryRecord {
+    /// Whether it is in the archive.
+    pub fn is_away(&self) -> bool {
+        !self.restored && !self.purged
+    }
 }
 
 /// A file that is moved.
@@ -220,6 +230,16 @@ pub struct MoveRecord {
     /// It was brought back.
     #[serde(default)]
     pub restored: bool,
+    /// It was deleted for good, on request.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub purged: bool,
+}
+
+impl MoveRecord {
+    /// Whether it is in the archive.
+    pub fn is_away(&self) -> bool {
+        self.state == StepState::Done && !self.restored && !self.purged
+    }
 }
 
 /// A file that is mended: it goes into the archive, and a new one takes its place.

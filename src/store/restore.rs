@@ -112,8 +112,8 @@ fn settle(source: &mut Run) {
     let moves = manifest.moves.iter().filter(|record| record.state == StepState::Done);
     let mends = manifest.mends.iter().filter(|record| record.state == StepState::Done);
     let back: Vec<bool> = entries
-        .map(|entry| entry.restored)
-        .chain(moves.map(|record| record.restored))
+        .map(|entry| !entry.is_away())
+        .chain(moves.map(|record| !record.is_away()))
         .chain(mends.map(|record| record.restored))
         .collect();
     if back.is_empty() {
@@ -161,7 +161,7 @@ impl Work<'_> {
             .collect();
         for index in 0..self.source.manifest.moves.len() {
             let record = self.source.manifest.moves[index].clone();
-            let due = record.state == StepState::Done && !record.restored && of_kind(&record);
+            let due = record.is_away() && of_kind(&record);
             if due && (all || of_keys.contains(&record.from)) {
                 self.file(index, &record);
             }
@@ -233,7 +233,7 @@ impl Work<'_> {
     /// Puts the wanted entries of one store back.
     fn store(&mut self, index: usize) -> anyhow::Result<()> {
         let record = self.source.manifest.stores[index].clone();
-        let due = |entry: &super::manifest::EntryRecord| !entry.restored && self.wanted(&entry.key);
+        let due = |entry: &super::manifest::EntryRecord| entry.is_away() && self.wanted(&entry.key);
         if record.state != StepState::Done || !record.entries.iter().any(due) {
             return Ok(());
         }
@@ -283,7 +283,7 @@ impl Work<'_> {
         text: &[u8],
         removed: &[u8],
     ) -> anyhow::Result<Option<(Vec<u8>, Vec<usize>)>> {
-        let whole = record.entries.iter().all(|entry| !entry.restored && self.wanted(&entry.key));
+        let whole = record.entries.iter().all(|entry| entry.is_away() && self.wanted(&entry.key));
         let all: Vec<usize> = (0..record.entries.len()).collect();
         // Nobody wrote the store since: the cuts go back to where they were.
         if whole
@@ -302,7 +302,7 @@ impl Work<'_> {
         let mut returning = Vec::new();
         let mut back = Vec::new();
         for (at, entry) in record.entries.iter().enumerate() {
-            if entry.restored || !self.wanted(&entry.key) {
+            if !entry.is_away() || !self.wanted(&entry.key) {
                 continue;
             }
             let bytes = |(start, end): (usize, usize)| removed.get(start..end).unwrap_or_default().to_vec();

@@ -12,6 +12,7 @@ use super::{Left, Work, read_locked};
 use crate::decide::plan::{MendItem, Mending, sha256};
 use crate::model::inventory::Stamp;
 use crate::model::mend::Proof;
+use crate::model::store;
 use crate::store::dir::{Dir, FileInfo};
 use crate::store::lock::{Acquired, StoreLock, held_by, lock_name};
 use crate::store::manifest::{MendRecord, StepState};
@@ -31,12 +32,15 @@ impl Work<'_> {
         let what = item.path.display();
         let done = match &item.how {
             Mending::Transcript { header } => self.transcript(item, header.as_bytes()),
-            Mending::Salvage { sha256, from_backups } => self.salvage(item, sha256, *from_backups, patience),
+            Mending::Salvage { .. } | Mending::Adopt { .. } => self.store(item, patience),
         };
         let totals = &mut self.outcome.done;
         match done {
-            Ok(None) if matches!(item.how, Mending::Salvage { .. }) => totals.salvage += 1,
-            Ok(None) => totals.repair += 1,
+            Ok(None) => match item.how {
+                Mending::Transcript { .. } => totals.repair += 1,
+                Mending::Salvage { .. } => totals.salvage += 1,
+                Mending::Adopt { .. } => {}
+            },
             Ok(Some(Not::Changed(why))) => {
                 self.outcome.skipped.push(Left::new(what, format!("changed-since-plan: {why}")));
             }
@@ -64,7 +68,7 @@ impl Work<'_> {
         let Some(cure) = cure else { return Ok(Some(Not::Changed("there is nothing to mend".to_owned()))) };
         let (archive, below) = self.run.agent_dir(&item.agent)?;
         let to = self.free_name(&archive, &below, name)?;
-        self.plan_mend(item, Some((below.join(&to), info.stamp)))?;
+        self.plan_mend(item, Some((below.join(&to), info.stamp)), None)?;
         // A dead lock is evidence for some releases: it stays, and its owner cannot come back.
         let guard = if dir.info(&lock)?.is_none() {
             match StoreLock::acquire(&dir, name, &archive, Duration::ZERO)? {
@@ -100,14 +104,8 @@ impl Work<'_> {
         self.settle_mend((&dir, name), (&archive, &to), written)
     }
 
-    /// Gives a broken store its whole entries back.
-    fn salvage(
-        &mut self,
-        item: &MendItem,
-        planned: &str,
-        from_backups: bool,
-        patience: Duration,
-    ) -> anyhow::Result<Option<Not>> {
+    /// Puts another store in place of one that is broken, or that lacks a binding.
+    fn store(&mut self, item: &MendItem, patience: Duration) -> anyhow::Result<Option<Not>> {
         let (dir, name) = match place(item)? {
             Ok(found) => found,
             Err(not) => return Ok(Some(not)),
@@ -128,12 +126,11 @@ impl Work<'_> {
             Some(_) => Some(read_locked(&dir, name)?.0),
             None => None,
         };
-        let found = salvage::of(&dir, name, text.as_deref(), from_backups)?;
-        let Some(found) = found.filter(|found| sha256(&found.text) == planned) else {
-            return Ok(Some(Not::Changed("what can be given back changed".to_owned())));
+        let Some(new) = new_store(item, &dir, name, text.as_deref())? else {
+            return Ok(Some(Not::Changed("it would not become what was planned".to_owned())));
         };
         let to = self.free_name(&archive, &below, name)?;
-        self.plan_mend(item, old.map(|info| (below.join(&to), info.stamp)))?;
+        self.plan_mend(item, old.map(|info| (below.join(&to), info.stamp)), Some(sha256(&new)))?;
         let like = match old {
             Some(info) => info,
             None => FileInfo { mode: 0o600, ..dir.own_info()? },
@@ -143,18 +140,19 @@ impl Work<'_> {
             None => Ok(()),
         };
         let stamp = old.map(|info| info.stamp);
-        let written = kept.and_then(|()| lock.replace_store([found.text.as_slice()], &like, stamp));
+        let written = kept.and_then(|()| lock.replace_store([new.as_slice()], &like, stamp));
         drop(lock);
         self.settle_mend((&dir, name), (&archive, &to), written)
     }
 
     /// Records what is about to be mended. `kept` is where the original goes, and what it is.
-    fn plan_mend(&mut self, item: &MendItem, kept: Option<(PathBuf, Stamp)>) -> anyhow::Result<()> {
+    fn plan_mend(
+        &mut self,
+        item: &MendItem,
+        kept: Option<(PathBuf, Stamp)>,
+        store_sha256: Option<String>,
+    ) -> anyhow::Result<()> {
         let (to, old) = kept.unzip();
-        let store_sha256 = match &item.how {
-            Mending::Salvage { sha256, .. } => Some(sha256.clone()),
-            Mending::Transcript { .. } => None,
-        };
         self.run.manifest.mends.push(MendRecord {
             path: item.path.clone(),
             to,
@@ -204,6 +202,26 @@ impl Work<'_> {
             archive.remove(to)?;
         }
         written.map(|()| None)
+    }
+}
+
+/// What the store becomes; `None` when that is not what was planned.
+fn new_store(item: &MendItem, dir: &Dir, name: &OsStr, text: Option<&[u8]>) -> anyhow::Result<Option<Vec<u8>>> {
+    match &item.how {
+        Mending::Transcript { .. } => Ok(None),
+        Mending::Salvage { sha256: planned, from_backups } => {
+            let found = salvage::of(dir, name, text, *from_backups)?;
+            Ok(found.map(|found| found.text).filter(|text| sha256(text) == *planned))
+        }
+        Mending::Adopt { key, entry } => {
+            let text = text.filter(|text| !text.trim_ascii().is_empty()).unwrap_or(b"{}");
+            let Ok(document) = store::read(text) else { return Ok(None) };
+            let quoted = serde_json::to_string(key)?;
+            let raw = quoted.get(1..quoted.len() - 1).unwrap_or_default();
+            let bound = document.effective(text).iter().any(|place| place.key == *key);
+            let member = (raw.as_bytes().to_vec(), entry.as_bytes().to_vec());
+            Ok((!bound).then(|| document.with_members(text, &[member])))
+        }
     }
 }
 

@@ -1,0 +1,143 @@
+//! `restore --adopt`: a transcript that nothing refers to is bound again.
+
+use std::path::Path;
+
+use chrono::Utc;
+
+use super::context::{Context, directory_id, schema};
+use super::permit::{Work, left};
+use super::{Exit, Failure, Session};
+use crate::config::policy::PolicyFlags;
+use crate::decide::plan::{MendItem, Mending, Plan};
+use crate::decide::verdict::Reason;
+use crate::model::inventory::{Content, Inventory, LooseFile, Store};
+use crate::model::key;
+use crate::model::names::{FileKind, is_session_id};
+use crate::model::store::StoreState;
+use crate::model::transcript::Summary;
+use crate::render::json::RestoreDocument;
+use crate::render::text;
+use crate::store::apply::Outcome;
+
+/// Binds `file` under `key`.
+pub(super) fn run(session: &Session, file: &Path, key: &str, online: bool) -> Result<Exit, Failure> {
+    let mut context = Context::new(session, &PolicyFlags::default())?;
+    let mut work = Work::begin(&context, online)?;
+    let inventory = context.load()?;
+    let (loose, summary) = adoptable(&context, &inventory, file)?;
+    let store = store_of(&inventory, loose, key)?;
+    let item = MendItem {
+        agent: store.agent.clone(),
+        path: store.path.clone(),
+        stamp: store.stamp,
+        dir: store_dir(store)?,
+        reason: Reason::Adopted,
+        codes: Vec::new(),
+        keys: vec![key.to_owned()],
+        how: Mending::Adopt { key: key.to_owned(), entry: entry(loose, summary) },
+    };
+    let plan = Plan::mending(&inventory.state_dir, context.now, item);
+    let path = context.view().path(&loose.path);
+    let hint = summary.integrity.is_fatal();
+    let outcome: Outcome = work.carry_out(&context, plan, "adopt")?;
+    let bound = outcome.run.is_some();
+    let document = RestoreDocument {
+        schema: schema("restore"),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        state_dir: context.home.state_dir.to_string_lossy().into_owned(),
+        run: outcome.run,
+        of: Vec::new(),
+        adopted: bound.then_some(path),
+        bindings: if bound { vec![key.to_owned()] } else { Vec::new() },
+        files: 0,
+        bytes: 0,
+        recovered: work.recovered,
+        refused: left(&context, outcome.refused.into_iter().chain(outcome.skipped)),
+        failed: left(&context, outcome.failed),
+    };
+    if session.cli.global.wants_json() {
+        session.print_document(&document)?;
+    } else {
+        session.print(&text::restore(&document, &session.layout()))?;
+        if hint && bound {
+            session.print("Its transcript is damaged: mend it with `claw-sessions validate --repair` before the gateway starts.\n")?;
+        }
+    }
+    Ok(Exit::after(!document.refused.is_empty(), !document.failed.is_empty()))
+}
+
+/// The transcript that is meant, when nothing refers to it and it can be loaded, or mended.
+fn adoptable<'a>(
+    context: &Context<'_>,
+    inventory: &'a Inventory,
+    file: &Path,
+) -> Result<(&'a LooseFile, &'a Summary), Failure> {
+    let from_here = context.home.environment.absolute(file);
+    let from_state = context.home.real_dir.join(file);
+    let is_it = |path: &Path| path == from_here || path == from_state;
+    let bound = inventory.stores.iter().flat_map(|store| &store.bindings);
+    let mut bound = bound.filter(|binding| binding.transcript.path.as_deref().is_some_and(is_it));
+    if let Some(binding) = bound.next() {
+        return Err(Failure::usage(anyhow::anyhow!("{} is bound already, to {}", file.display(), binding.key)));
+    }
+    let loose = inventory.files.iter().find(|loose| is_it(&loose.path) && loose.kind == FileKind::Orphan);
+    let loose = loose.ok_or_else(|| {
+        Failure::usage(anyhow::anyhow!("{} is no transcript in a sessions directory of this state", file.display()))
+            .hint("`claw-sessions scan -v` lists orphans; copy a file into the agent's sessions directory first")
+    })?;
+    if loose.held {
+        return Err(Failure::refused(anyhow::anyhow!("the lock of {} is held", loose.path.display())));
+    }
+    match &loose.content {
+        Content::Read(summary) if summary.integrity.is_fatal() && summary.mends.is_none() => {
+            let why = summary.integrity.at_next_use();
+            Err(Failure::refused(anyhow::anyhow!("{}: at its next use, {why}", loose.path.display()))
+                .hint("`claw-sessions validate FILE` says what is wrong with it"))
+        }
+        Content::Read(summary) => Ok((loose, summary)),
+        Content::Unreadable(why) | Content::Outside(why) => Err(anyhow::anyhow!(why.clone()).into()),
+        Content::Absent => Err(anyhow::anyhow!("{} was not read", loose.path.display()).into()),
+    }
+}
+
+/// The store beside the transcript, if `key` may stand in it and does not.
+fn store_of<'a>(inventory: &'a Inventory, loose: &LooseFile, key: &str) -> Result<&'a Store, Failure> {
+    let beside = inventory.stores.iter().find(|store| Some(store.dir()) == loose.path.parent());
+    let Some(store) = beside else {
+        return Err(Failure::usage(anyhow::anyhow!("no store is beside {}", loose.path.display())));
+    };
+    let usable = store.is_writable() || matches!(store.state, StoreState::Missing | StoreState::Empty);
+    if !usable {
+        let why = store.problem.clone().unwrap_or_default();
+        return Err(Failure::refused(anyhow::anyhow!("{}: {}: {why}", store.path.display(), store.state.as_str()))
+            .hint("`claw-sessions validate --repair --salvage` gives back what is whole of it"));
+    }
+    let parsed = key::parse(key, "main", None);
+    let agent = parsed.agent.map(key::normalize_agent_id);
+    if agent.as_deref() != Some(store.agent.as_str()) {
+        return Err(Failure::usage(anyhow::anyhow!("{key} is no key of the agent {}", store.agent))
+            .hint(format!("keys begin with agent:{}:, as `claw-sessions scan --json` shows them", store.agent)));
+    }
+    if store.bindings.iter().any(|binding| binding.key == key) {
+        return Err(Failure::refused(anyhow::anyhow!("{key} is bound already"))
+            .hint("`claw-sessions quarantine KEY` takes that session aside first"));
+    }
+    Ok(store)
+}
+
+fn store_dir(store: &Store) -> Result<crate::decide::plan::DirId, Failure> {
+    directory_id(store.dir()).ok_or_else(|| anyhow::anyhow!("cannot open {}", store.dir().display()).into())
+}
+
+/// A new entry: the fields that OpenClaw requires, and the file by its name (F§2.2, F§4.2).
+fn entry(loose: &LooseFile, summary: &Summary) -> String {
+    let name = loose.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let stem = name.strip_suffix(".jsonl").unwrap_or(&name);
+    let of_header = summary.header_id.as_deref().filter(|id| is_session_id(id) && name.contains(id));
+    let updated = summary.last_at.unwrap_or_else(Utc::now).timestamp_millis();
+    let entry = serde_json::json!({
+        "sessionId": of_header.unwrap_or(stem), "updatedAt": updated, "systemSent": true, "sessionFile": name,
+    });
+    // As OpenClaw lays out an entry in its store: two spaces deeper than its key.
+    serde_json::to_string_pretty(&entry).unwrap_or_default().replace('\n', "\n  ")
+}

@@ -1,0 +1,35 @@
+//! A key that no store has: which ones may have been meant.
+
+use super::Failure;
+use crate::model::inventory::Inventory;
+
+/// How alike two keys are at least to be suggested, from 0 to 1.
+const ALIKE: f64 = 0.85;
+/// How many are suggested.
+const MOST: usize = 3;
+
+/// The error for a key, or session id, that nothing has.
+pub(super) fn no_such_key(inventory: &Inventory, asked: &str) -> Failure {
+    let failure = Failure::usage(anyhow::anyhow!("no store has the key or session id {asked}"));
+    match near(inventory, asked).as_slice() {
+        [] => failure.hint("`claw-sessions scan` lists all keys"),
+        keys => failure.hint(format!("did you mean {}?", keys.join(", or "))),
+    }
+}
+
+/// Keys that contain what was asked for, then those that are spelled alike.
+fn near<'a>(inventory: &'a Inventory, asked: &str) -> Vec<&'a str> {
+    let folded = asked.to_lowercase();
+    let keys = || inventory.stores.iter().flat_map(|store| &store.bindings).map(|binding| binding.key.as_str());
+    let mut near: Vec<(bool, f64, &str)> = keys()
+        .map(|key| {
+            let lower = key.to_lowercase();
+            let contains = !folded.is_empty() && lower.contains(&folded);
+            (contains, strsim::jaro_winkler(&lower, &folded), key)
+        })
+        .filter(|(contains, alike, _)| *contains || *alike >= ALIKE)
+        .collect();
+    near.sort_by(|one, other| (other.0, other.1).partial_cmp(&(one.0, one.1)).unwrap_or(std::cmp::Ordering::Equal));
+    near.truncate(MOST);
+    near.into_iter().map(|(_, _, key)| key).collect()
+}

@@ -1,0 +1,198 @@
+//! `quarantine`: take named or damaged sessions aside; list, show and purge what is aside.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use chrono::TimeDelta;
+
+use super::context::{Context, Look, schema};
+use super::permit::{Work, beside_gateway, left, open};
+use super::{Exit, Failure, Session, near};
+use crate::cli::{QuarantineArgs, QuarantineCommand};
+use crate::config::policy::PolicyFlags;
+use crate::decide::problems::{self, Problem};
+use crate::decide::verdict::{Action, Classified};
+use crate::model::inventory::{Content, Inventory};
+use crate::render::quarantine::{self, AsideDocument, QuarantineDocument, QuarantinedDocument};
+use crate::store::apply::{Left, Outcome};
+use crate::store::manifest::{EntryRecord, Manifest};
+use crate::store::read::Depth;
+use crate::store::{journal, purge, read};
+
+/// Runs the verb.
+pub(super) fn run(session: &Session, args: &QuarantineArgs) -> Result<Exit, Failure> {
+    match &args.command {
+        Some(QuarantineCommand::List) => list(session),
+        Some(QuarantineCommand::Show { id }) => show(session, id),
+        Some(QuarantineCommand::Purge { older_than, yes }) => purge(session, *older_than, *yes),
+        None => take(session, args),
+    }
+}
+
+fn take(session: &Session, args: &QuarantineArgs) -> Result<Exit, Failure> {
+    let mut context = Context::new(session, &PolicyFlags::default())?;
+    let mut work = if args.dry_run { Work::dry(&context) } else { Work::begin(&context, args.online)? };
+    let depth = if args.damaged { Depth::Thorough } else { context.depth() };
+    let mut inventory = context.load_with(Look { depth, ..Look::default() })?;
+    let named = named(&inventory, &args.what)?;
+    let damaged = if args.damaged { damaged(&inventory, &context, args) } else { HashSet::new() };
+    let verdicts = context.judge(&inventory).set_aside(&named, &damaged);
+    let asked = |one: &&Classified| {
+        let key = &one.binding(&inventory).key;
+        named.contains(key) || damaged.contains(key)
+    };
+    let shielded = verdicts.bindings.iter().filter(asked).filter(|one| one.verdict.action == Action::Keep);
+    let mut refused: Vec<Left> = shielded
+        .filter_map(|one| {
+            let reason = one.verdict.reasons.first()?;
+            Some(Left::new(&one.binding(&inventory).key, format!("{}: {}", reason.as_str(), reason.describe())))
+        })
+        .collect();
+    let taken = verdicts.bindings.iter().filter(|one| one.verdict.action == Action::Quarantine);
+    let mut taken: Vec<AsideDocument> =
+        taken.map(|one| quarantine::aside(&inventory, one, context.view())).collect();
+    let plan = context.plan(&inventory, &verdicts);
+    let mut outcome = Outcome::default();
+    if args.dry_run {
+        refused.extend(beside_gateway(&context, args.online).map(|why| Left::new("the quarantine", why)));
+    } else if !plan.is_empty() {
+        inventory.release_texts();
+        outcome = work.carry_out(&context, plan, "quarantine")?;
+        taken.retain(|one| outcome.taken.iter().any(|(_, key)| *key == one.key));
+    }
+    outcome.refused.extend(refused);
+    let document = QuarantineDocument {
+        schema: schema("quarantine"),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        now: context.now,
+        state_dir: context.home.state_dir.to_string_lossy().into_owned(),
+        warnings: context.warnings().to_vec(),
+        run: outcome.run,
+        dry_run: args.dry_run,
+        taken,
+        skipped: left(&context, outcome.skipped),
+        failed: left(&context, outcome.failed),
+        refused: left(&context, outcome.refused),
+        recovered: work.recovered,
+    };
+    if session.cli.global.wants_json() {
+        session.print_document(&document)?;
+    } else {
+        session.print(&quarantine::taken(&document, &session.layout()))?;
+    }
+    Ok(Exit::after(!document.refused.is_empty(), !document.failed.is_empty()))
+}
+
+/// The keys that were asked for, by key or by session id.
+fn named(inventory: &Inventory, asked: &[String]) -> Result<HashSet<String>, Failure> {
+    let mut keys = HashSet::new();
+    for asked in asked {
+        let bindings = inventory.selected().flat_map(|store| &store.bindings);
+        let by_id = |id: &String| id.trim() == asked;
+        let found = bindings.filter(|one| one.key == *asked || one.entry.session_id.as_ref().is_some_and(by_id));
+        let before = keys.len();
+        keys.extend(found.map(|binding| binding.key.clone()));
+        if keys.len() == before && !keys.contains(asked) {
+            return Err(near::no_such_key(inventory, asked));
+        }
+    }
+    Ok(keys)
+}
+
+/// The keys that have a problem at least as bad as asked for.
+fn damaged(inventory: &Inventory, context: &Context<'_>, args: &QuarantineArgs) -> HashSet<String> {
+    let found = problems::of_inventory(inventory, context.now).list.into_iter();
+    found.filter(|problem| problem.severity() <= args.severity).filter_map(|problem| problem.key).collect()
+}
+
+/// The quarantined entries of a run, with the archived transcript of each.
+fn aside_of<'a>(run: &'a Manifest) -> impl Iterator<Item = (&'a EntryRecord, Option<&'a Path>, u64)> {
+    let entries = run.stores.iter().flat_map(|record| &record.entries);
+    let aside = entries.filter(|entry| entry.action == Action::Quarantine && entry.is_away());
+    aside.map(move |entry| {
+        let moved = run.moves.iter().find(|record| record.is_away() && Some(&record.from) == entry.file.as_ref());
+        (entry, moved.map(|record| record.to.as_path()), moved.map_or(0, |record| record.stamp.size))
+    })
+}
+
+fn documents(context: &Context<'_>, wanted: impl Fn(&Manifest, &EntryRecord) -> bool) -> QuarantinedDocument {
+    let (runs, problems) = journal::past_runs(&context.home.real_dir);
+    let mut sessions = Vec::new();
+    for run in &runs {
+        for (entry, archived, bytes) in aside_of(run).filter(|(entry, ..)| wanted(run, entry)) {
+            sessions.push(quarantine::quarantined(run, entry, archived, bytes, context.view()));
+        }
+    }
+    QuarantinedDocument { schema: schema("quarantined"), sessions, problems }
+}
+
+fn list(session: &Session) -> Result<Exit, Failure> {
+    let context = Context::new(session, &PolicyFlags::default())?;
+    let document = documents(&context, |_, _| true);
+    print(session, &document, quarantine::list(&document, &session.layout()))
+}
+
+fn print(session: &Session, document: &QuarantinedDocument, text: String) -> Result<Exit, Failure> {
+    if session.cli.global.wants_json() {
+        session.print_document(document)?;
+    } else {
+        session.print(&text)?;
+    }
+    Ok(Exit::Done)
+}
+
+fn show(session: &Session, id: &str) -> Result<Exit, Failure> {
+    let context = Context::new(session, &PolicyFlags::default())?;
+    let mut document = documents(&context, |run, entry| {
+        entry.key == id || entry.session_id.as_deref() == Some(id) || (!id.is_empty() && run.id.starts_with(id))
+    });
+    if document.sessions.is_empty() {
+        return Err(Failure::usage(anyhow::anyhow!("nothing in quarantine is called {id}"))
+            .hint("`claw-sessions quarantine list` lists what is there"));
+    }
+    for one in &mut document.sessions {
+        let Some(archived) = &one.archived else { continue };
+        let opened = journal::archived(&context.home.real_dir, &one.run, Path::new(archived));
+        let found = opened.map(|(dir, name)| read::transcript(&dir, &name, Depth::Thorough, &|_| ()).0);
+        one.problems = match found {
+            Ok(Content::Read(summary)) => problems::of_file(Path::new(archived), &summary),
+            Ok(Content::Unreadable(why)) => vec![Problem::unreadable(Path::new(archived), why)],
+            Ok(Content::Absent | Content::Outside(_)) => Vec::new(),
+            Err(error) => vec![Problem::unreadable(Path::new(archived), format!("{error:#}"))],
+        }
+        .iter()
+        .map(|problem| crate::render::validate::problem(problem, context.view(), context.is_late(), ""))
+        .collect();
+    }
+    let text = quarantine::show(&document, &session.layout());
+    print(session, &document, text)
+}
+
+fn purge(session: &Session, age: TimeDelta, yes: bool) -> Result<Exit, Failure> {
+    let context = Context::new(session, &PolicyFlags::default())?;
+    let state_dir = &context.home.real_dir;
+    let due = purge::due(state_dir, session.started_at, age);
+    if due.sessions.is_empty() {
+        session.print("Nothing in quarantine is that old.\n")?;
+        return Ok(Exit::Done);
+    }
+    let what = quarantine::due(&due);
+    if !yes {
+        let question = format!("Delete {what} for good?");
+        match session.confirm(&question)? {
+            Some(true) => {}
+            Some(false) => {
+                session.print("Nothing was deleted.\n")?;
+                return Ok(Exit::Done);
+            }
+            None => {
+                return Err(Failure::usage(anyhow::anyhow!("this would delete {what} for good; nothing was touched"))
+                    .hint("confirm with --yes where nobody can be asked"));
+            }
+        }
+    }
+    let journal = open(&context)?;
+    let purged = purge::purge(&journal, state_dir, session.started_at, age)?;
+    session.print(&format!("Deleted for good: {}.\n", quarantine::due(&purged)))?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,261 @@
+//! What was taken aside, and what is aside.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anstyle::{AnsiColor, Style};
+use chrono::{DateTime, Utc};
+use indicatif::HumanBytes;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::escape::escape;
+use super::json::{LeftDocument, View};
+use super::table::{Column, Row, lay_out};
+use super::text::{Layout, count, left, list as lines, next, shell};
+use super::validate::{self, ProblemDocument};
+use crate::decide::verdict::{Classified, Reason};
+use crate::model::inventory::Inventory;
+use crate::model::key::Class;
+use crate::model::transcript::Integrity;
+use crate::store::manifest::{EntryRecord, Manifest};
+use crate::store::purge::Purged;
+
+/// `quarantine --json`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct QuarantineDocument {
+    /// The document's type and version.
+    pub schema: String,
+    /// The version of claw-sessions.
+    pub version: String,
+    /// The time at which ages were judged.
+    pub now: DateTime<Utc>,
+    /// The state directory, as resolved.
+    pub state_dir: String,
+    /// What a person should know about how all this was found.
+    pub warnings: Vec<String>,
+    /// The run's id; null when nothing was changed.
+    pub run: Option<String>,
+    /// Whether nothing was to be changed.
+    pub dry_run: bool,
+    /// What was taken aside, or would be.
+    pub taken: Vec<AsideDocument>,
+    /// What was left alone because it changed since it was read.
+    pub skipped: Vec<LeftDocument>,
+    /// What failed.
+    pub failed: Vec<LeftDocument>,
+    /// What was refused for safety.
+    pub refused: Vec<LeftDocument>,
+    /// Past runs that had been cut off, and what became of them.
+    pub recovered: Vec<String>,
+}
+
+/// A session that is taken aside.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AsideDocument {
+    /// The agent.
+    pub agent: String,
+    /// The key.
+    pub key: String,
+    /// The session.
+    pub session_id: Option<String>,
+    /// How sound its transcript is.
+    pub integrity: Integrity,
+    /// The transcript that goes with it.
+    pub transcript: Option<String>,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Why; the first decides.
+    pub reasons: Vec<Reason>,
+}
+
+/// A binding that is taken aside as a document.
+pub fn aside(inventory: &Inventory, one: &Classified, view: View<'_>) -> AsideDocument {
+    let binding = one.binding(inventory);
+    AsideDocument {
+        agent: binding.agent.clone(),
+        key: binding.key.clone(),
+        session_id: binding.entry.session_id.clone(),
+        integrity: one.facts.integrity,
+        transcript: one.file.as_deref().map(|path| view.path(path)),
+        bytes: binding.transcript.stamp.filter(|_| one.file.is_some()).map_or(0, |stamp| stamp.size),
+        reasons: one.verdict.reasons.clone(),
+    }
+}
+
+/// `quarantine list --json` and `quarantine show --json`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct QuarantinedDocument {
+    /// The document's type and version.
+    pub schema: String,
+    /// What is in quarantine, oldest first.
+    pub sessions: Vec<QuarantinedSession>,
+    /// Runs that cannot be read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
+}
+
+/// A session in quarantine.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct QuarantinedSession {
+    /// The run that took it.
+    pub run: String,
+    /// When.
+    pub taken_at: DateTime<Utc>,
+    /// The agent.
+    pub agent: String,
+    /// The key.
+    pub key: String,
+    /// What the key names.
+    pub class: Class,
+    /// The session.
+    pub session_id: Option<String>,
+    /// Why; the first decides.
+    pub reasons: Vec<Reason>,
+    /// Bytes of its entry.
+    pub entry_bytes: u64,
+    /// Where its transcript was.
+    pub transcript: Option<String>,
+    /// Where it is, below the run's directory.
+    pub archived: Option<String>,
+    /// Its bytes.
+    pub bytes: u64,
+    /// What is wrong with it: `show` only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<ProblemDocument>,
+}
+
+/// A quarantined entry of a run as a document.
+pub fn quarantined(
+    run: &Manifest,
+    entry: &EntryRecord,
+    archived: Option<&Path>,
+    bytes: u64,
+    view: View<'_>,
+) -> QuarantinedSession {
+    QuarantinedSession {
+        run: run.id.clone(),
+        taken_at: run.started_at,
+        agent: entry.agent.clone(),
+        key: entry.key.clone(),
+        class: entry.class,
+        session_id: entry.session_id.clone(),
+        reasons: entry.reasons.clone(),
+        entry_bytes: (entry.entry_at.1 - entry.entry_at.0) as u64,
+        transcript: entry.file.as_deref().map(|path| view.path(path)),
+        archived: archived.map(|path| path.to_string_lossy().into_owned()),
+        bytes,
+        problems: Vec::new(),
+    }
+}
+
+const BOLD: Style = Style::new().bold();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const WARN: Style = AnsiColor::Yellow.on_default();
+
+fn reasons(reasons: &[Reason]) -> String {
+    reasons.iter().map(|reason| reason.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+/// `quarantine KEY…`.
+pub fn taken(document: &QuarantineDocument, layout: &Layout) -> String {
+    let mut text = String::new();
+    lines(&mut text, "warning: ", &document.warnings);
+    lines(&mut text, "recovered: ", &document.recovered);
+    let word = if document.dry_run { "would take aside" } else { "taken aside" };
+    for one in &document.taken {
+        let size = one.transcript.as_ref().map_or_else(String::new, |_| format!(", {}", HumanBytes(one.bytes)));
+        let why = reasons(&one.reasons);
+        let _ = writeln!(text, "{BOLD}{word}{BOLD:#} {}: {why}{size}", escape(&one.key));
+    }
+    left(&mut text, "left alone", WARN, &document.skipped);
+    left(&mut text, "failed", BAD, &document.failed);
+    left(&mut text, "refused", BAD, &document.refused);
+    if document.taken.is_empty() {
+        let _ = writeln!(text, "Nothing to take aside.");
+    } else if let Some(run) = &document.run {
+        let command = format!("claw-sessions restore {run}{}", layout.same_place);
+        next(&mut text, &command, "brings it back, byte for byte");
+    } else if document.dry_run {
+        let _ = writeln!(text, "Nothing was changed: this was a dry run.");
+    }
+    text
+}
+
+/// `quarantine list`.
+pub fn list(document: &QuarantinedDocument, layout: &Layout) -> String {
+    let mut text = String::new();
+    lines(&mut text, "warning: ", &document.problems);
+    if document.sessions.is_empty() {
+        let _ = writeln!(text, "Nothing is in quarantine.");
+        return text;
+    }
+    let columns = [
+        Column::new("KEY").shrinks_to(18),
+        Column::new("REASON"),
+        Column::new("TAKEN").expendable(2),
+        Column::new("SIZE").right().expendable(3),
+        Column::new("RUN").expendable(1),
+    ];
+    let row = |one: &QuarantinedSession| Row {
+        cells: vec![
+            escape(&one.key).into_owned(),
+            reasons(&one.reasons),
+            one.taken_at.format("%Y-%m-%d %H:%MZ").to_string(),
+            HumanBytes(one.bytes + one.entry_bytes).to_string(),
+            one.run.clone(),
+        ],
+        style: Style::new(),
+    };
+    let rows: Vec<Row> = document.sessions.iter().map(row).collect();
+    text.push_str(&lay_out(&columns, &rows, layout.width));
+    text
+}
+
+/// `quarantine show`.
+pub fn show(document: &QuarantinedDocument, layout: &Layout) -> String {
+    let mut text = String::new();
+    for one in &document.sessions {
+        let _ = writeln!(text, "{BOLD}{}{BOLD:#}", escape(&one.key));
+        let mut say = |name: &str, value: &str| {
+            let _ = writeln!(text, "  {name:<12}{}", escape(value));
+        };
+        say("agent", &one.agent);
+        say("class", one.class.as_str());
+        say("session", one.session_id.as_deref().unwrap_or("-"));
+        say("taken", &format!("{} by run {}", one.taken_at.format("%Y-%m-%d %H:%M:%SZ"), one.run));
+        for reason in &one.reasons {
+            say("reason", &format!("{}: {}", reason.as_str(), reason.describe()));
+        }
+        say("entry", &HumanBytes(one.entry_bytes).to_string());
+        match (&one.transcript, &one.archived) {
+            (Some(from), Some(to)) => {
+                say("transcript", &format!("{from} ({})", HumanBytes(one.bytes)));
+                say("kept as", &format!("claw-sessions/runs/{}/{to}", one.run));
+            }
+            _ => say("transcript", "none went with it"),
+        }
+        let told: Vec<&ProblemDocument> = one.problems.iter().collect();
+        match told.first() {
+            Some(first) => {
+                let more = told.len() - 1;
+                let rest = if more > 0 { format!("; {} more", count(more, "problem")) } else { String::new() };
+                let _ = writeln!(text, "  {:<12}{}{rest}", "problem", validate::sentence(first));
+            }
+            None => {
+                let _ = writeln!(text, "  {:<12}none in its transcript", "problem");
+            }
+        }
+        let command = format!("claw-sessions restore {}{}", shell(&one.key), layout.same_place);
+        next(&mut text, &command, "brings it back, byte for byte");
+    }
+    text
+}
+
+/// What a purge deletes, in words.
+pub fn due(purged: &Purged) -> String {
+    format!("{} ({})", count(purged.sessions.len(), "quarantined session"), HumanBytes(purged.bytes))
+}
