@@ -173,6 +173,18 @@ pub struct GcArgs {
     /// Safety.
     #[command(flatten)]
     pub safety: SafetyArgs,
+    /// Before the gateway starts: with --salvage, with the poison detector, in one line, and never a reason not to start:
+    /// exits 0 whatever it found or could not do, wrong usage excepted.
+    #[arg(long, help_heading = "Start-up", conflicts_with_all = ["plan", "apply"])]
+    pub boot: bool,
+    /// With --boot: take a session aside, whatever its class, that was found failed or cut off, with an unchanged
+    /// transcript, at this many starts in a row.
+    #[arg(long, value_name = "N", help_heading = "Start-up", default_value_t = 3, requires = "boot")]
+    #[arg(value_parser = clap::value_parser!(u32).range(2..))]
+    pub poison_starts: u32,
+    /// With --boot: do not.
+    #[arg(long, help_heading = "Start-up", requires = "boot", conflicts_with = "poison_starts")]
+    pub no_poison: bool,
     /// Write the plan to FILE and change nothing.
     #[arg(long, value_name = "FILE", help_heading = "Plan", conflicts_with = "apply")]
     pub plan: Option<PathBuf>,
@@ -449,6 +461,7 @@ impl GcArgs {
             purge_archives: self.purge.purge_archives,
             purge_resets: self.purge.purge_resets,
             max_removals: self.safety.max_removals,
+            poison_starts: Some(self.poison_starts).filter(|_| self.boot && !self.no_poison),
             ..self.policy.flags()
         }
     }

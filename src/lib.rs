@@ -24,6 +24,7 @@ pub mod commands {
     mod session;
 
     mod adopt;
+    mod boot;
     mod completions;
     mod explain;
     mod gc;
@@ -92,6 +93,7 @@ pub mod decide {
     pub mod facts;
     pub mod guard;
     pub mod plan;
+    pub mod poison;
     pub mod problems;
     pub mod references;
     pub mod rules;
@@ -103,6 +105,7 @@ pub mod store {
     //! All disk access. Reading ends in `load`; writing starts in `apply`.
     pub mod apply;
     pub mod atomic;
+    pub mod boots;
     pub mod cache;
     pub mod config_file;
     pub mod dir;

@@ -5,7 +5,7 @@ use std::path::Path;
 use chrono::Utc;
 
 use super::context::{Context, directory_id, schema};
-use super::permit::{Work, left};
+use super::permit::{PATIENCE, Work, left};
 use super::{Exit, Failure, Session};
 use crate::config::policy::PolicyFlags;
 use crate::decide::plan::{MendItem, Mending, Plan};
@@ -22,7 +22,7 @@ use crate::store::apply::Outcome;
 /// Binds `file` under `key`.
 pub(super) fn run(session: &Session, file: &Path, key: &str, online: bool) -> Result<Exit, Failure> {
     let mut context = Context::new(session, &PolicyFlags::default())?;
-    let mut work = Work::begin(&context, online)?;
+    let mut work = Work::begin(&context, online, PATIENCE)?;
     let inventory = context.load()?;
     let (loose, summary) = adoptable(&context, &inventory, file)?;
     let store = store_of(&inventory, loose, key)?;

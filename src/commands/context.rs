@@ -1,5 +1,6 @@
 //! What every verb begins with: find, configure, load.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -24,7 +25,7 @@ use crate::store::dir::Dir;
 use crate::store::home::{self, Home};
 use crate::store::load::{self, Request};
 use crate::store::read::Depth;
-use crate::store::{config_file, discover, gateway, read, side};
+use crate::store::{boots, config_file, discover, gateway, read, side};
 
 /// A state directory that was found, and what is configured for it.
 pub(super) struct Context<'a> {
@@ -111,7 +112,7 @@ impl<'a> Context<'a> {
 
     /// The same, as closely as `look` says.
     pub(super) fn load_with(&mut self, look: Look) -> Result<Inventory, Failure> {
-        let Look { depth, archives, salvage } = look;
+        let Look { depth, archives, salvage, sightings } = look;
         let global = &self.session.cli.global;
         let found = discover::stores(&self.home, &self.config.config, &global.agent, global.store.as_deref())
             .map_err(Failure::usage)?;
@@ -146,6 +147,7 @@ impl<'a> Context<'a> {
             depth,
             archives,
             salvage,
+            sightings: if sightings { boots::read(&self.home.real_dir) } else { BTreeMap::new() },
             begin: &|files, bytes| progress.begin(files, bytes),
             advance: &|bytes| progress.advance(bytes),
         });
@@ -246,11 +248,13 @@ pub(super) struct Look {
     pub(super) archives: bool,
     /// Give back what is whole of broken stores; with what only their backups have, if true.
     pub(super) salvage: Option<bool>,
+    /// At what earlier starts found.
+    pub(super) sightings: bool,
 }
 
 impl Default for Look {
     fn default() -> Self {
-        Self { depth: Depth::Whole, archives: false, salvage: None }
+        Self { depth: Depth::Whole, archives: false, salvage: None, sightings: false }
     }
 }
 

@@ -1,28 +1,35 @@
 //! `gc`: take stale, failed and damaged bindings out of the stores.
 
 use super::context::{Context, Look};
-use super::permit::{Work, beside_gateway, left};
-use super::{Exit, Failure, Session};
+use super::permit::{BOOT_PATIENCE, PATIENCE, Work, beside_gateway, left};
+use super::{Exit, Failure, Session, boot};
 use crate::cli::GcArgs;
-use crate::decide::guard;
 use crate::decide::plan::{self, Plan, Totals};
-use crate::decide::verdict::Verdicts;
+use crate::decide::verdict::{Classified, Verdicts};
+use crate::decide::{guard, poison};
 use crate::model::inventory::{Content, Inventory};
 use crate::model::store::StoreState;
 use crate::render::json::{self, GcDocument};
 use crate::render::mended::{MendedDocument, mended};
 use crate::render::text;
 use crate::store::apply::{self, Left, Outcome};
+use crate::store::boots;
 use crate::store::journal::Journal;
 
 /// Runs the verb.
 pub(super) fn run(session: &Session, args: &GcArgs) -> Result<Exit, Failure> {
+    let result = collect(session, args);
+    if args.boot { boot::forgive(session, result) } else { result }
+}
+
+fn collect(session: &Session, args: &GcArgs) -> Result<Exit, Failure> {
     let dry = args.dry_run || args.plan.is_some();
     if let Some(path) = args.plan.as_ref().filter(|path| fs_err::symlink_metadata(path).is_ok()) {
         return Err(Failure::usage(anyhow::anyhow!("{} exists", path.display())).hint("name a new file for the plan"));
     }
     let mut context = Context::new(session, &args.flags())?;
-    let mut work = if dry { Work::dry(&context) } else { Work::begin(&context, args.safety.online)? };
+    let patience = if args.boot { BOOT_PATIENCE } else { PATIENCE };
+    let mut work = if dry { Work::dry(&context) } else { Work::begin(&context, args.safety.online, patience)? };
     let (mut inventory, verdicts, plan) = decide(&mut context, args)?;
     let planned = plan.totals();
     let mut refused = refusals(&inventory);
@@ -55,13 +62,35 @@ pub(super) fn run(session: &Session, args: &GcArgs) -> Result<Exit, Failure> {
         outcome.failed.extend(failed);
     }
     outcome.refused.extend(refused);
+    if args.boot && !dry {
+        remember(&context, &inventory, &verdicts, &outcome, &mut work)?;
+    }
     let forgotten = match &work.journal {
         Some(journal) => forget_old_runs(&context, journal)?,
         None => Vec::new(),
     };
     let told = Told { recovered: work.recovered, forgotten, mended };
     let document = document(&context, &inventory, &verdicts, planned, dry, outcome, told);
-    show(session, &context, &document)
+    show(session, &context, &document, args.boot)
+}
+
+/// Notes which sessions this start found failed or cut off, and where they stand.
+fn remember(
+    context: &Context<'_>,
+    inventory: &Inventory,
+    verdicts: &Verdicts,
+    outcome: &Outcome,
+    work: &mut Work,
+) -> Result<(), Failure> {
+    let stays = |one: &Classified| {
+        let key = (one.store(inventory).path.clone(), one.binding(inventory).key.clone());
+        !outcome.taken.contains(&key)
+    };
+    let found = poison::sightings(inventory, &verdicts.bindings, stays);
+    if !found.is_empty() || !inventory.sightings.is_empty() {
+        boots::write(work.journal(context)?, &found)?;
+    }
+    Ok(())
 }
 
 /// What is told besides the plan.
@@ -73,9 +102,9 @@ struct Told {
 
 /// Loads, judges and plans, or takes the plan from a file.
 fn decide(context: &mut Context<'_>, args: &GcArgs) -> Result<(Inventory, Verdicts, Plan), Failure> {
-    let salvage = args.salvage.salvage.then_some(args.salvage.from_backups);
-    let depth = context.depth();
-    let inventory = context.load_with(Look { depth, salvage, ..Look::default() })?;
+    let salvage = (args.salvage.salvage || args.boot).then_some(args.salvage.from_backups);
+    let look = Look { depth: context.depth(), salvage, sightings: args.boot, ..Look::default() };
+    let inventory = context.load_with(look)?;
     let mut verdicts = context.judge(&inventory).classify();
     let Some(path) = &args.apply else {
         let plan = context.plan(&inventory, &verdicts);
@@ -157,7 +186,13 @@ fn document(
     }
 }
 
-fn show(session: &Session, context: &Context<'_>, document: &GcDocument) -> Result<Exit, Failure> {
+fn show(session: &Session, context: &Context<'_>, document: &GcDocument, boot: bool) -> Result<Exit, Failure> {
+    if boot {
+        boot::tell(session, document);
+        if !boot::wants_text(session) {
+            return Ok(Exit::Done);
+        }
+    }
     if session.cli.global.wants_json() {
         session.print_document(document)?;
     } else {

@@ -14,6 +14,9 @@ use crate::store::recover;
 /// How long to wait for another claw-sessions and for a store lock.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The same before the gateway starts.
+pub(super) const BOOT_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Why nothing may be changed beside a live gateway: one that offers outsiders no lock may write at the same moment
 /// (design §5).
 pub(super) fn beside_gateway(context: &Context<'_>, online: bool) -> Option<String> {
@@ -38,10 +41,10 @@ pub(super) fn refuse_beside_gateway(context: &Context<'_>, online: bool) -> Resu
 }
 
 /// A verb that changes things: the journal, once there is something to write, and what was finished before.
-#[derive(Default)]
 pub(super) struct Work {
     pub(super) journal: Option<Journal>,
     pub(super) recovered: Vec<String>,
+    patience: Duration,
 }
 
 impl Work {
@@ -51,37 +54,40 @@ impl Work {
         let cut_off = runs.into_iter().filter(|run| run.state == RunState::Unfinished);
         let told =
             cut_off.map(|run| format!("the run {} was cut off; the next gc or restore finishes it first", run.id));
-        Self { journal: None, recovered: told.chain(problems).collect() }
+        Self { journal: None, recovered: told.chain(problems).collect(), patience: PATIENCE }
     }
 
     /// Refuses beside a live gateway without lock, and finishes what was cut off. Where there never was a run there is
     /// nothing to finish, and nothing to make before there is something to do.
-    pub(super) fn begin(context: &Context<'_>, online: bool) -> Result<Self, Failure> {
+    pub(super) fn begin(context: &Context<'_>, online: bool, patience: Duration) -> Result<Self, Failure> {
         refuse_beside_gateway(context, online)?;
         if !journal::exists(&context.home.real_dir) {
-            return Ok(Self::default());
+            return Ok(Self { journal: None, recovered: Vec::new(), patience });
         }
-        let journal = open(context)?;
-        let recovered = recover::recover(&journal, &context.home.real_dir, context.session.started_at, PATIENCE)?;
-        Ok(Self { journal: Some(journal), recovered })
+        let journal = open(context, patience)?;
+        let recovered = recover::recover(&journal, &context.home.real_dir, context.session.started_at, patience)?;
+        Ok(Self { journal: Some(journal), recovered, patience })
     }
 
     /// Carries a plan out, as the verb `command`.
     pub(super) fn carry_out(&mut self, context: &Context<'_>, plan: Plan, command: &str) -> Result<Outcome, Failure> {
+        let options = apply::Options { command, started_at: context.session.started_at, patience: self.patience };
+        Ok(apply::apply(plan, self.journal(context)?, &options)?)
+    }
+
+    /// The journal, made when there is none yet.
+    pub(super) fn journal(&mut self, context: &Context<'_>) -> Result<&Journal, Failure> {
         let journal = match self.journal.take() {
             Some(journal) => journal,
-            None => open(context)?,
+            None => open(context, self.patience)?,
         };
-        let options = apply::Options { command, started_at: context.session.started_at, patience: PATIENCE };
-        let outcome = apply::apply(plan, &journal, &options)?;
-        self.journal = Some(journal);
-        Ok(outcome)
+        Ok(self.journal.insert(journal))
     }
 }
 
 /// Opens the journal for writing, with our lock.
-pub(super) fn open(context: &Context<'_>) -> Result<Journal, Failure> {
-    Journal::open(&context.home.real_dir, PATIENCE)?.map_err(|journal::Busy| {
+pub(super) fn open(context: &Context<'_>, patience: Duration) -> Result<Journal, Failure> {
+    Journal::open(&context.home.real_dir, patience)?.map_err(|journal::Busy| {
         let dir = context.home.state_dir.display();
         Failure::refused(anyhow::anyhow!("another claw-sessions is at work on {dir}"))
             .hint("try again when it has ended")

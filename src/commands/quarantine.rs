@@ -6,7 +6,7 @@ use std::path::Path;
 use chrono::TimeDelta;
 
 use super::context::{Context, Look, schema};
-use super::permit::{Work, beside_gateway, left, open};
+use super::permit::{PATIENCE, Work, beside_gateway, left, open};
 use super::{Exit, Failure, Session, near};
 use crate::cli::{QuarantineArgs, QuarantineCommand};
 use crate::config::policy::PolicyFlags;
@@ -31,7 +31,7 @@ pub(super) fn run(session: &Session, args: &QuarantineArgs) -> Result<Exit, Fail
 
 fn take(session: &Session, args: &QuarantineArgs) -> Result<Exit, Failure> {
     let mut context = Context::new(session, &PolicyFlags::default())?;
-    let mut work = if args.dry_run { Work::dry(&context) } else { Work::begin(&context, args.online)? };
+    let mut work = if args.dry_run { Work::dry(&context) } else { Work::begin(&context, args.online, PATIENCE)? };
     let depth = if args.damaged { Depth::Thorough } else { context.depth() };
     let mut inventory = context.load_with(Look { depth, ..Look::default() })?;
     let named = named(&inventory, &args.what)?;
@@ -49,8 +49,7 @@ fn take(session: &Session, args: &QuarantineArgs) -> Result<Exit, Failure> {
         })
         .collect();
     let taken = verdicts.bindings.iter().filter(|one| one.verdict.action == Action::Quarantine);
-    let mut taken: Vec<AsideDocument> =
-        taken.map(|one| quarantine::aside(&inventory, one, context.view())).collect();
+    let mut taken: Vec<AsideDocument> = taken.map(|one| quarantine::aside(&inventory, one, context.view())).collect();
     let plan = context.plan(&inventory, &verdicts);
     let mut outcome = Outcome::default();
     if args.dry_run {
@@ -191,7 +190,7 @@ fn purge(session: &Session, age: TimeDelta, yes: bool) -> Result<Exit, Failure> 
             }
         }
     }
-    let journal = open(&context)?;
+    let journal = open(&context, PATIENCE)?;
     let purged = purge::purge(&journal, state_dir, session.started_at, age)?;
     session.print(&format!("Deleted for good: {}.\n", quarantine::due(&purged)))?;
     Ok(Exit::Done)

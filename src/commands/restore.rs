@@ -27,7 +27,7 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure
     refuse_beside_gateway(&context, args.online)?;
     let (runs, _) = journal::past_runs(&context.home.real_dir);
     find(&runs, what)?;
-    let journal = open(&context)?;
+    let journal = open(&context, PATIENCE)?;
     let recovered = recover::recover(&journal, &context.home.real_dir, session.started_at, PATIENCE)?;
     let (runs, _) = journal::past_runs(&context.home.real_dir);
     let (of, keys) = find(&runs, what)?;

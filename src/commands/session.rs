@@ -144,6 +144,13 @@ impl Session {
         }
     }
 
+    /// Says a line on standard error.
+    pub fn say(&self, text: &str) {
+        let stderr = io::stderr();
+        let mut stream = AutoStream::new(stderr.lock(), self.choice(AutoStream::choice(&io::stderr())));
+        let _ = writeln!(stream, "{}", crate::render::escape::escape(text));
+    }
+
     /// Asks a question on the terminal; `None` when nobody can be asked.
     pub fn confirm(&self, question: &str) -> anyhow::Result<Option<bool>> {
         let stdin = io::stdin();

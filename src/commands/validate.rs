@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::context::{Context, Look, schema};
-use super::permit::{Work, beside_gateway, left};
+use super::permit::{PATIENCE, Work, beside_gateway, left};
 use super::{Exit, Failure, Session};
 use crate::cli::ValidateArgs;
 use crate::config::policy::PolicyFlags;
@@ -27,7 +27,7 @@ pub(super) fn run(session: &Session, args: &ValidateArgs) -> Result<Exit, Failur
     }
     let mut context = Context::new(session, &PolicyFlags::default())?;
     let repair = if args.repair { Some(repair(&mut context, args)?) } else { None };
-    let inventory = context.load_with(Look { depth: Depth::Thorough, archives: args.archives, salvage: None })?;
+    let inventory = context.load_with(Look { depth: Depth::Thorough, archives: args.archives, ..Look::default() })?;
     let problems = problems::of_inventory(&inventory, context.now);
     let later = context.is_late();
     let same_place = session.layout().same_place;
@@ -51,9 +51,9 @@ pub(super) fn run(session: &Session, args: &ValidateArgs) -> Result<Exit, Failur
 
 /// Mends what has one exact answer, or says what that would be.
 fn repair(context: &mut Context<'_>, args: &ValidateArgs) -> Result<RepairDocument, Failure> {
-    let mut work = if args.dry_run { Work::dry(context) } else { Work::begin(context, args.online)? };
+    let mut work = if args.dry_run { Work::dry(context) } else { Work::begin(context, args.online, PATIENCE)? };
     let salvage = args.salvage.salvage.then_some(args.salvage.from_backups);
-    let inventory = context.load_with(Look { depth: Depth::Thorough, archives: false, salvage })?;
+    let inventory = context.load_with(Look { depth: Depth::Thorough, salvage, ..Look::default() })?;
     let verdicts = context.judge(&inventory).mend();
     let plan = context.plan(&inventory, &verdicts);
     let mut mended = mended(&plan, &inventory, context.view());

@@ -128,6 +128,8 @@ pub struct Policy {
     pub keep_runs: Sourced<Option<TimeDelta>>,
     /// A plan above this is refused.
     pub max_removals: Option<MaxRemovals>,
+    /// A session found failed and unchanged at so many starts in a row is taken aside.
+    pub poison_starts: Option<u32>,
     /// Slots of `lane=main`.
     pub slots: Sourced<u32>,
     /// Seconds that one agent run may take.
@@ -171,6 +173,8 @@ pub struct PolicyFlags {
     pub purge_resets: Option<TimeDelta>,
     /// `--max-removals`.
     pub max_removals: Option<MaxRemovals>,
+    /// `--boot`, unless `--no-poison`: `--poison-starts`.
+    pub poison_starts: Option<u32>,
 }
 
 impl fmt::Display for Source {

@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 
 use super::facts::{Facts, Finding, FindingCode, RunState};
+use super::poison;
 use super::verdict::{Action, Reason, Verdict};
 use crate::config::duration::display as span;
 use crate::config::policy::{self, ClassPolicy, FailedMode, IdleRule, Policy, Source, StaleCode};
@@ -205,6 +206,15 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
             if trail.test(reason, case.facts.integrity == integrity, words) {
                 let action = if mendable { Action::Repair } else { Action::Quarantine };
                 return Some(Verdict::new(action, reason));
+            }
+        }
+        if let Some(limit) = self.policy.poison_starts {
+            let starts = poison::starts(self.inventory, case.store, case.binding);
+            let applies = poison::is_suspect(case.facts.run) && starts >= limit;
+            if trail.test(Reason::PoisonLoop, applies, || {
+                format!("{} and unchanged at {starts} starts in a row; limit {limit}", case.facts.run.as_str())
+            }) {
+                return Some(Verdict::new(Action::Quarantine, Reason::PoisonLoop));
             }
         }
         for (integrity, reason) in [(Integrity::Missing, Reason::Missing), (Integrity::Empty, Reason::Empty)] {

@@ -72,6 +72,26 @@ pub struct Inventory {
     pub files: Vec<LooseFile>,
     /// What other files say of the bindings.
     pub side: Side,
+    /// Bindings that earlier starts found failed or cut off, by store and key.
+    pub sightings: BTreeMap<(PathBuf, String), Sighting>,
+}
+
+/// A binding that a start found failed or cut off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sighting {
+    /// Its store, relative to the state directory.
+    pub store: PathBuf,
+    /// Its key.
+    pub key: String,
+    /// The session it pointed to.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub session_id: Option<String>,
+    /// Its transcript's stamp; absent when there was no transcript.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stamp: Option<Stamp>,
+    /// At how many starts in a row it was found so.
+    pub starts: u32,
 }
 
 impl Inventory {

@@ -142,6 +142,35 @@ fn outcome(text: &mut String, document: &GcDocument, layout: &Layout) {
     }
 }
 
+/// The line of `gc --boot`.
+pub fn boot(document: &GcDocument, seconds: f64) -> String {
+    let bindings = document.body.summary.bindings;
+    let mut text = if document.dry_run {
+        format!("would do {}", totals(&document.planned))
+    } else {
+        format!("{} of {}", totals(&document.done), count(bindings, "binding"))
+    };
+    let startup = &document.body.startup;
+    let _ = write!(
+        text,
+        "; start-up at worst {} s, before {} s",
+        startup.after.worst_seconds, startup.before.worst_seconds
+    );
+    for (what, list) in
+        [("left alone", &document.skipped), ("failed", &document.failed), ("refused", &document.refused)]
+    {
+        if let Some(first) = list.first() {
+            let more = if list.len() > 1 { format!(" and {} more", list.len() - 1) } else { String::new() };
+            let _ = write!(text, "; {what}: {}: {}{more}", first.what, first.why);
+        }
+    }
+    let _ = write!(text, "; {seconds:.2} s");
+    if let Some(run) = &document.run {
+        let _ = write!(text, "; `claw-sessions restore {run}` undoes it");
+    }
+    text
+}
+
 /// `restore`.
 pub fn restore(document: &RestoreDocument, layout: &Layout) -> String {
     let mut text = String::new();

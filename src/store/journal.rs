@@ -142,6 +142,12 @@ impl Journal {
         Ok((forgotten, kept))
     }
 
+    /// Writes a file of claw-sessions' own.
+    pub(super) fn write_own(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+        let like = FileInfo { mode: 0o600, ..self.like };
+        atomic::replace(&self.own, OsStr::new(name), [bytes], &like, || Ok(()))
+    }
+
     /// Adds a line to `history.jsonl`.
     pub fn remember(&self, line: &serde_json::Value) -> anyhow::Result<()> {
         let mut file = self.own.append(OsStr::new("history.jsonl"), 0o600)?;
@@ -278,15 +284,15 @@ pub fn archived(state_dir: &Path, run: &str, below: &Path) -> anyhow::Result<(Di
 }
 
 fn locate(mut dir: Dir, below: &Path) -> anyhow::Result<(Dir, OsString)> {
-        let parents = below.parent().unwrap_or(Path::new(""));
-        for component in parents.components() {
-            let std::path::Component::Normal(name) = component else {
-                anyhow::bail!("{} leads out of the run's directory", below.display());
-            };
-            dir = dir.existing_subdir(name)?;
-        }
-        let name = below.file_name().with_context(|| format!("{} names no file", below.display()))?;
-        Ok((dir, name.to_owned()))
+    let parents = below.parent().unwrap_or(Path::new(""));
+    for component in parents.components() {
+        let std::path::Component::Normal(name) = component else {
+            anyhow::bail!("{} leads out of the run's directory", below.display());
+        };
+        dir = dir.existing_subdir(name)?;
+    }
+    let name = below.file_name().with_context(|| format!("{} names no file", below.display()))?;
+    Ok((dir, name.to_owned()))
 }
 
 fn read_manifest(dir: &Dir, state_dir: &Path) -> anyhow::Result<Manifest> {
@@ -299,6 +305,11 @@ fn read_manifest(dir: &Dir, state_dir: &Path) -> anyhow::Result<Manifest> {
     anyhow::ensure!(manifest.schema == SCHEMA, "{} has the unknown schema {}", path.display(), manifest.schema);
     manifest.follow(state_dir);
     Ok(manifest)
+}
+
+/// The directory of claw-sessions' own.
+pub(super) fn own_path(state_dir: &Path) -> PathBuf {
+    state_dir.join(OWN)
 }
 
 /// Whether there ever was a run. Reads only.

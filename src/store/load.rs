@@ -18,7 +18,7 @@ use super::{process, read, salvage, sqlite};
 use crate::config::environment;
 use crate::model::entry::{self, Entry};
 use crate::model::inventory::{
-    Access, Binding, Content, Gateway, Generation, Inventory, Lock, LooseFile, Side, Store, Transcript,
+    Access, Binding, Content, Gateway, Generation, Inventory, Lock, LooseFile, Side, Sighting, Store, Transcript,
 };
 use crate::model::key;
 use crate::model::line::{self, Line};
@@ -40,6 +40,8 @@ pub struct Request<'a> {
     pub gateway: &'a (dyn Fn() -> Gateway + Sync),
     /// What other files say.
     pub side: Side,
+    /// What earlier starts found.
+    pub sightings: BTreeMap<(PathBuf, String), Sighting>,
     /// What is remembered of transcripts.
     pub cache: &'a Cache,
     /// How closely to look at transcripts.
@@ -65,6 +67,7 @@ pub fn load(request: Request<'_>) -> Inventory {
         stores,
         files,
         side: request.side,
+        sightings: request.sightings,
     }
 }
 

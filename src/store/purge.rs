@@ -48,7 +48,8 @@ fn count(manifest: &Manifest, purged: &mut Purged) {
 /// The transcripts that only quarantined bindings of the run pointed at.
 fn files(manifest: &Manifest) -> Vec<PathBuf> {
     let entries = || manifest.stores.iter().flat_map(|record| &record.entries);
-    let others: Vec<&PathBuf> = entries().filter(|entry| !in_quarantine(entry)).filter_map(|entry| entry.file.as_ref()).collect();
+    let others: Vec<&PathBuf> =
+        entries().filter(|entry| !in_quarantine(entry)).filter_map(|entry| entry.file.as_ref()).collect();
     let quarantined = entries().filter(|entry| in_quarantine(entry)).filter_map(|entry| entry.file.as_ref());
     quarantined.filter(|file| !others.contains(file)).cloned().collect()
 }
@@ -73,7 +74,8 @@ pub fn purge(journal: &Journal, state_dir: &Path, now: DateTime<Utc>, age: TimeD
 
 fn mark(manifest: &mut Manifest) {
     let files = files(manifest);
-    for entry in manifest.stores.iter_mut().flat_map(|record| &mut record.entries).filter(|entry| in_quarantine(entry)) {
+    for entry in manifest.stores.iter_mut().flat_map(|record| &mut record.entries).filter(|entry| in_quarantine(entry))
+    {
         entry.purged = true;
     }
     for record in manifest.moves.iter_mut().filter(|record| record.is_away() && files.contains(&record.from)) {

@@ -48,6 +48,7 @@ pub fn resolve(flags: &PolicyFlags, file: Option<&PolicyFile>, config: &LoadedCo
             default(Some(TimeDelta::days(30))),
         ),
         max_removals: flags.max_removals.or(file.max_removals),
+        poison_starts: flags.poison_starts,
         slots: first([openclaw(config.max_concurrent, "agents.defaults.maxConcurrent")], default(4)),
         timeout_seconds: first([openclaw(config.timeout_seconds, "agents.defaults.timeoutSeconds")], default(600)),
     }

@@ -117,6 +117,7 @@ fn inventory(bindings: Vec<Binding>) -> Inventory {
         }],
         files: Vec::new(),
         side: Side::default(),
+        sightings: std::collections::BTreeMap::new(),
     }
 }
 

@@ -1,0 +1,45 @@
+//! The poison detector: a session that is found failed or cut off, its transcript unchanged, at one start after the
+//! other brings every start to the same end. It alone is taken aside.
+
+use crate::decide::facts::RunState;
+use crate::model::inventory::{Binding, Inventory, Sighting, Store};
+
+use super::verdict::Classified;
+
+/// Whether a run state is one that a start may run into again.
+pub(super) const fn is_suspect(run: RunState) -> bool {
+    matches!(run, RunState::Interrupted | RunState::Errored)
+}
+
+/// At how many starts in a row, this one included, a binding was found as it is now.
+pub(super) fn starts(inventory: &Inventory, store: &Store, binding: &Binding) -> u32 {
+    let now = sighting(inventory, store, binding);
+    let before = inventory.sightings.get(&(now.store.clone(), now.key.clone()));
+    let same = before.filter(|before| (&before.session_id, before.stamp) == (&now.session_id, now.stamp));
+    same.map_or(0, |before| before.starts).saturating_add(1)
+}
+
+fn sighting(inventory: &Inventory, store: &Store, binding: &Binding) -> Sighting {
+    Sighting {
+        store: store.path.strip_prefix(&inventory.state_dir).unwrap_or(&store.path).to_owned(),
+        key: binding.key.clone(),
+        session_id: binding.entry.session_id.clone(),
+        stamp: binding.transcript.stamp,
+        starts: 0,
+    }
+}
+
+/// What the next start is to know: the suspects that stay.
+pub fn sightings(
+    inventory: &Inventory,
+    classified: &[Classified],
+    stays: impl Fn(&Classified) -> bool,
+) -> Vec<Sighting> {
+    let suspects = classified.iter().filter(|one| is_suspect(one.facts.run) && stays(one));
+    suspects
+        .map(|one| {
+            let (store, binding) = (one.store(inventory), one.binding(inventory));
+            Sighting { starts: starts(inventory, store, binding), ..sighting(inventory, store, binding) }
+        })
+        .collect()
+}
