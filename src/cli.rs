@@ -182,7 +182,7 @@ pub struct GcArgs {
     #[arg(long, value_name = "N", help_heading = "Start-up", default_value_t = 3, requires = "boot")]
     #[arg(value_parser = clap::value_parser!(u32).range(2..))]
     pub poison_starts: u32,
-    /// With --boot: do not.
+    /// With --boot: take nothing aside for being found so again and again.
     #[arg(long, help_heading = "Start-up", requires = "boot", conflicts_with = "poison_starts")]
     pub no_poison: bool,
     /// Write the plan to FILE and change nothing.

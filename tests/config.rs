@@ -71,7 +71,11 @@ fn damage_does_not_wait_for_a_valid_configuration() {
     let store = Store::crafted("self-parent");
     store.write("openclaw.json", "{");
     let done = store.gc(["--now", NOW]).ok().json();
-    assert_eq!(done["done"]["quarantine"], 1);
+    assert_eq!(done["done"]["repair"], 1);
+    let store = Store::crafted("no-json");
+    store.write("openclaw.json", "{");
+    let done = store.gc(["--now", NOW]).ok().json();
+    assert_eq!(done["done"]["quarantine"], 1, "what cannot be mended");
 }
 
 #[test]

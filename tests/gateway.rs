@@ -109,7 +109,7 @@ fn without_a_live_gateway_damage_does_not_wait() {
         let lock = store.gateway_lock(pid, start);
         let done = store.gc(LIMITS).ok().json();
         assert_eq!(done["gateway"], json!({"alive": false, "evidence": []}), "{why}");
-        assert_eq!(verdict(&done, DAMAGED), "quarantine freezes");
+        assert_eq!(verdict(&done, DAMAGED), "repair freezes");
         assert_eq!(verdict(&done, FRESH), "keep recent");
         assert!(lock.exists(), "the gateway's own lock is not ours to remove");
         store.restore_latest().ok();

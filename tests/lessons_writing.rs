@@ -307,8 +307,8 @@ fn c36_own_runs_are_forgotten_after_a_while_and_quarantined_ones_never() {
     assert_eq!(done["forgotten"].as_array().unwrap().len(), 1, "{}", done["forgotten"]);
     assert_eq!(store.run(["runs", "--json"]).ok().json()["runs"], json!([]));
 
-    let store = Store::recorded("real-small");
-    assert_eq!(gc(&store, &[]).ok().json()["done"]["quarantine"], 1);
+    let store = three();
+    store.run(["quarantine", KEY]).ok();
     std::thread::sleep(std::time::Duration::from_millis(1100));
     assert_eq!(gc(&store, &["--keep-runs", "1s"]).ok().json()["forgotten"], json!([]));
     store.run(["runs", "prune", "--older-than", "1s"]).ok();

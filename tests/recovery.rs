@@ -314,6 +314,103 @@ fn a_restore_that_was_killed_anywhere_is_put_right_by_the_next() {
     });
 }
 
+/// Three transcripts that can be mended, and a store that was cut.
+fn mendable() -> Store {
+    let store = Store::recorded("real-small");
+    let cut = store.read("agents/main/sessions/sessions.json");
+    store.write("agents/main/sessions/sessions.json", &cut[..cut.len() - 2000]);
+    store
+}
+
+const MEND: [&str; 8] = ["validate", "--repair", "--salvage", "--fail-on", "fatal", "--now", NOW, "--jobs=1"];
+
+/// Every file of the sessions directories is the old one or the new one, and every old one still exists.
+fn assert_mended_or_not(store: &Store, first: &Tree, last: &Tree, at: &str) {
+    let now = store.tree();
+    for (path, node) in first.0.iter().filter(|(path, node)| node.kind == "file" && path.starts_with("agents")) {
+        let is = &now.0.get(path).unwrap_or_else(|| panic!("{at}: {} is gone", path.display())).bytes;
+        assert!(*is == node.bytes || *is == last.0[path].bytes, "{at}: {} is neither", path.display());
+        let kept = now.0.values().any(|other| other.bytes == node.bytes);
+        assert!(kept, "{at}: the original of {} is nowhere", path.display());
+    }
+}
+
+#[test]
+fn a_repair_that_was_killed_anywhere_is_put_right_by_the_next() {
+    if !sys::has("strace") {
+        return sys::skip("no strace");
+    }
+    let reference = mendable();
+    let first = reference.tree();
+    let counts = count(&reference, &MEND);
+    let last = reference.tree();
+    let changed = first.0.iter().filter(|(path, node)| last.0[*path].bytes != node.bytes).count();
+    assert_eq!(changed, 4, "three transcripts and a store");
+    on_two_cores(&points(&counts), |point| {
+        let at = format!("killed at {} {}", point.0, point.1);
+        let store = mendable();
+        kill(&store, &MEND, point);
+        assert_mended_or_not(&store, &first, &last, &at);
+        let before = store.tree().exact();
+        store.run(["scan"]).ok();
+        before.assert_same(&store.tree().exact());
+
+        store.run(MEND).ok();
+        assert_contents(&last, &store, &at);
+        restore_all(&store, &at);
+        assert_contents(&first, &store, &at);
+    });
+}
+
+#[test]
+fn an_error_of_any_writing_call_of_a_repair_loses_nothing() {
+    if !sys::has("strace") {
+        return sys::skip("no strace");
+    }
+    let reference = mendable();
+    let first = reference.tree();
+    let mut points = points(&count(&reference, &MEND));
+    let last = reference.tree();
+    points.retain(|(name, _)| *name != "openat");
+    on_two_cores(&points, |point| {
+        for error in ["EIO", "ENOSPC", "EXDEV"] {
+            let at = format!("{error} of {} {}", point.0, point.1);
+            let store = mendable();
+            let output = fail(&store, &MEND, point, error);
+            assert!(matches!(output.code, Some(0 | 1 | 3 | 4)), "{at}: {output}");
+            assert_mended_or_not(&store, &first, &last, &at);
+            store.run(MEND).ok();
+            assert_contents(&last, &store, &at);
+            restore_all(&store, &at);
+            assert_contents(&first, &store, &at);
+        }
+    });
+}
+
+#[test]
+fn a_restore_of_a_repair_that_was_killed_anywhere_is_put_right_by_the_next() {
+    if !sys::has("strace") {
+        return sys::skip("no strace");
+    }
+    let restore = ["restore", "latest", "--jobs", "1"];
+    let reference = mendable();
+    let first = reference.tree();
+    reference.run(MEND).ok();
+    let last = reference.tree();
+    let counts = count(&reference, &restore);
+    assert_contents(&first, &reference, "a whole restore");
+    on_two_cores(&points(&counts), |point| {
+        let at = format!("killed at {} {}", point.0, point.1);
+        let store = mendable();
+        store.run(MEND).ok();
+        kill(&store, &restore, point);
+        assert_mended_or_not(&store, &first, &last, &at);
+        store.run(restore).ok();
+        restore_all(&store, &at);
+        assert_contents(&first, &store, &at);
+    });
+}
+
 #[test]
 fn what_a_kill_left_is_said_before_it_is_put_right() {
     if !sys::has("strace") {

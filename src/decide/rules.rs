@@ -202,8 +202,13 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         for integrity in [Integrity::Freezes, Integrity::Blocks, Integrity::Wiped] {
             let Some(reason) = fatal_reason(integrity) else { continue };
             let mendable = case.binding.transcript.is_mendable();
-            let words = || format!("{}, {}", words(), if mendable { "to be mended" } else { "no exact repair" });
-            if trail.test(reason, case.facts.integrity == integrity, words) {
+            let applies = case.facts.integrity == integrity;
+            let words = || match (applies, mendable) {
+                (false, _) => words(),
+                (true, true) => format!("{}; there is one exact repair", words()),
+                (true, false) => format!("{}; there is no exact repair", words()),
+            };
+            if trail.test(reason, applies, words) {
                 let action = if mendable { Action::Repair } else { Action::Quarantine };
                 return Some(Verdict::new(action, reason));
             }
