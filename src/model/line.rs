@@ -107,13 +107,13 @@ pub fn read(text: &[u8]) -> Result<Line<'_>, JsonError> {
     }
     let mut fields = Fields::default();
     scanner.object(|scanner, key| {
-        let name = key.of(text);
-        if name == b"message" && scanner.peek() == Some(b'{') {
+        let name = json::plain(key.of(text));
+        if *name == *b"message" && scanner.peek() == Some(b'{') {
             fields.message = Some(message(scanner, text)?);
             return Ok(());
         }
         let value = scanner.value()?;
-        match name {
+        match &*name {
             b"type" => fields.kind = Some(value),
             b"id" => fields.id = Some(value),
             b"parentId" => fields.parent = Some(value),
@@ -160,8 +160,8 @@ impl Fields {
     fn into_line(self, text: &[u8]) -> Line<'_> {
         let raw = |value: Option<Value>| value.filter(|v| v.kind == Kind::String).map(|v| json::inside(v).of(text));
         let timestamp = raw(self.timestamp);
-        let kind = raw(self.kind).unwrap_or_default();
-        if kind == b"session" {
+        let kind = json::plain(raw(self.kind).unwrap_or_default());
+        if *kind == *b"session" {
             let header = HeaderLine {
                 id: raw(self.id).map(json::unescape),
                 version: version(text, self.version),
@@ -169,7 +169,7 @@ impl Fields {
             };
             return Line::Header(header, timestamp);
         }
-        let (role, message) = match (kind, self.message) {
+        let (role, message) = match (&*kind, self.message) {
             (b"message", None) => (Role::NoMessage, Message::default()),
             (b"message", Some(message)) => (message.judging.map_or(Role::Plain, Role::Judges), message),
             (b"compaction", _) => (Role::Compaction(id(text, self.first_kept)), Message::default()),
@@ -201,10 +201,9 @@ fn id(text: &[u8], value: Option<Value>) -> Id {
         Kind::Null => Id::Null,
         Kind::False => Id::Falsy,
         Kind::Number if number_is_zero(bytes) => Id::Falsy,
-        Kind::String => match json::inside(value).of(text) {
+        Kind::String => match &*json::plain(json::inside(value).of(text)) {
             b"" => Id::Falsy,
-            plain if !plain.contains(&b'\\') => Id::Key(key(plain)),
-            escaped => Id::Key(key(json::unescape(escaped).as_bytes())),
+            plain => Id::Key(key(plain)),
         },
         _ => Id::Key(key(&[b"\0", bytes].concat())),
     }
@@ -228,7 +227,7 @@ fn message(scanner: &mut Scanner<'_>, text: &[u8]) -> Result<Message, JsonError>
     let (mut role, mut stop, mut provider, mut error, mut abort) = (None, None, None, None, false);
     scanner.object(|scanner, key| {
         let value = scanner.value()?;
-        match key.of(text) {
+        match &*json::plain(key.of(text)) {
             b"role" => role = Some(value),
             b"stopReason" => stop = Some(value),
             b"provider" => provider = Some(value),
@@ -242,11 +241,12 @@ fn message(scanner: &mut Scanner<'_>, text: &[u8]) -> Result<Message, JsonError>
         Some(value) if value.kind == Kind::String => json::inside(value).of(text),
         _ => b"",
     };
-    let judging = match (raw(role), raw(stop)) {
+    let role = json::plain(raw(role));
+    let judging = match (&*role, &*json::plain(raw(stop))) {
         (b"user", _) => Some(Judging::User),
         (b"toolResult", _) => Some(Judging::ToolResult),
         // Mirrors of what was sent elsewhere; the partial answer of an aborted run is the one that tells something.
-        (b"assistant", _) if raw(provider) == b"openclaw" => abort.then_some(Judging::Aborted),
+        (b"assistant", _) if *json::plain(raw(provider)) == *b"openclaw" => abort.then_some(Judging::Aborted),
         (b"assistant", b"error") => Some(Judging::Error),
         (b"assistant", b"aborted") => Some(Judging::Aborted),
         (b"assistant", b"toolUse") => Some(Judging::ToolUse),
@@ -255,7 +255,7 @@ fn message(scanner: &mut Scanner<'_>, text: &[u8]) -> Result<Message, JsonError>
     };
     let failed = matches!(judging, Some(Judging::Error | Judging::Aborted));
     let error = failed.then(|| raw(error)).filter(|raw| !raw.is_empty()).map(excerpt);
-    Ok(Message { judging, assistant: raw(role) == b"assistant", error })
+    Ok(Message { judging, assistant: *role == *b"assistant", error })
 }
 
 fn excerpt(raw: &[u8]) -> String {
@@ -311,9 +311,23 @@ mod tests {
         assert_eq!(ids("\"\""), Id::Falsy);
         assert_eq!(ids("0.0"), Id::Falsy);
         assert_eq!(ids("\"a\\u0062\""), ids("\"ab\""));
+        let damaged = |bytes: &[u8]| {
+            read(&[b"{\"id\":\"", bytes, b"\"}"].concat())
+                .is_ok_and(|line| matches!(line, Line::Entry(EntryLine { id, .. }, _) if id == ids("\"\u{fffd}\"")))
+        };
+        assert!(damaged(b"\xff") && damaged(b"\xfe"), "the decoder replaces what is not UTF-8");
         assert_ne!(ids("5"), ids("\"5\""));
         assert_eq!(entry("{}").id, Id::Undefined);
         assert!(matches!(ids("\"12345678\""), Id::Key(_)));
+    }
+
+    #[test]
+    fn an_escape_makes_no_difference() {
+        let plain = r#"{"type":"message","id":"a","parentId":"b","message":{"role":"assistant","stopReason":"error"}}"#;
+        let escaped = plain.replace("typ", "t\\u0079p").replace("mess", "m\\u0065ss").replace("Id", "I\\u0064");
+        assert_eq!(entry(&escaped.replace("assist", "\\u0061ssist").replace("err", "e\\u0072r")), entry(plain));
+        let (escaped, plain) = (br#"{"\u0074ype":"sessio\u006e"}"#, br#"{"type":"session"}"#);
+        assert_eq!(read(escaped), read(plain));
     }
 
     #[test]
