@@ -91,8 +91,9 @@ impl Tree {
         let mut visited = vec![0_u64; self.ids.len().div_ceil(64)];
         let mut kept: Option<Option<u64>> = None;
         let mut kept_found = true;
-        let mut current = last;
-        loop {
+        // A leaf of `null` means before the first entry: the context is empty and nothing is walked.
+        let mut next = (relinked || self.last_id != Id::Null).then_some(last);
+        while let Some(current) = next {
             let (word, bit) = (current as usize / 64, current % 64);
             if visited[word] >> bit & 1 == 1 {
                 walk.cycle = true;
@@ -122,9 +123,7 @@ impl Tree {
             if let Some(Some(wanted)) = kept {
                 kept_found |= self.ids[current as usize] == wanted;
             }
-            let parent = if relinked { current.checked_sub(1) } else { self.parent_of(current, &index, &mut walk) };
-            let Some(parent) = parent else { break };
-            current = parent;
+            next = if relinked { current.checked_sub(1) } else { self.parent_of(current, &index, &mut walk) };
         }
         if walk.last.is_none() {
             // The path tells nothing: the last message of the file is the best there is.

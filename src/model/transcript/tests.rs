@@ -103,6 +103,22 @@ fn a_lost_link_cuts_the_history_before_it() {
 }
 
 #[test]
+fn a_null_id_at_the_end_stands_before_the_first_entry() {
+    let last = |id: &str, parent: &str| {
+        let line = entry("dddddddd", parent, "assistant").replace("\"dddddddd\"", id);
+        move |file: &mut Vec<String>| {
+            file[3] = entry("cccccccc", "\"cccccccc\"", "user");
+            file[4] = line;
+        }
+    };
+    case(last("\"dddddddd\"", "\"cccccccc\""), Freezes);
+    case(last("null", "\"cccccccc\""), Cut);
+    case(last("\"\"", "\"cccccccc\""), Freezes);
+    case(|file| file.push(r#"{"type":"message","id":null,"parentId":"dddddddd"}"#.into()), Cut);
+    case(|file| file.push(r#"{"type":"message","id":"","parentId":"dddddddd"}"#.into()), Blocks);
+}
+
+#[test]
 fn a_version_one_file_is_made_one_chain_first() {
     let old = HEADER.replace("\"version\":3,", "");
     case(|file| file[0] = old.clone(), Cut);
