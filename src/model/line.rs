@@ -177,6 +177,9 @@ impl Fields {
         };
         let Message { assistant, error, .. } = message;
         let (id, parent) = (id(text, self.id), id(text, self.parent));
+        // An object is equal to itself only, so nothing finds it.
+        let of_object = |value: Option<Value>| value.is_some_and(|v| matches!(v.kind, Kind::Object | Kind::Array));
+        let id = if of_object(self.id) { Id::Falsy } else { id };
         Line::Entry(EntryLine { id, parent, role, assistant, error }, timestamp)
     }
 }
@@ -184,13 +187,27 @@ impl Fields {
 /// `header.version ?? 1`, compared with numbers as JavaScript does.
 fn version(text: &[u8], value: Option<Value>) -> f64 {
     let Some(value) = value else { return 1.0 };
-    let number = |bytes: &[u8]| std::str::from_utf8(bytes).ok().and_then(|text| text.trim().parse().ok());
     match value.kind {
         Kind::Null | Kind::True => 1.0,
         Kind::False => 0.0,
-        Kind::Number => number(value.span.of(text)).unwrap_or(f64::NAN),
-        Kind::String => number(json::inside(value).of(text)).unwrap_or(f64::NAN),
+        Kind::Number => number(value.span.of(text)),
+        Kind::String => number_of_text(&json::unescape(json::inside(value).of(text))),
         Kind::Object | Kind::Array => f64::NAN,
+    }
+}
+
+/// The value of a JSON number; infinite when it is too large.
+fn number(bytes: &[u8]) -> f64 {
+    std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok()).unwrap_or(f64::NAN)
+}
+
+/// `Number(text)`, but for other radixes.
+fn number_of_text(text: &str) -> f64 {
+    match text.trim() {
+        "" => 0.0,
+        // Rust knows words for numbers that JavaScript does not.
+        text if text.ends_with(|c: char| c.is_ascii_alphabetic()) && !text.ends_with("Infinity") => f64::NAN,
+        text => text.parse().unwrap_or(f64::NAN),
     }
 }
 
@@ -200,23 +217,21 @@ fn id(text: &[u8], value: Option<Value>) -> Id {
     match value.kind {
         Kind::Null => Id::Null,
         Kind::False => Id::Falsy,
-        Kind::Number if number_is_zero(bytes) => Id::Falsy,
+        Kind::Number if number(bytes) == 0.0 => Id::Falsy,
         Kind::String => match &*json::plain(json::inside(value).of(text)) {
             b"" => Id::Falsy,
             plain => Id::Key(key(plain)),
         },
+        // `7` and `7.0` are one number.
+        Kind::Number => Id::Key(key(&[b"\0", &number(bytes).to_bits().to_ne_bytes()[..]].concat())),
         _ => Id::Key(key(&[b"\0", bytes].concat())),
     }
-}
-
-fn number_is_zero(bytes: &[u8]) -> bool {
-    std::str::from_utf8(bytes).is_ok_and(|text| text.parse::<f64>().is_ok_and(|number| number == 0.0))
 }
 
 /// Eight bytes stand for an id: the ids of pi (eight hex digits) exactly, longer ones by a hash.
 fn key(bytes: &[u8]) -> u64 {
     if let Ok(word) = <[u8; 8]>::try_from(bytes) {
-        return u64::from_le_bytes(word);
+        return u64::from_le_bytes(word).max(1);
     }
     let mut hasher = DefaultHasher::new();
     bytes.hash(&mut hasher);
@@ -317,8 +332,35 @@ mod tests {
         };
         assert!(damaged(b"\xff") && damaged(b"\xfe"), "the decoder replaces what is not UTF-8");
         assert_ne!(ids("5"), ids("\"5\""));
+        assert_eq!(ids("5"), ids("5.0"));
+        assert_eq!((ids("-0"), ids("{}"), ids("[1]")), (Id::Falsy, Id::Falsy, Id::Falsy));
+        assert!(matches!(entry(r#"{"parentId":{}}"#).parent, Id::Key(_)), "true, yet it leads nowhere");
         assert_eq!(entry("{}").id, Id::Undefined);
         assert!(matches!(ids("\"12345678\""), Id::Key(_)));
+    }
+
+    #[test]
+    fn a_version_is_compared_as_javascript_does() {
+        let version = |text: &str| match read(format!(r#"{{"type":"session","version":{text}}}"#).as_bytes()) {
+            Ok(Line::Header(header, _)) => header.version,
+            other => unreachable!("{other:?}"),
+        };
+        for (text, number) in [
+            ("3", 3.0),
+            ("\"3\"", 3.0),
+            ("\" 2 \"", 2.0),
+            ("\"\"", 0.0),
+            ("\"Infinity\"", f64::INFINITY),
+            ("1e999", f64::INFINITY),
+            ("null", 1.0),
+            ("true", 1.0),
+            ("false", 0.0),
+        ] {
+            assert_eq!(version(text).to_bits(), number.to_bits(), "{text}");
+        }
+        for text in ["\"inf\"", "\"nan\"", "\"three\"", "\"3 4\"", "{}"] {
+            assert!(version(text).is_nan(), "{text}");
+        }
     }
 
     #[test]
