@@ -46,8 +46,10 @@ pub enum Role {
     NoMessage,
     /// A compaction; the key of its `firstKeptEntryId`.
     Compaction(Id),
-    /// A number, string, boolean or array.
+    /// A number, string or boolean.
     Scalar,
+    /// An array: read past like a scalar, but it can be given an id.
+    Array,
 }
 
 /// A `session` line.
@@ -103,7 +105,11 @@ pub fn read(text: &[u8]) -> Result<Line<'_>, JsonError> {
     if scanner.peek() != Some(b'{') {
         let value = scanner.value()?;
         scanner.end()?;
-        return Ok(if value.kind == Kind::Null { Line::Null } else { Line::Entry(scalar(), None) });
+        return Ok(match value.kind {
+            Kind::Null => Line::Null,
+            Kind::Array => Line::Entry(bare(Role::Array), None),
+            _ => Line::Entry(bare(Role::Scalar), None),
+        });
     }
     let mut fields = Fields::default();
     scanner.object(|scanner, key| {
@@ -133,8 +139,8 @@ pub fn read(text: &[u8]) -> Result<Line<'_>, JsonError> {
     Ok(fields.into_line(text))
 }
 
-fn scalar() -> EntryLine {
-    EntryLine { id: Id::Undefined, parent: Id::Undefined, role: Role::Scalar, assistant: false, error: None }
+fn bare(role: Role) -> EntryLine {
+    EntryLine { id: Id::Undefined, parent: Id::Undefined, role, assistant: false, error: None }
 }
 
 #[derive(Default)]

@@ -288,8 +288,8 @@ impl Analyzer {
             Line::Entry(entry, stamp) => {
                 self.stamp(stamp);
                 match entry.role {
-                    Role::Scalar => {
-                        self.scalar_line = true;
+                    Role::Scalar | Role::Array => {
+                        self.scalar_line |= entry.role == Role::Scalar;
                         self.find(Defect::ScalarLine, self.lines, Some(start));
                     }
                     Role::Judges(Judging::User) => self.user_seen = true,
@@ -373,7 +373,7 @@ impl Analyzer {
             First::Null => return Integrity::Blocks,
             First::Header => {}
         }
-        // Re-linking a version-1 file assigns ids, which throws on anything that is no object.
+        // Re-linking a version-1 file assigns ids, which throws on what cannot hold one.
         if self.null_line || (relinked && self.scalar_line) {
             return Integrity::Blocks;
         }

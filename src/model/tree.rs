@@ -61,7 +61,7 @@ impl Tree {
             Role::Judges(judging) => RoleCode::Judges(judging),
             Role::Plain => RoleCode::Plain,
             Role::NoMessage => RoleCode::NoMessage,
-            Role::Scalar => RoleCode::Scalar,
+            Role::Scalar | Role::Array => RoleCode::Scalar,
             Role::Compaction(kept) => {
                 self.kept.push((index, kept));
                 RoleCode::Compaction

@@ -136,6 +136,13 @@ fn a_version_one_file_is_made_one_chain_first() {
         },
         Blocks,
     );
+    case(
+        |file| {
+            file[0] = old.clone();
+            file.insert(2, "[5]".into());
+        },
+        Cut,
+    );
     let flat = |line: &str| format!(r#"{{"type":"message","message":{{"role":"{line}"}}}}"#);
     assert_eq!(judge(&lines(&[old.clone(), flat("user"), flat("assistant")])).integrity, Intact);
     case(|file| file[0] = HEADER.replace('3', "2"), Intact);
