@@ -184,6 +184,7 @@ pub struct Analyzer {
     scalar_line: bool,
     glued: bool,
     malformed_at: Option<u64>,
+    held: Option<Held>,
     header: Option<HeaderLine>,
     header_at: Option<DateTime<Utc>>,
     first_at: Option<DateTime<Utc>>,
@@ -194,6 +195,15 @@ pub struct Analyzer {
     answer_seen: bool,
     append_fails: bool,
     findings: Vec<LineFinding>,
+}
+
+/// A line that is JSON but for white space behind it that only JavaScript knows: good if it is the last of the file,
+/// whose end the loader trims, and malformed once a line follows it.
+struct Held {
+    text: Vec<u8>,
+    error: JsonError,
+    line: u64,
+    start: u64,
 }
 
 /// What the first readable line was.
@@ -215,13 +225,23 @@ impl Analyzer {
         self.lines += 1;
         self.bytes += text.len() as u64 + u64::from(terminated);
         self.unterminated = !terminated && !text.is_empty();
-        let text = if matches!(self.first, First::NothingYet) { trim_start(text) } else { text };
         if is_blank(text) {
             return;
         }
+        if let Some(Held { text, error, line, start }) = self.held.take() {
+            self.reject(&text, error, line, start);
+        }
+        let text = if matches!(self.first, First::NothingYet) { trim_start(text) } else { text };
         match line::read(text) {
             Ok(line) => self.accept(line, text, start),
-            Err(error) => self.reject(text, error, start),
+            Err(error) => {
+                let trimmed = trim_end(text);
+                if trimmed.len() < text.len() && line::read(trimmed).is_ok() {
+                    self.held = Some(Held { text: trimmed.to_vec(), error, line: self.lines, start });
+                } else {
+                    self.reject(text, error, self.lines, start);
+                }
+            }
         }
     }
 
@@ -241,11 +261,11 @@ impl Analyzer {
         }
     }
 
-    fn reject(&mut self, text: &[u8], error: JsonError, start: u64) {
+    fn reject(&mut self, text: &[u8], error: JsonError, line: u64, start: u64) {
         if self.first == First::NothingYet {
             self.first = First::OnlyJunk;
         }
-        self.malformed_at = Some(self.lines);
+        self.malformed_at = Some(line);
         let glued = line::is_glued(text, error);
         self.glued |= glued;
         let (defect, byte) = if glued {
@@ -255,7 +275,19 @@ impl Analyzer {
         } else {
             (Defect::MalformedLine, start + error.offset as u64)
         };
-        self.find(defect, self.lines, Some(byte));
+        self.find(defect, line, Some(byte));
+    }
+
+    /// The held line was the last one: the next append makes it malformed.
+    fn accept_held(&mut self) {
+        let Some(Held { text, error, line, start }) = self.held.take() else { return };
+        let lines = std::mem::replace(&mut self.lines, line);
+        if let Ok(line) = line::read(&text) {
+            self.accept(line, &text, start);
+        }
+        self.lines = lines;
+        self.malformed_at = Some(lines);
+        self.find(Defect::MalformedLine, line, Some(start + error.offset as u64));
     }
 
     fn accept(&mut self, line: Line<'_>, text: &[u8], start: u64) {
@@ -323,6 +355,7 @@ impl Analyzer {
 
     /// The verdict.
     pub fn finish(mut self) -> Summary {
+        self.accept_held();
         if self.unterminated {
             self.find(Defect::NoFinalNewline, self.lines, Some(self.bytes));
         }
@@ -426,6 +459,16 @@ fn trim_start(text: &[u8]) -> &[u8] {
             _ => return rest,
         }
     }
+}
+
+/// The loader trims the end of the file too.
+fn trim_end(text: &[u8]) -> &[u8] {
+    let is_space = |text: &[u8]| std::str::from_utf8(text).is_ok_and(|text| text.chars().all(is_js_space));
+    let mut rest = text;
+    while let Some(at) = (1..=3).filter_map(|size| rest.len().checked_sub(size)).find(|&at| is_space(&rest[at..])) {
+        rest = &rest[..at];
+    }
+    rest
 }
 
 fn is_blank(text: &[u8]) -> bool {

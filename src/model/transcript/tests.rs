@@ -181,6 +181,21 @@ fn nothing_readable_is_wiped_and_nothing_at_all_is_empty() {
 }
 
 #[test]
+fn white_space_that_is_none_in_json_is_trimmed_at_both_ends_of_the_file_only() {
+    for space in ["\u{b}", "\u{a0}", "\u{2028} ", "\u{feff}\r"] {
+        case(|file| file[0].insert_str(0, space), Intact);
+        case(|file| file[4].push_str(space), Torn);
+        case(|file| file[3].push_str(space), Cut);
+        case(|file| file[0].push_str(space), Wiped);
+        case(|file| drop(file.splice(.., [HEADER.to_owned() + space, space.to_owned()])), Empty);
+        case(|file| file.push("null".to_owned() + space), Blocks);
+        case(|file| file.extend(["null".to_owned() + space, "5".into()]), Cut);
+    }
+    case(|file| file[4].push('\u{85}'), Torn);
+    case(|file| drop(file.splice(.., [HEADER.to_owned() + "\u{85}"])), Wiped);
+}
+
+#[test]
 fn a_file_without_header_still_tells_how_its_run_ended() {
     let summary = judge(&lines(&good()[1..]));
     assert_eq!((summary.integrity, summary.ending), (Wiped, Some(Ending::Answered)));
