@@ -109,6 +109,8 @@ impl Tree {
                     walk.no_message = true;
                     walk.findings.push((Defect::NoMessage, current));
                 }
+                // An array does not keep the id that it is given when it is written.
+                RoleCode::Scalar if relinked => walk.cut = true,
                 RoleCode::Compaction if kept.is_none() && !relinked => {
                     let wanted = match Self::at(&self.kept, current) {
                         Some(Id::Key(key)) => Some(key),

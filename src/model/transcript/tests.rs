@@ -145,6 +145,7 @@ fn a_version_one_file_is_made_one_chain_first() {
     );
     let flat = |line: &str| format!(r#"{{"type":"message","message":{{"role":"{line}"}}}}"#);
     assert_eq!(judge(&lines(&[old.clone(), flat("user"), flat("assistant")])).integrity, Intact);
+    assert_eq!(judge(&lines(&[old.clone(), flat("user"), "[]".into(), flat("assistant")])).integrity, Cut);
     case(|file| file[0] = HEADER.replace('3', "2"), Intact);
     case(|file| file[0] = HEADER.replace(":3,", ":9,"), Intact);
 }
