@@ -84,7 +84,7 @@ impl Tree {
         let Some(last) = self.len().checked_sub(1) else { return walk };
         let index = Index::new(&self.ids);
         // Without an id there, the context is empty or the next append becomes a root of its own.
-        if !relinked && last > 0 && !matches!(self.last_id, Id::Key(_)) {
+        if !relinked && !matches!(self.last_id, Id::Key(_)) {
             walk.cut = true;
             walk.findings.push((Defect::NoIdLast, last));
         }

@@ -115,6 +115,7 @@ fn a_null_id_at_the_end_stands_before_the_first_entry() {
     case(last("null", "\"cccccccc\""), Cut);
     case(last("\"\"", "\"cccccccc\""), Freezes);
     case(|file| file.push(r#"{"type":"message","id":null,"parentId":"dddddddd"}"#.into()), Cut);
+    case(|file| drop(file.splice(1.., [r#"{"type":"message","message":{"role":"assistant"}}"#.to_owned()])), Cut);
     case(|file| file.push(r#"{"type":"message","id":"","parentId":"dddddddd"}"#.into()), Blocks);
 }
 
