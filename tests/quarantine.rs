@@ -192,8 +192,7 @@ fn before_a_start_gc_says_one_line_and_is_no_reason_not_to_start() {
     assert!(refused.stderr.starts_with("<4>") && refused.stderr.contains("not-an-object"), "{refused}");
 
     let store = Store::recorded("real-small");
-    let clock =
-        store.run_env(["gc", "--boot", "--idle", "1h", "--now", "2036-01-01T00:00:00Z"], &[("JOURNAL_STREAM", "8:1")]);
+    let clock = store.run_env(["gc", "--boot", "--all", "--now", "2036-01-01T00:00:00Z"], &[("JOURNAL_STREAM", "8:1")]);
     assert!(clock.code == Some(0) && clock.stderr.starts_with("<3>"), "{clock}");
     store.run(["gc", "--boot", "--bot"]).code(2);
 }

@@ -1,7 +1,5 @@
 //! `gc --boot`: what is said and how it ends when gc runs before the gateway: one line, and no reason not to start.
 
-use std::io::IsTerminal;
-
 use chrono::Utc;
 
 use super::{Exit, Failure, Session};
@@ -15,7 +13,7 @@ const INFO: u8 = 6;
 
 /// Whether the whole text is wanted besides the line: when a person looks.
 pub(super) fn wants_text(session: &Session) -> bool {
-    session.cli.global.wants_json() || std::io::stdout().is_terminal()
+    session.cli.global.wants_json() || session.on_terminal()
 }
 
 /// Tells what was done.

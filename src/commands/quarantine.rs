@@ -13,9 +13,12 @@ use crate::config::policy::PolicyFlags;
 use crate::decide::problems::{self, Problem};
 use crate::decide::verdict::{Action, Classified};
 use crate::model::inventory::{Content, Inventory};
-use crate::render::quarantine::{self, AsideDocument, QuarantineDocument, QuarantinedDocument};
+use crate::render::quarantine::{
+    self, AsideDocument, PurgeDocument, PurgedSession, QuarantineDocument, QuarantinedDocument,
+};
 use crate::store::apply::{Left, Outcome};
 use crate::store::manifest::{EntryRecord, Manifest};
+use crate::store::purge::Purged;
 use crate::store::read::Depth;
 use crate::store::{journal, purge, read};
 
@@ -105,7 +108,7 @@ fn damaged(inventory: &Inventory, context: &Context<'_>, args: &QuarantineArgs) 
 }
 
 /// The quarantined entries of a run, with the archived transcript of each.
-fn aside_of<'a>(run: &'a Manifest) -> impl Iterator<Item = (&'a EntryRecord, Option<&'a Path>, u64)> {
+fn aside_of(run: &Manifest) -> impl Iterator<Item = (&EntryRecord, Option<&Path>, u64)> {
     let entries = run.stores.iter().flat_map(|record| &record.entries);
     let aside = entries.filter(|entry| entry.action == Action::Quarantine && entry.is_away());
     aside.map(move |entry| {
@@ -128,14 +131,14 @@ fn documents(context: &Context<'_>, wanted: impl Fn(&Manifest, &EntryRecord) -> 
 fn list(session: &Session) -> Result<Exit, Failure> {
     let context = Context::new(session, &PolicyFlags::default())?;
     let document = documents(&context, |_, _| true);
-    print(session, &document, quarantine::list(&document, &session.layout()))
+    print(session, &document, &quarantine::list(&document, &session.layout()))
 }
 
-fn print(session: &Session, document: &QuarantinedDocument, text: String) -> Result<Exit, Failure> {
+fn print(session: &Session, document: &QuarantinedDocument, text: &str) -> Result<Exit, Failure> {
     if session.cli.global.wants_json() {
         session.print_document(document)?;
     } else {
-        session.print(&text)?;
+        session.print(text)?;
     }
     Ok(Exit::Done)
 }
@@ -164,21 +167,17 @@ fn show(session: &Session, id: &str) -> Result<Exit, Failure> {
         .collect();
     }
     let text = quarantine::show(&document, &session.layout());
-    print(session, &document, text)
+    print(session, &document, &text)
 }
 
 fn purge(session: &Session, age: TimeDelta, yes: bool) -> Result<Exit, Failure> {
     let context = Context::new(session, &PolicyFlags::default())?;
     let state_dir = &context.home.real_dir;
     let due = purge::due(state_dir, session.started_at, age);
-    if due.sessions.is_empty() {
-        session.print("Nothing in quarantine is that old.\n")?;
-        return Ok(Exit::Done);
-    }
-    let what = quarantine::due(&due);
-    if !yes {
-        let question = format!("Delete {what} for good?");
-        match session.confirm(&question)? {
+    let words = |purged: &Purged| quarantine::due(purged.sessions.len(), purged.bytes);
+    if !due.sessions.is_empty() && !yes {
+        let what = words(&due);
+        match session.confirm(&format!("Delete {what} for good?"))? {
             Some(true) => {}
             Some(false) => {
                 session.print("Nothing was deleted.\n")?;
@@ -190,8 +189,19 @@ fn purge(session: &Session, age: TimeDelta, yes: bool) -> Result<Exit, Failure> 
             }
         }
     }
-    let journal = open(&context, PATIENCE)?;
-    let purged = purge::purge(&journal, state_dir, session.started_at, age)?;
-    session.print(&format!("Deleted for good: {}.\n", quarantine::due(&purged)))?;
+    let purged = if due.sessions.is_empty() {
+        due
+    } else {
+        let journal = open(&context, PATIENCE)?;
+        purge::purge(&journal, state_dir, session.started_at, age)?
+    };
+    if session.cli.global.wants_json() {
+        let sessions = purged.sessions.into_iter().map(|(key, run)| PurgedSession { key, run }).collect();
+        session.print_document(&PurgeDocument { schema: schema("purge"), purged: sessions, bytes: purged.bytes })?;
+    } else if purged.sessions.is_empty() {
+        session.print("Nothing in quarantine is that old.\n")?;
+    } else {
+        session.print(&format!("Deleted for good: {}.\n", words(&purged)))?;
+    }
     Ok(Exit::Done)
 }

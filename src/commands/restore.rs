@@ -73,7 +73,7 @@ fn find(runs: &[Manifest], what: &str) -> Result<(String, Vec<String>), Failure>
     let holds = |run: &&Manifest, away: bool| {
         let records = run.stores.iter().filter(|record| record.state == StepState::Done);
         let taken =
-            records.flat_map(|record| &record.entries).any(|entry| entry.key == what && !(away && !entry.is_away()));
+            records.flat_map(|record| &record.entries).any(|entry| entry.key == what && (entry.is_away() || !away));
         let mut mends = run.mends.iter().filter(|record| record.state == StepState::Done && !(away && record.restored));
         taken || mends.any(|record| record.keys.iter().any(|key| key == what))
     };

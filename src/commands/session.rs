@@ -144,6 +144,11 @@ impl Session {
         }
     }
 
+    /// Whether a person sees what is printed.
+    pub fn on_terminal(&self) -> bool {
+        io::stdout().is_terminal()
+    }
+
     /// Says a line on standard error.
     pub fn say(&self, text: &str) {
         let stderr = io::stderr();

@@ -269,7 +269,7 @@ impl Plan {
                     one.verdict = Verdict::new(Action::Repair, reason);
                 }
                 None if one.verdict.action != Action::Keep => {
-                    one.verdict = Verdict::new(Action::Keep, Reason::NotPlanned)
+                    one.verdict = Verdict::new(Action::Keep, Reason::NotPlanned);
                 }
                 None => {}
             }

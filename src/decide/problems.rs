@@ -111,7 +111,7 @@ pub fn of_inventory(inventory: &Inventory, now: DateTime<Utc>) -> Problems {
 /// All problems of a store that stands alone.
 pub fn of_text(path: &Path, text: &[u8], now: DateTime<Utc>) -> Vec<Problem> {
     match store::read_entries(text) {
-        Err(defect) => of_defect(path, text, &defect).into_iter().collect(),
+        Err(defect) => vec![of_defect(path, text, &defect)],
         Ok((document, entries)) => {
             let lines = Lines::of(text);
             let mut list = Vec::new();
@@ -183,8 +183,9 @@ impl Problems {
         let found = facts.findings.into_iter().filter(|finding| finding.line.is_none()).filter_map(|finding| {
             match finding.code {
                 // Told once for the file, below.
-                FindingCode::Problem(Code::HardLinked | Code::Unreadable) | FindingCode::FailedKept => None,
-                FindingCode::DamageKept => None,
+                FindingCode::Problem(Code::HardLinked | Code::Unreadable)
+                | FindingCode::FailedKept
+                | FindingCode::DamageKept => None,
                 FindingCode::Problem(code) => Some((code, finding.detail)),
             }
         });
@@ -285,16 +286,15 @@ fn of_store(store: &Store, orphans: bool) -> Vec<Problem> {
     let why = store.problem.clone();
     let mut found = Vec::new();
     match store.state {
-        StoreState::Ok => {}
         StoreState::Missing if orphans => found.push(Problem::of(Code::StoreMissing, path)),
-        StoreState::Missing => {}
+        StoreState::Ok | StoreState::Missing => {}
         StoreState::RotatedAway => found.push(Problem::of(Code::StoreRotatedAway, path)),
         StoreState::Unreadable => found.push(Problem::of(Code::StoreUnreadable, path).with(why)),
         StoreState::Symlink => found.push(Problem::of(Code::StoreSymlink, path)),
         StoreState::Sqlite => found.push(Problem::of(Code::StoreSqlite, path).with(why)),
         StoreState::Empty | StoreState::Malformed | StoreState::NotAnObject | StoreState::Bom => {
             match store::read(&store.text) {
-                Err(defect) => found.extend(of_defect(path, &store.text, &defect)),
+                Err(defect) => found.push(of_defect(path, &store.text, &defect)),
                 Ok(_) => found.push(Problem::of(Code::StoreLayout, path)),
             }
         }
@@ -303,9 +303,9 @@ fn of_store(store: &Store, orphans: bool) -> Vec<Problem> {
     found
 }
 
-fn of_defect(path: &Path, text: &[u8], defect: &Defect) -> Option<Problem> {
+fn of_defect(path: &Path, text: &[u8], defect: &Defect) -> Problem {
     let start = |code| Problem::of(code, path).at(1, 0);
-    Some(match defect {
+    match defect {
         Defect::Empty => start(Code::StoreEmpty),
         Defect::Bom => start(Code::StoreBom),
         Defect::NotAnObject(kind) => start(Code::StoreNotObject).with(format!("{kind:?}").to_lowercase()),
@@ -314,7 +314,7 @@ fn of_defect(path: &Path, text: &[u8], defect: &Defect) -> Option<Problem> {
             let detail = format!("{}; {complete} whole entries stand before", error.kind.describe());
             Problem::of(Code::StoreMalformed, path).at(line, byte).with(detail)
         }
-    })
+    }
 }
 
 fn mode(code: Code, path: &Path, access: Option<Access>, unwanted: u32) -> Option<Problem> {

@@ -103,12 +103,13 @@ pub fn scan(scanner: &mut Scanner<'_>, text: &[u8]) -> Result<(Value, Entry), Js
     let mut reported_workspace = None;
     let mut auth_override_is_automatic = false;
     let span = scanner.object(|scanner, key| {
-        let name = key.of(text);
-        match name {
+        let name = json::plain(key.of(text));
+        match &*name {
             b"origin" if scanner.peek() == Some(b'{') => {
+                (origin_chat_type, channels[2]) = (None, None);
                 scanner.object(|scanner, key| {
                     let value = scanner.value()?;
-                    match key.of(text) {
+                    match &*json::plain(key.of(text)) {
                         b"chatType" => origin_chat_type = string(text, value),
                         b"provider" => channels[2] = string(text, value),
                         _ => {}
@@ -128,9 +129,10 @@ pub fn scan(scanner: &mut Scanner<'_>, text: &[u8]) -> Result<(Value, Entry), Js
                 return Ok(());
             }
             b"acp" if scanner.peek() == Some(b'{') => {
+                entry.acp_state = None;
                 scanner.object(|scanner, key| {
                     let value = scanner.value()?;
-                    if key.of(text) == b"state" {
+                    if *json::plain(key.of(text)) == *b"state" {
                         entry.acp_state = string(text, value);
                     }
                     Ok::<(), JsonError>(())
@@ -140,7 +142,9 @@ pub fn scan(scanner: &mut Scanner<'_>, text: &[u8]) -> Result<(Value, Entry), Js
             _ => {}
         }
         let value = scanner.value()?;
-        match name {
+        match &*name {
+            b"origin" => (origin_chat_type, channels[2]) = (None, None),
+            b"acp" => entry.acp_state = None,
             b"sessionId" => entry.session_id = string(text, value),
             b"sessionFile" => entry.session_file = trimmed(text, value),
             b"updatedAt" => entry.updated_at = clock(text, value),
@@ -160,12 +164,14 @@ pub fn scan(scanner: &mut Scanner<'_>, text: &[u8]) -> Result<(Value, Entry), Js
             }
             _ => {}
         }
-        if name == b"pinnedAt" {
+        if *name == *b"pinnedAt" {
             entry.pinned = value.kind != Kind::Null;
         }
-        let chosen = PREFERENCES.iter().find(|known| known.as_bytes() == name);
-        if let Some(known) = chosen.filter(|_| is_set(text, value)) {
-            entry.preferences.push(known);
+        if let Some(known) = PREFERENCES.iter().find(|known| *known.as_bytes() == *name) {
+            entry.preferences.retain(|set| set != known);
+            if is_set(text, value) {
+                entry.preferences.push(known);
+            }
         }
         Ok::<(), JsonError>(())
     })?;
@@ -228,7 +234,7 @@ fn named_strings(text: &[u8], value: Value, name: &[u8]) -> Vec<String> {
         let walked = match value.kind {
             Kind::Object => scanner.object(|scanner, key| {
                 let member = scanner.value()?;
-                if key.of(text) == name {
+                if *json::plain(key.of(text)) == *name {
                     found.extend(trimmed(text, member));
                 }
                 open.push((member, depth + 1));
@@ -289,6 +295,18 @@ mod tests {
         assert_eq!(entry.acp_state.as_deref(), Some("running"));
         assert!(matches!(entry.updated_at, Some(Clock::At(_))));
         assert!(entry.system_sent && entry.aborted_last_run == Some(false));
+    }
+
+    #[test]
+    fn the_last_of_equal_fields_counts_however_it_is_written() {
+        let entry = read(
+            br#"{"sessionId":"a","session\u0049d":"b","label":"x","label":"y","modelOverride":"m","modelOverride":null,
+            "origin":{"chatType":"group","provider":"telegram"},"origin":7,"acp":{"state":"running"},"acp":{}}"#,
+        )
+        .unwrap();
+        assert_eq!(entry.session_id.as_deref(), Some("b"));
+        assert_eq!(entry.preferences, ["label"]);
+        assert_eq!((entry.chat_type, entry.channel, entry.acp_state), (None, None, None));
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! lone surrogate escapes, numbers of any size, duplicate keys, any depth; and, inside strings, bytes that are not
 //! UTF-8, which Node's decoder replaces before it parses.
 
+use std::borrow::Cow;
+
 /// What is wrong, and at which byte of the scanned slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JsonError {
@@ -513,6 +515,15 @@ pub fn unescape(raw: &[u8]) -> String {
     }
     text.push_str(rest);
     text
+}
+
+/// What stands between the quotes of a key or a short value, for comparing: the bytes themselves unless an escape or a
+/// byte that is not UTF-8 makes them stand for others.
+pub fn plain(raw: &[u8]) -> Cow<'_, [u8]> {
+    if raw.is_ascii() && !raw.contains(&b'\\') {
+        return Cow::Borrowed(raw);
+    }
+    Cow::Owned(unescape(raw).into_bytes())
 }
 
 /// The character of `XXXX` or `XXXX\uYYYY` at the start of `rest`, and how many bytes it took.

@@ -46,8 +46,10 @@ pub enum Role {
     NoMessage,
     /// A compaction; the key of its `firstKeptEntryId`.
     Compaction(Id),
-    /// A number, string, boolean or array.
+    /// A number, string or boolean.
     Scalar,
+    /// An array: read past like a scalar, but it can be given an id.
+    Array,
 }
 
 /// A `session` line.
@@ -150,17 +152,21 @@ fn read_with(text: &[u8], closely: bool) -> Result<Line<'_>, JsonError> {
     if scanner.peek() != Some(b'{') {
         let value = scanner.value()?;
         scanner.end()?;
-        return Ok(if value.kind == Kind::Null { Line::Null } else { Line::Entry(scalar(), None) });
+        return Ok(match value.kind {
+            Kind::Null => Line::Null,
+            Kind::Array => Line::Entry(bare(Role::Array), None),
+            _ => Line::Entry(bare(Role::Scalar), None),
+        });
     }
     let mut fields = Fields::default();
     scanner.object(|scanner, key| {
-        let name = key.of(text);
-        if name == b"message" && scanner.peek() == Some(b'{') {
+        let name = json::plain(key.of(text));
+        if *name == *b"message" && scanner.peek() == Some(b'{') {
             fields.message = Some(message(scanner, text, closely)?);
             return Ok(());
         }
         let value = scanner.value()?;
-        match name {
+        match &*name {
             b"type" => fields.kind = Some(value),
             b"id" => fields.id = Some(value),
             b"parentId" => fields.parent = Some(value),
@@ -184,15 +190,8 @@ fn read_with(text: &[u8], closely: bool) -> Result<Line<'_>, JsonError> {
     Ok(line)
 }
 
-fn scalar() -> EntryLine {
-    EntryLine {
-        id: Id::Undefined,
-        parent: Id::Undefined,
-        role: Role::Scalar,
-        assistant: false,
-        error: None,
-        detail: None,
-    }
+fn bare(role: Role) -> EntryLine {
+    EntryLine { id: Id::Undefined, parent: Id::Undefined, role, assistant: false, error: None, detail: None }
 }
 
 #[derive(Default)]
@@ -219,8 +218,8 @@ impl Fields {
     fn into_line(self, text: &[u8], closely: bool) -> Line<'_> {
         let raw = |value: Option<Value>| value.filter(|v| v.kind == Kind::String).map(|v| json::inside(v).of(text));
         let timestamp = raw(self.timestamp);
-        let kind = raw(self.kind).unwrap_or_default();
-        if kind == b"session" {
+        let kind = json::plain(raw(self.kind).unwrap_or_default());
+        if *kind == *b"session" {
             let header = HeaderLine {
                 id: raw(self.id).map(json::unescape),
                 version: version(text, self.version),
@@ -229,7 +228,7 @@ impl Fields {
             };
             return Line::Header(header, timestamp);
         }
-        let (role, message) = match (kind, self.message) {
+        let (role, message) = match (&*kind, self.message) {
             (b"message", None) => (Role::NoMessage, Message::default()),
             (b"message", Some(message)) => (message.judging.map_or(Role::Plain, Role::Judges), message),
             (b"compaction", _) => (Role::Compaction(id(text, self.first_kept)), Message::default()),
@@ -237,7 +236,10 @@ impl Fields {
         };
         let Message { assistant, error, detail, .. } = message;
         let (id, parent) = (id(text, self.id), id(text, self.parent));
-        let detail = closely.then(|| Box::new(Detail { unknown_type: !TYPES.contains(&kind), ..detail }));
+        // An object is equal to itself only, so nothing finds it.
+        let of_object = |value: Option<Value>| value.is_some_and(|v| matches!(v.kind, Kind::Object | Kind::Array));
+        let id = if of_object(self.id) { Id::Falsy } else { id };
+        let detail = closely.then(|| Box::new(Detail { unknown_type: !TYPES.contains(&&*kind), ..detail }));
         Line::Entry(EntryLine { id, parent, role, assistant, error, detail }, timestamp)
     }
 }
@@ -245,13 +247,27 @@ impl Fields {
 /// `header.version ?? 1`, compared with numbers as JavaScript does.
 fn version(text: &[u8], value: Option<Value>) -> f64 {
     let Some(value) = value else { return 1.0 };
-    let number = |bytes: &[u8]| std::str::from_utf8(bytes).ok().and_then(|text| text.trim().parse().ok());
     match value.kind {
         Kind::Null | Kind::True => 1.0,
         Kind::False => 0.0,
-        Kind::Number => number(value.span.of(text)).unwrap_or(f64::NAN),
-        Kind::String => number(json::inside(value).of(text)).unwrap_or(f64::NAN),
+        Kind::Number => number(value.span.of(text)),
+        Kind::String => number_of_text(&json::unescape(json::inside(value).of(text))),
         Kind::Object | Kind::Array => f64::NAN,
+    }
+}
+
+/// The value of a JSON number; infinite when it is too large.
+fn number(bytes: &[u8]) -> f64 {
+    std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok()).unwrap_or(f64::NAN)
+}
+
+/// `Number(text)`, but for other radixes.
+fn number_of_text(text: &str) -> f64 {
+    match text.trim() {
+        "" => 0.0,
+        // Rust knows words for numbers that JavaScript does not.
+        text if text.ends_with(|c: char| c.is_ascii_alphabetic()) && !text.ends_with("Infinity") => f64::NAN,
+        text => text.parse().unwrap_or(f64::NAN),
     }
 }
 
@@ -261,24 +277,21 @@ fn id(text: &[u8], value: Option<Value>) -> Id {
     match value.kind {
         Kind::Null => Id::Null,
         Kind::False => Id::Falsy,
-        Kind::Number if number_is_zero(bytes) => Id::Falsy,
-        Kind::String => match json::inside(value).of(text) {
+        Kind::Number if number(bytes) == 0.0 => Id::Falsy,
+        Kind::String => match &*json::plain(json::inside(value).of(text)) {
             b"" => Id::Falsy,
-            plain if !plain.contains(&b'\\') => Id::Key(key(plain)),
-            escaped => Id::Key(key(json::unescape(escaped).as_bytes())),
+            plain => Id::Key(key(plain)),
         },
+        // `7` and `7.0` are one number.
+        Kind::Number => Id::Key(key(&[b"\0", &number(bytes).to_bits().to_ne_bytes()[..]].concat())),
         _ => Id::Key(key(&[b"\0", bytes].concat())),
     }
-}
-
-fn number_is_zero(bytes: &[u8]) -> bool {
-    std::str::from_utf8(bytes).is_ok_and(|text| text.parse::<f64>().is_ok_and(|number| number == 0.0))
 }
 
 /// Eight bytes stand for an id: the ids of pi (eight hex digits) exactly, longer ones by a hash.
 fn key(bytes: &[u8]) -> u64 {
     if let Ok(word) = <[u8; 8]>::try_from(bytes) {
-        return u64::from_le_bytes(word);
+        return u64::from_le_bytes(word).max(1);
     }
     let mut hasher = DefaultHasher::new();
     bytes.hash(&mut hasher);
@@ -289,12 +302,12 @@ fn message(scanner: &mut Scanner<'_>, text: &[u8], closely: bool) -> Result<Mess
     let (mut role, mut stop, mut provider, mut error, mut abort) = (None, None, None, None, false);
     let mut detail = Detail::default();
     scanner.object(|scanner, key| {
-        let name = key.of(text);
-        if closely && name == b"content" {
+        let name = json::plain(key.of(text));
+        if closely && *name == *b"content" {
             return content(scanner, text, &mut detail);
         }
         let value = scanner.value()?;
-        match name {
+        match &*name {
             b"toolCallId" if closely => detail.result_of = key_of(text, value),
             b"role" => role = Some(value),
             b"stopReason" => stop = Some(value),
@@ -309,11 +322,12 @@ fn message(scanner: &mut Scanner<'_>, text: &[u8], closely: bool) -> Result<Mess
         Some(value) if value.kind == Kind::String => json::inside(value).of(text),
         _ => b"",
     };
-    let judging = match (raw(role), raw(stop)) {
+    let role = json::plain(raw(role));
+    let judging = match (&*role, &*json::plain(raw(stop))) {
         (b"user", _) => Some(Judging::User),
         (b"toolResult", _) => Some(Judging::ToolResult),
         // Mirrors of what was sent elsewhere; the partial answer of an aborted run is the one that tells something.
-        (b"assistant", _) if raw(provider) == b"openclaw" => abort.then_some(Judging::Aborted),
+        (b"assistant", _) if *json::plain(raw(provider)) == *b"openclaw" => abort.then_some(Judging::Aborted),
         (b"assistant", b"error") => Some(Judging::Error),
         (b"assistant", b"aborted") => Some(Judging::Aborted),
         (b"assistant", b"toolUse") => Some(Judging::ToolUse),
@@ -322,9 +336,9 @@ fn message(scanner: &mut Scanner<'_>, text: &[u8], closely: bool) -> Result<Mess
     };
     let failed = matches!(judging, Some(Judging::Error | Judging::Aborted));
     let error = failed.then(|| raw(error)).filter(|raw| !raw.is_empty()).map(excerpt);
-    let assistant = raw(role) == b"assistant";
+    let assistant = *role == *b"assistant";
     detail.blank &= judging == Some(Judging::User);
-    detail.mirror = assistant && raw(provider) == b"openclaw";
+    detail.mirror = assistant && *raw(provider) == *b"openclaw";
     detail.result_of = detail.result_of.filter(|_| judging == Some(Judging::ToolResult));
     Ok(Message { judging, assistant, error, detail })
 }
@@ -358,7 +372,7 @@ fn block(scanner: &mut Scanner<'_>, text: &[u8], detail: &mut Detail) -> Result<
     let (mut kind, mut call, mut said, mut partial) = (None, None, None, None);
     scanner.object(|scanner, key| {
         let value = scanner.value()?;
-        let slot = match key.of(text) {
+        let slot = match &*json::plain(key.of(text)) {
             b"type" => &mut kind,
             b"id" => &mut call,
             b"text" => &mut said,
@@ -418,7 +432,7 @@ pub fn links(text: &[u8]) -> Links {
     let mut scanner = Scanner::new(text);
     let found = scanner.object(|scanner, key| {
         let span = Some(scanner.value()?.span);
-        match key.of(text) {
+        match &*json::plain(key.of(text)) {
             b"id" => links.id = span,
             b"parentId" => links.parent = span,
             b"version" => links.version = span,
@@ -483,9 +497,50 @@ mod tests {
         assert_eq!(ids("\"\""), Id::Falsy);
         assert_eq!(ids("0.0"), Id::Falsy);
         assert_eq!(ids("\"a\\u0062\""), ids("\"ab\""));
+        let damaged = |bytes: &[u8]| {
+            read(&[b"{\"id\":\"", bytes, b"\"}"].concat())
+                .is_ok_and(|line| matches!(line, Line::Entry(EntryLine { id, .. }, _) if id == ids("\"\u{fffd}\"")))
+        };
+        assert!(damaged(b"\xff") && damaged(b"\xfe"), "the decoder replaces what is not UTF-8");
         assert_ne!(ids("5"), ids("\"5\""));
+        assert_eq!(ids("5"), ids("5.0"));
+        assert_eq!((ids("-0"), ids("{}"), ids("[1]")), (Id::Falsy, Id::Falsy, Id::Falsy));
+        assert!(matches!(entry(r#"{"parentId":{}}"#).parent, Id::Key(_)), "true, yet it leads nowhere");
         assert_eq!(entry("{}").id, Id::Undefined);
         assert!(matches!(ids("\"12345678\""), Id::Key(_)));
+    }
+
+    #[test]
+    fn a_version_is_compared_as_javascript_does() {
+        let version = |text: &str| match read(format!(r#"{{"type":"session","version":{text}}}"#).as_bytes()) {
+            Ok(Line::Header(header, _)) => header.version,
+            other => unreachable!("{other:?}"),
+        };
+        for (text, number) in [
+            ("3", 3.0),
+            ("\"3\"", 3.0),
+            ("\" 2 \"", 2.0),
+            ("\"\"", 0.0),
+            ("\"Infinity\"", f64::INFINITY),
+            ("1e999", f64::INFINITY),
+            ("null", 1.0),
+            ("true", 1.0),
+            ("false", 0.0),
+        ] {
+            assert_eq!(version(text).to_bits(), number.to_bits(), "{text}");
+        }
+        for text in ["\"inf\"", "\"nan\"", "\"three\"", "\"3 4\"", "{}"] {
+            assert!(version(text).is_nan(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_escape_makes_no_difference() {
+        let plain = r#"{"type":"message","id":"a","parentId":"b","message":{"role":"assistant","stopReason":"error"}}"#;
+        let escaped = plain.replace("typ", "t\\u0079p").replace("mess", "m\\u0065ss").replace("Id", "I\\u0064");
+        assert_eq!(entry(&escaped.replace("assist", "\\u0061ssist").replace("err", "e\\u0072r")), entry(plain));
+        let (escaped, plain) = (br#"{"\u0074ype":"sessio\u006e"}"#, br#"{"type":"session"}"#);
+        assert_eq!(read(escaped), read(plain));
     }
 
     #[test]

@@ -145,7 +145,7 @@ impl<'a> Mender<'a> {
                 emit_patched(text, indent, span, new, emit)
             }
             Line::Header(..) => emit_line(text, emit),
-            Line::Entry(entry, _) if entry.role == Role::Scalar => Ok(()),
+            Line::Entry(entry, _) if matches!(entry.role, Role::Scalar | Role::Array) => Ok(()),
             Line::Entry(entry, _) => {
                 let links = line::links(body);
                 if self.cure.messageless.contains(&self.lines) {

@@ -166,7 +166,7 @@ mod tests {
         let second_ends = text.match_indices("  }").nth(1).unwrap().0 + 3;
         let first_ends = text.find("  }").unwrap() + 3;
         for cut in 1..text.len() {
-            let Some(found) = salvage(&text.as_bytes()[..cut]) else { panic!("{cut}") };
+            let found = salvage(&text.as_bytes()[..cut]).unwrap();
             let expected = ["a", "b", "c"];
             let count =
                 usize::from(cut >= first_ends) + usize::from(cut >= second_ends) + usize::from(cut >= text.len() - 2);

@@ -194,7 +194,8 @@ pub fn cut(text: &[u8], cuts: &[Span]) -> Vec<u8> {
     new
 }
 
-/// The inverse of [`cut`]: `removed` holds the bytes of all cuts, one after the other. `None` when they do not fit.
+/// The inverse of [`cut`]: `removed` holds the bytes of all cuts, one after the other. `None` when they do not fit:
+/// both come from a manifest, which may be damaged.
 pub fn uncut(text: &[u8], cuts: &[Span], removed: &[u8]) -> Option<Vec<u8>> {
     let mut old = Vec::with_capacity(text.len() + removed.len());
     let (mut from, mut taken) = (0, 0);
@@ -202,8 +203,9 @@ pub fn uncut(text: &[u8], cuts: &[Span], removed: &[u8]) -> Option<Vec<u8>> {
         let kept = cut.start.checked_sub(old.len())?;
         old.extend_from_slice(text.get(from..from + kept)?);
         from += kept;
-        old.extend_from_slice(removed.get(taken..taken + cut.len())?);
-        taken += cut.len();
+        let end = taken + cut.end.checked_sub(cut.start).filter(|len| *len <= removed.len())?;
+        old.extend_from_slice(removed.get(taken..end)?);
+        taken = end;
     }
     old.extend_from_slice(text.get(from..)?);
     (taken == removed.len()).then_some(old)
@@ -312,6 +314,14 @@ mod tests {
         let text = b"{\n  \"z\": 0\n}";
         let document = read(text).unwrap();
         assert_eq!(document.with_members(text, &members[..1]), b"{\n  \"z\": 0,\n  \"a\": 1\n}");
+    }
+
+    #[test]
+    fn cuts_that_do_not_fit_are_refused() {
+        for cuts in [&[(2, 1)][..], &[(0, usize::MAX)], &[(usize::MAX, usize::MAX)], &[(0, 1), (0, 1)], &[(0, 1)]] {
+            let cuts: Vec<Span> = cuts.iter().map(|&(start, end)| Span { start, end }).collect();
+            assert_eq!(uncut(b"text", &cuts, b"xy"), None, "{cuts:?}");
+        }
     }
 
     #[test]

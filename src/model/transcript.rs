@@ -170,6 +170,7 @@ pub struct Analyzer {
     malformed_at: Option<u64>,
     /// The last line that ends inside a value.
     ends_inside: Option<u64>,
+    held: Option<Held>,
     header: Option<HeaderLine>,
     header_at: Option<DateTime<Utc>>,
     first_at: Option<DateTime<Utc>>,
@@ -183,6 +184,15 @@ pub struct Analyzer {
     found: BTreeMap<Code, u64>,
     cure: Cure,
     watch: Option<Watch>,
+}
+
+/// A line that is JSON but for white space behind it that only JavaScript knows: good if it is the last of the file,
+/// whose end the loader trims, and malformed once a line follows it.
+struct Held {
+    text: Vec<u8>,
+    error: JsonError,
+    line: u64,
+    start: u64,
 }
 
 /// What the first readable line was.
@@ -214,14 +224,23 @@ impl Analyzer {
         if let Some(watch) = &mut self.watch {
             watch.raw_line(text, terminated, self.lines, start);
         }
-        let text = if matches!(self.first, First::NothingYet) { trim_start(text) } else { text };
         if is_blank(text) {
             return;
         }
-        let read = if self.watch.is_some() { line::read_closely(text) } else { line::read(text) };
-        match read {
+        if let Some(Held { text, error, line, start }) = self.held.take() {
+            self.reject(&text, true, error, (line, start));
+        }
+        let text = if matches!(self.first, First::NothingYet) { trim_start(text) } else { text };
+        match self.read(text) {
             Ok(line) => self.accept(line, text, start),
-            Err(error) => self.reject(text, terminated, error, start),
+            Err(error) => {
+                let trimmed = trim_end(text);
+                if trimmed.len() < text.len() && line::read(trimmed).is_ok() {
+                    self.held = Some(Held { text: trimmed.to_vec(), error, line: self.lines, start });
+                } else {
+                    self.reject(text, terminated, error, (self.lines, start));
+                }
+            }
         }
     }
 
@@ -251,29 +270,33 @@ impl Analyzer {
         }
     }
 
-    fn reject(&mut self, text: &[u8], terminated: bool, error: JsonError, start: u64) {
+    fn read<'t>(&self, text: &'t [u8]) -> Result<Line<'t>, JsonError> {
+        if self.watch.is_some() { line::read_closely(text) } else { line::read(text) }
+    }
+
+    fn reject(&mut self, text: &[u8], terminated: bool, error: JsonError, (line, start): (u64, u64)) {
         let before_header = matches!(self.first, First::NothingYet | First::OnlyJunk);
         if self.first == First::NothingYet {
             self.first = First::OnlyJunk;
         }
         let glued = line::is_glued(text, error);
         if before_header {
-            self.cure.junk_line(text, self.lines, glued);
+            self.cure.junk_line(text, line, glued);
         }
-        self.malformed_at = Some(self.lines);
+        self.malformed_at = Some(line);
         if glued {
             self.glued = true;
-            self.find(Code::GluedLines, self.lines, Some(start + error.offset as u64));
+            self.find(Code::GluedLines, line, Some(start + error.offset as u64));
             return;
         }
         let content = text.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1);
         if content == 0 && terminated {
-            self.find(Code::NulLine, self.lines, Some(start));
+            self.find(Code::NulLine, line, Some(start));
             return;
         }
         let mut error = Some(error);
         if content < text.len() && !terminated {
-            self.find(Code::NulTail, self.lines, Some(start + content as u64));
+            self.find(Code::NulTail, line, Some(start + content as u64));
             error = if content == 0 { None } else { line::read(&text[..content]).err() };
         }
         if let Some(error) = error {
@@ -281,9 +304,21 @@ impl Analyzer {
                 JsonErrorKind::ControlCharacter => Code::ControlCharacter,
                 _ => Code::MalformedLine,
             };
-            self.ends_inside = (error.kind == JsonErrorKind::Truncated).then_some(self.lines);
-            self.find(code, self.lines, Some(start + error.offset as u64));
+            self.ends_inside = (error.kind == JsonErrorKind::Truncated).then_some(line);
+            self.find(code, line, Some(start + error.offset as u64));
         }
+    }
+
+    /// The held line was the last one: the next append makes it malformed.
+    fn accept_held(&mut self) {
+        let Some(Held { text, error, line, start }) = self.held.take() else { return };
+        let lines = std::mem::replace(&mut self.lines, line);
+        if let Ok(line) = self.read(&text) {
+            self.accept(line, &text, start);
+        }
+        self.lines = lines;
+        self.malformed_at = Some(lines);
+        self.find(Code::MalformedLine, line, Some(start + error.offset as u64));
     }
 
     fn accept(&mut self, line: Line<'_>, text: &[u8], start: u64) {
@@ -332,8 +367,8 @@ impl Analyzer {
                 }
                 self.stamp(stamp);
                 match entry.role {
-                    Role::Scalar => {
-                        self.scalar_line = true;
+                    Role::Scalar | Role::Array => {
+                        self.scalar_line |= entry.role == Role::Scalar;
                         self.find(Code::ScalarLine, self.lines, Some(start));
                     }
                     Role::Judges(Judging::User) => self.user_seen = true,
@@ -384,6 +419,7 @@ impl Analyzer {
 
     /// The verdict, and what would mend what is wrong, when some of it can be mended.
     pub fn finish_with_cure(mut self) -> (Summary, Option<Cure>) {
+        self.accept_held();
         if self.unterminated && !self.found.contains_key(&Code::NulTail) {
             self.find(Code::NoFinalNewline, self.lines, Some(self.bytes));
         }
@@ -517,7 +553,7 @@ impl Analyzer {
             First::Null => return Integrity::Blocks,
             First::Header => {}
         }
-        // Re-linking a version-1 file assigns ids, which throws on anything that is no object.
+        // Re-linking a version-1 file assigns ids, which throws on what cannot hold one.
         if self.null_line || (relinked && self.scalar_line) {
             return Integrity::Blocks;
         }
@@ -567,6 +603,16 @@ pub(super) fn trim_start(text: &[u8]) -> &[u8] {
             _ => return rest,
         }
     }
+}
+
+/// The loader trims the end of the file too.
+fn trim_end(text: &[u8]) -> &[u8] {
+    let is_space = |text: &[u8]| std::str::from_utf8(text).is_ok_and(|text| text.chars().all(is_js_space));
+    let mut rest = text;
+    while let Some(at) = (1..=3).filter_map(|size| rest.len().checked_sub(size)).find(|&at| is_space(&rest[at..])) {
+        rest = &rest[..at];
+    }
+    rest
 }
 
 pub(super) fn is_blank(text: &[u8]) -> bool {

@@ -86,7 +86,7 @@ impl Tree {
             Role::Judges(judging) => RoleCode::Judges(judging),
             Role::Plain => RoleCode::Plain,
             Role::NoMessage => RoleCode::NoMessage,
-            Role::Scalar => RoleCode::Scalar,
+            Role::Scalar | Role::Array => RoleCode::Scalar,
             Role::Compaction(kept) => {
                 self.kept.push((index, kept));
                 RoleCode::Compaction
@@ -113,7 +113,7 @@ impl Tree {
         let Some(last) = self.len().checked_sub(1) else { return walk };
         let index = Index::new(&self.ids);
         // Without an id there, the context is empty or the next append becomes a root of its own.
-        if !relinked && last > 0 && !matches!(self.last_id, Id::Key(_)) {
+        if !relinked && !matches!(self.last_id, Id::Key(_)) {
             walk.cut = true;
             walk.findings.push((Code::NoIdLast, last));
         }
@@ -121,8 +121,9 @@ impl Tree {
         let mut before = None;
         let mut kept: Option<Option<u64>> = None;
         let mut kept_found = true;
-        let mut current = last;
-        loop {
+        // A leaf of `null` means before the first entry: the context is empty and nothing is walked.
+        let mut next = (relinked || self.last_id != Id::Null).then_some(last);
+        while let Some(current) = next {
             if walk.holds(current) {
                 walk.cycle = true;
                 walk.closed_by = before;
@@ -139,6 +140,8 @@ impl Tree {
                     walk.no_message = true;
                     walk.findings.push((Code::NoMessage, current));
                 }
+                // An array does not keep the id that it is given when it is written.
+                RoleCode::Scalar if relinked => walk.cut = true,
                 RoleCode::Compaction if kept.is_none() && !relinked => {
                     let wanted = match Self::at(&self.kept, current) {
                         Some(Id::Key(key)) => Some(key),
@@ -153,9 +156,7 @@ impl Tree {
             if let Some(Some(wanted)) = kept {
                 kept_found |= self.ids[current as usize] == wanted;
             }
-            let parent = if relinked { current.checked_sub(1) } else { self.parent_of(current, &index, &mut walk) };
-            let Some(parent) = parent else { break };
-            current = parent;
+            next = if relinked { current.checked_sub(1) } else { self.parent_of(current, &index, &mut walk) };
         }
         if walk.last.is_none() {
             // The path tells nothing: the last message of the file is the best there is.

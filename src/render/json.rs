@@ -513,6 +513,7 @@ pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
         ("checks", schema::<super::validate::ChecksDocument>()),
         ("quarantine", schema::<super::quarantine::QuarantineDocument>()),
         ("quarantined", schema::<super::quarantine::QuarantinedDocument>()),
+        ("purge", schema::<super::quarantine::PurgeDocument>()),
         ("restore", schema::<RestoreDocument>()),
         ("runs", schema::<RunsDocument>()),
         ("explain", schema::<ExplainDocument>()),

@@ -19,7 +19,6 @@ use crate::model::inventory::Inventory;
 use crate::model::key::Class;
 use crate::model::transcript::Integrity;
 use crate::store::manifest::{EntryRecord, Manifest};
-use crate::store::purge::Purged;
 
 /// `quarantine --json`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -256,6 +255,26 @@ pub fn show(document: &QuarantinedDocument, layout: &Layout) -> String {
 }
 
 /// What a purge deletes, in words.
-pub fn due(purged: &Purged) -> String {
-    format!("{} ({})", count(purged.sessions.len(), "quarantined session"), HumanBytes(purged.bytes))
+pub fn due(sessions: usize, bytes: u64) -> String {
+    format!("{} ({})", count(sessions, "quarantined session"), HumanBytes(bytes))
+}
+
+/// `quarantine purge --json`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct PurgeDocument {
+    /// The document's type and version.
+    pub schema: String,
+    /// What was deleted for good: keys, each with the run that took it.
+    pub purged: Vec<PurgedSession>,
+    /// Bytes of their entries and transcripts.
+    pub bytes: u64,
+}
+
+/// A session that was deleted for good.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct PurgedSession {
+    /// The key.
+    pub key: String,
+    /// The run that took it.
+    pub run: String,
 }

@@ -343,7 +343,7 @@ fn pointing_to(entry: &[u8], path: &Path) -> anyhow::Result<Vec<u8>> {
     scanner
         .object(|scanner, key| {
             let value = scanner.value()?;
-            match key.of(entry) {
+            match &*json::plain(key.of(entry)) {
                 b"sessionId" => patches.push((value.span, format!("\"{id}\""))),
                 b"sessionFile" => patches.push((value.span, format!("\"{name}\""))),
                 _ => {}

@@ -31,33 +31,21 @@ pub(super) fn of(dir: &Dir, name: &OsStr, text: Option<&[u8]>, from_backups: boo
         Some(Some(Defect::NotAnObject(_)) | None) => return Ok(None),
     };
     let backups = backups(dir, name)?;
-    let mut found = match text.and_then(salvage::salvage) {
-        Some(salvaged) => Found {
-            text: salvaged.text,
-            salvage: inventory::Salvage {
-                code,
-                from_backups,
-                entries: salvaged.entries,
-                backup: None,
-                broken: salvaged.broken,
-                in_backups: Vec::new(),
-            },
-        },
-        None => {
-            // The newest backup comes back as it is.
-            let Some(backup) = backups.first().filter(|_| code == Code::StoreRotatedAway) else { return Ok(None) };
-            Found {
-                text: backup.text.clone(),
-                salvage: inventory::Salvage {
-                    code,
-                    from_backups,
-                    entries: backup.document.effective(&backup.text).len(),
-                    backup: Some(dir.join(&backup.name)),
-                    broken: Vec::new(),
-                    in_backups: Vec::new(),
-                },
-            }
-        }
+    let told = |entries, backup, broken| inventory::Salvage {
+        code,
+        from_backups,
+        entries,
+        backup,
+        broken,
+        in_backups: Vec::new(),
+    };
+    let mut found = if let Some(salvaged) = text.and_then(salvage::salvage) {
+        Found { text: salvaged.text, salvage: told(salvaged.entries, None, salvaged.broken) }
+    } else {
+        // The newest backup comes back as it is.
+        let Some(backup) = backups.first().filter(|_| code == Code::StoreRotatedAway) else { return Ok(None) };
+        let entries = backup.document.effective(&backup.text).len();
+        Found { text: backup.text.clone(), salvage: told(entries, Some(dir.join(&backup.name)), Vec::new()) }
     };
     add_from_backups(&mut found, &backups, dir)?;
     Ok(Some(found))

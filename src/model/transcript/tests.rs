@@ -103,6 +103,23 @@ fn a_lost_link_cuts_the_history_before_it() {
 }
 
 #[test]
+fn a_null_id_at_the_end_stands_before_the_first_entry() {
+    let last = |id: &str, parent: &str| {
+        let line = entry("dddddddd", parent, "assistant").replace("\"dddddddd\"", id);
+        move |file: &mut Vec<String>| {
+            file[3] = entry("cccccccc", "\"cccccccc\"", "user");
+            file[4] = line;
+        }
+    };
+    case(last("\"dddddddd\"", "\"cccccccc\""), Freezes);
+    case(last("null", "\"cccccccc\""), Cut);
+    case(last("\"\"", "\"cccccccc\""), Freezes);
+    case(|file| file.push(r#"{"type":"message","id":null,"parentId":"dddddddd"}"#.into()), Cut);
+    case(|file| drop(file.splice(1.., [r#"{"type":"message","message":{"role":"assistant"}}"#.to_owned()])), Cut);
+    case(|file| file.push(r#"{"type":"message","id":"","parentId":"dddddddd"}"#.into()), Blocks);
+}
+
+#[test]
 fn a_version_one_file_is_made_one_chain_first() {
     let old = HEADER.replace("\"version\":3,", "");
     case(|file| file[0] = old.clone(), Cut);
@@ -120,8 +137,16 @@ fn a_version_one_file_is_made_one_chain_first() {
         },
         Blocks,
     );
+    case(
+        |file| {
+            file[0] = old.clone();
+            file.insert(2, "[5]".into());
+        },
+        Cut,
+    );
     let flat = |line: &str| format!(r#"{{"type":"message","message":{{"role":"{line}"}}}}"#);
     assert_eq!(judge(&lines(&[old.clone(), flat("user"), flat("assistant")])).integrity, Intact);
+    assert_eq!(judge(&lines(&[old.clone(), flat("user"), "[]".into(), flat("assistant")])).integrity, Cut);
     case(|file| file[0] = HEADER.replace('3', "2"), Intact);
     case(|file| file[0] = HEADER.replace(":3,", ":9,"), Intact);
 }
@@ -155,6 +180,21 @@ fn nothing_readable_is_wiped_and_nothing_at_all_is_empty() {
     assert_eq!(judge("junk\n").integrity, Wiped);
     assert_eq!(judge(&format!("\u{feff}{}", lines(&good()))).integrity, Intact);
     assert_eq!(judge(&lines(&good()).replace('\n', "\r\n")).integrity, Intact);
+}
+
+#[test]
+fn white_space_that_is_none_in_json_is_trimmed_at_both_ends_of_the_file_only() {
+    for space in ["\u{b}", "\u{a0}", "\u{2028} ", "\u{feff}\r"] {
+        case(|file| file[0].insert_str(0, space), Intact);
+        case(|file| file[4].push_str(space), Torn);
+        case(|file| file[3].push_str(space), Cut);
+        case(|file| file[0].push_str(space), Wiped);
+        case(|file| drop(file.splice(.., [HEADER.to_owned() + space, space.to_owned()])), Empty);
+        case(|file| file.push("null".to_owned() + space), Blocks);
+        case(|file| file.extend(["null".to_owned() + space, "5".into()]), Cut);
+    }
+    case(|file| file[4].push('\u{85}'), Torn);
+    case(|file| drop(file.splice(.., [HEADER.to_owned() + "\u{85}"])), Wiped);
 }
 
 #[test]

@@ -83,15 +83,12 @@ impl Watch {
     /// Every call of an answer has one result before the conversation goes on (F§4.3).
     fn pair(&mut self, judging: Judging, calls: &[u64], result_of: Option<u64>, at: (u64, u64)) {
         if judging == Judging::ToolResult {
-            match result_of.and_then(|id| self.open.iter().position(|&open| open == id)) {
-                Some(index) => {
-                    let id = self.open.swap_remove(index);
-                    self.answered.insert(id);
-                }
-                None => {
-                    let second = result_of.is_some_and(|id| self.answered.contains(&id));
-                    self.find(Code::OrphanToolResult, at, second.then(|| "the second of one call".to_owned()));
-                }
+            if let Some(index) = result_of.and_then(|id| self.open.iter().position(|&open| open == id)) {
+                let id = self.open.swap_remove(index);
+                self.answered.insert(id);
+            } else {
+                let second = result_of.is_some_and(|id| self.answered.contains(&id));
+                self.find(Code::OrphanToolResult, at, second.then(|| "the second of one call".to_owned()));
             }
             return;
         }

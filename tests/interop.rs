@@ -1,0 +1,161 @@
+//! Transcripts made ill by the thousand: judging them never fails, and says of each what OpenClaw's own loader does
+//! with it. The second part needs OpenClaw below `target/peer` (`make peer`); `FULL=1` (`make interop`) tries more.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+#![allow(clippy::print_stdout, reason = "says what it counted")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use claw_sessions::model::transcript::{Analyzer, Integrity, MAX_FINDINGS, Summary};
+use rayon::prelude::*;
+use support::mutate::{bases, mutated};
+use support::sys;
+use tempfile::TempDir;
+
+const LOADER: &str = "node_modules/@mariozechner/pi-coding-agent/dist/core/session-manager.js";
+
+fn full() -> bool {
+    std::env::var_os("FULL").is_some()
+}
+
+fn judge(text: &[u8]) -> Summary {
+    let mut analyzer = Analyzer::default();
+    for line in text.split_inclusive(|&byte| byte == b'\n') {
+        match line.strip_suffix(b"\n") {
+            Some(line) => analyzer.line(line, true),
+            None => analyzer.line(line, false),
+        }
+    }
+    analyzer.finish()
+}
+
+fn hurts(integrity: Integrity) -> bool {
+    matches!(integrity, Integrity::Freezes | Integrity::Blocks | Integrity::Wiped)
+}
+
+fn counted<T: Ord>(all: impl IntoIterator<Item = T>) -> BTreeMap<T, usize> {
+    all.into_iter().fold(BTreeMap::new(), |mut counts, one| {
+        *counts.entry(one).or_default() += 1;
+        counts
+    })
+}
+
+#[test]
+fn mutated_transcripts_are_judged_and_judged_alike() {
+    let bases = bases();
+    let count = if full() { 100_000 } else { 30_000 };
+    let verdicts: Vec<&str> = (0..count)
+        .into_par_iter()
+        .map(|number| {
+            let seed = format!("judge {number}");
+            let (text, done) = mutated(&bases, &seed);
+            let outcome = std::panic::catch_unwind(|| check(&text));
+            outcome.unwrap_or_else(|_| panic!("seed {seed:?}: {done:?}:\n{}", text.escape_ascii()))
+        })
+        .collect();
+    println!("{count} judged: {:?}", counted(verdicts.iter().copied()));
+    for verdict in ["freezes", "blocks", "wiped", "empty", "cut", "torn", "intact"] {
+        assert!(verdicts.contains(&verdict), "no mutation led to {verdict}");
+    }
+}
+
+/// What holds of every transcript, however ill; gives its verdict.
+fn check(text: &[u8]) -> &'static str {
+    let summary = judge(text);
+    assert_eq!(judge(text), summary, "judged again");
+    assert_eq!(summary.lines, text.split_inclusive(|&byte| byte == b'\n').count() as u64);
+    assert!(summary.findings.len() <= MAX_FINDINGS);
+    assert!(summary.findings.is_sorted_by_key(|found| (found.line, found.byte)));
+    assert!(summary.findings.iter().all(|found| found.byte.is_none_or(|byte| byte <= text.len() as u64)));
+
+    let verdict = summary.integrity;
+    assert_eq!(judge(&[b"\n \t\n", text].concat()).integrity, verdict, "blank lines before");
+    if !text.ends_with(b"\n") {
+        let ended = judge(&[text, b"\n"].concat()).integrity;
+        assert!(ended == verdict || (verdict, ended) == (Integrity::Torn, Integrity::Intact), "ended: {ended:?}");
+    }
+    if verdict == Integrity::Intact {
+        let line: &[u8] = br#"{"type":"message","id":"healthy0","parentId":null,"message":{"role":"user"}}"#;
+        let grown = judge(&[text, line, b"\n"].concat()).integrity;
+        assert!(!hurts(grown), "a healthy line makes it {grown:?}");
+    }
+    verdict.as_str()
+}
+
+#[test]
+fn the_loader_of_openclaw_agrees() {
+    let peer = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peer");
+    if !peer.join(".installed").exists() {
+        return sys::skip("the_loader_of_openclaw_agrees: no OpenClaw in target/peer (make peer)");
+    }
+    let count = if full() { 20_000 } else { 5_000 };
+    let bases = bases();
+    let dir = TempDir::new().unwrap();
+    let name = |number: usize| format!("{number:05}.jsonl");
+    let ours: Vec<Summary> = (0..count)
+        .into_par_iter()
+        .map(|number| {
+            let (text, _) = mutated(&bases, &name(number));
+            fs::write(dir.path().join(name(number)), &text).unwrap();
+            judge(&text)
+        })
+        .collect();
+
+    let output = Command::new(peer.join("node"))
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/loader.mjs"))
+        .args([&peer.join(LOADER), dir.path()])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let (clocks, theirs): (Vec<_>, Vec<_>) = said.lines().partition(|line| line.starts_with("clock "));
+    assert_eq!(theirs.len(), count, "one verdict for each");
+
+    let mut wrong = Vec::new();
+    for (number, (ours, line)) in ours.iter().zip(&theirs).enumerate() {
+        let mut words = line.split(' ');
+        assert_eq!(words.next(), Some(&*name(number)));
+        let (theirs, stage, lost) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
+        if !agree(ours, theirs, stage, lost.parse().unwrap()) {
+            let (text, done) = mutated(&bases, &name(number));
+            let kept = keep(&name(number), &text);
+            let ours = ours.integrity.as_str();
+            wrong.push(format!("{}: {ours} here, {theirs} at {stage}, {lost} lost: {done:?}", kept.display()));
+        }
+    }
+    println!("{count} loaded: {:?}", counted(theirs.iter().map(|line| line.split(' ').nth(1).unwrap())));
+    assert!(wrong.is_empty(), "{} of {count} disagree:\n{}", wrong.len(), wrong.join("\n"));
+
+    // The marker that stands for an endless loop is true to it.
+    assert!(clocks.len() >= 6, "{clocks:?}");
+    for clock in clocks {
+        assert!(clock.ends_with("freezes runs on") || clock.ends_with("loads ends"), "{clock}");
+    }
+}
+
+/// Whether the loader does what the verdict says. `cut` and `torn` are about what is in the context, not about whether
+/// there is one; but where neither is said, nothing is lost at the next turn.
+fn agree(ours: &Summary, theirs: &str, stage: &str, lost: i64) -> bool {
+    match ours.integrity {
+        Integrity::Freezes | Integrity::Blocks | Integrity::Wiped => theirs == ours.integrity.as_str(),
+        // A header without its newline, and nothing else: the next one is glued to it, and the one after finds neither.
+        // A run does not append to such a file, it writes it anew.
+        Integrity::Empty if theirs == "wiped" => stage == "reopen",
+        Integrity::Empty => matches!(theirs, "loads" | "empty"),
+        Integrity::Intact => theirs == "loads" && lost == 0,
+        _ => theirs == "loads",
+    }
+}
+
+/// Writes a transcript to where it can be looked at.
+fn keep(name: &str, text: &[u8]) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("interop");
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join(name), text).unwrap();
+    dir.join(name)
+}
