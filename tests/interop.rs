@@ -6,15 +6,17 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use claw_sessions::model::mend::{self, Mender, Proof};
 use claw_sessions::model::transcript::{Analyzer, Integrity, MAX_FINDINGS, Summary};
 use rayon::prelude::*;
+use serde_json::Value;
 use support::mutate::{bases, mutated};
-use support::sys;
+use support::{NOW, Store, expected, sys};
 use tempfile::TempDir;
 
 const LOADER: &str = "node_modules/@mariozechner/pi-coding-agent/dist/core/session-manager.js";
@@ -87,12 +89,117 @@ fn check(text: &[u8]) -> &'static str {
     verdict.as_str()
 }
 
+/// The installed OpenClaw, unless there is none.
+fn peer(test: &str) -> Option<PathBuf> {
+    let peer = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peer");
+    if peer.join(".installed").exists() {
+        return Some(peer);
+    }
+    sys::skip(&format!("{test}: no OpenClaw in target/peer (make peer)"));
+    None
+}
+
+/// What OpenClaw's loader says of every transcript in a directory.
+fn load(peer: &Path, dir: &Path) -> String {
+    let output = Command::new(peer.join("node"))
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/loader.mjs"))
+        .args([&peer.join(LOADER), dir])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The mended text, when there is one exact answer.
+fn mended(text: &[u8]) -> Option<(Vec<u8>, Summary)> {
+    let judge = |text: &[u8]| {
+        let mut proof = Proof::default();
+        proof.take(text);
+        proof.finish_with_cure()
+    };
+    let (before, cure) = judge(text);
+    let cure = cure?;
+    let header = mend::header("made", "2026-11-22T22:00:00.000Z", "/work");
+    let (mut mender, mut new) = (Mender::new(&cure, &header), Vec::new());
+    for line in text.split_inclusive(|&byte| byte == b'\n') {
+        let body = line.strip_suffix(b"\n");
+        let mut emit = |bytes: &[u8]| {
+            new.extend_from_slice(bytes);
+            Ok::<(), ()>(())
+        };
+        mender.line(body.unwrap_or(line), body.is_some(), &mut emit).unwrap();
+    }
+    let (after, _) = judge(&new);
+    cure.is_exact(&before, &after).then_some((new, after))
+}
+
+/// The messages that stand in a transcript, each id once: of entries with one id the loader takes the last.
+fn messages(text: &[u8]) -> usize {
+    let lines = text.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+    let ids = lines.filter(|line| line["type"] == "message" && line["message"].is_object());
+    ids.map(|line| line["id"].to_string()).collect::<BTreeSet<_>>().len()
+}
+
+#[test]
+fn the_loader_of_openclaw_finds_the_whole_history_in_what_was_mended() {
+    let Some(peer) = peer("the_loader_of_openclaw_finds_the_whole_history_in_what_was_mended") else { return };
+    let dir = TempDir::new().unwrap();
+    // The crafted folders, mended by the built binary.
+    let mut crafted = BTreeMap::new();
+    for row in expected("crafted/expected.tsv").iter().filter(|row| row["store"] == "ok") {
+        let store = Store::crafted(&row["folder"]);
+        let output = store.run(["validate", "--repair", "--json", "--now", NOW]);
+        for path in output.json()["repair"]["mended"].as_array().unwrap().iter().map(|one| one["path"].clone()) {
+            let text = store.read(path.as_str().unwrap());
+            fs::write(dir.path().join(format!("{}.jsonl", row["folder"])), &text).unwrap();
+            // The one tree with a side branch, whose message is in no context.
+            let aside = usize::from(row["folder"] == "version-absent");
+            crafted.insert(row["folder"].clone(), messages(&text) - aside);
+        }
+    }
+    assert!(crafted.len() >= 20, "{crafted:?}");
+    // And whatever of the mutated ones has an exact answer.
+    let bases = bases();
+    let count = if full() { 20_000 } else { 5_000 };
+    let made: BTreeMap<String, Integrity> = (0..count)
+        .into_par_iter()
+        .filter_map(|number| {
+            let name = format!("mended-{number:05}");
+            let (new, after) = mended(&mutated(&bases, &name).0)?;
+            fs::write(dir.path().join(format!("{name}.jsonl")), new).unwrap();
+            Some((name, after.integrity))
+        })
+        .collect();
+    assert!(made.len() > count / 10, "{} of {count} can be mended", made.len());
+
+    let said = load(&peer, dir.path());
+    let mut wrong = Vec::new();
+    for line in said.lines().filter(|line| !line.starts_with("clock ")) {
+        let words: Vec<&str> = line.split(' ').collect();
+        let (name, loads, lost) = (words[0].strip_suffix(".jsonl").unwrap(), words[1] == "loads", words[3] == "0");
+        let right = match (crafted.get(name), made.get(name)) {
+            (Some(&held), _) => loads && lost && words[4] == held.to_string(),
+            (None, Some(Integrity::Intact)) => loads && lost,
+            (None, Some(Integrity::Empty)) => loads || words[1] == "empty",
+            (None, _) => loads,
+        };
+        if !right {
+            let kept = keep(words[0], &mutated(&bases, name).0);
+            wrong.push(format!("{line}: {:?} {:?} from {}", crafted.get(name), made.get(name), kept.display()));
+        }
+    }
+    println!(
+        "{} crafted and {} of {count} mutated transcripts mended: {:?}",
+        crafted.len(),
+        made.len(),
+        counted(made.values().map(|one| one.as_str()))
+    );
+    assert!(wrong.is_empty(), "{} mended files are not what they should be:\n{}", wrong.len(), wrong.join("\n"));
+}
+
 #[test]
 fn the_loader_of_openclaw_agrees() {
-    let peer = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peer");
-    if !peer.join(".installed").exists() {
-        return sys::skip("the_loader_of_openclaw_agrees: no OpenClaw in target/peer (make peer)");
-    }
+    let Some(peer) = peer("the_loader_of_openclaw_agrees") else { return };
     let count = if full() { 20_000 } else { 5_000 };
     let bases = bases();
     let dir = TempDir::new().unwrap();
@@ -106,13 +213,7 @@ fn the_loader_of_openclaw_agrees() {
         })
         .collect();
 
-    let output = Command::new(peer.join("node"))
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/loader.mjs"))
-        .args([&peer.join(LOADER), dir.path()])
-        .output()
-        .unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = load(&peer, dir.path());
     let (clocks, theirs): (Vec<_>, Vec<_>) = said.lines().partition(|line| line.starts_with("clock "));
     assert_eq!(theirs.len(), count, "one verdict for each");
 

@@ -1,8 +1,9 @@
 // What the real loader does with each transcript of a directory: `node loader.mjs session-manager.js DIR`.
 //
 // Every file is used as a run uses it: opened, its context built, a turn appended, opened again, its context built again.
-// One line for each: `NAME loads|empty|wiped|blocks|freezes STAGE LOST`, where LOST is how many messages of the context
-// and of the turn are not in the second context. Then a few with a clock in place of the marker.
+// One line for each: `NAME loads|empty|wiped|blocks|freezes STAGE LOST HELD`, where LOST is how many messages of the
+// context and of the turn are not in the second context, and HELD how many there were in the first. Then a few with a
+// clock in place of the marker.
 
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -56,14 +57,14 @@ function use(path) {
     stage = "append";
     first.manager.appendMessage(user);
     first.manager.appendMessage(assistant);
-    if (first.found !== "loads") return [first.found, "open", 0];
+    if (first.found !== "loads") return [first.found, "open", 0, before];
     stage = "reopen";
     const second = open(path);
     stage = "recontext";
     const after = second.manager.buildSessionContext().messages.length;
-    return [second.found, second.found === "loads" ? "-" : "reopen", before + 2 - after];
+    return [second.found, second.found === "loads" ? "-" : "reopen", before + 2 - after, before];
   } catch (error) {
-    return [error instanceof Endless ? "freezes" : "blocks", stage, 0];
+    return [error instanceof Endless ? "freezes" : "blocks", stage, 0, 0];
   }
 }
 
@@ -88,8 +89,8 @@ if (isMainThread) {
   markEndlessPaths();
   const seen = new Map();
   for (const name of names) {
-    const [found, stage, lost] = use(join(dir, name));
-    console.log(`${name} ${found} ${stage} ${lost}`);
+    const [found, stage, lost, held] = use(join(dir, name));
+    console.log(`${name} ${found} ${stage} ${lost} ${held}`);
     seen.set(found, [...(seen.get(found) ?? []), name]);
   }
   const clocked = join(dir, "clocked");
