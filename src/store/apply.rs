@@ -5,7 +5,6 @@
 //! any file moves, and a file that moved is known to the manifest. What a crash leaves is completed or reverted by the
 //! next run.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -22,10 +21,12 @@ use super::lock::{Acquired, StoreLock, held_by, lock_name};
 use super::manifest::{EntryRecord, MoveRecord, RunState, StepState, StoreRecord};
 use super::transfer;
 
+mod loose;
 mod mend;
-use crate::decide::plan::{DirId, FileItem, Item, Plan, StorePlan, Totals, sha256, sha256_of};
+mod verify;
+use crate::decide::plan::{DirId, Item, Plan, StorePlan, Totals, sha256, sha256_of};
 use crate::decide::references::References;
-use crate::decide::verdict::{Action, FileAction, Reason};
+use crate::decide::verdict::{Action, Reason};
 use crate::model::entry;
 use crate::model::inventory::Stamp;
 use crate::model::json::Span;
@@ -334,67 +335,6 @@ impl Work<'_> {
         state == StepState::Done
     }
 
-    /// Archives and removes loose files, and deletes what was asked to be deleted: all of them recorded first.
-    fn loose_files(&mut self, plan: &Plan) -> anyhow::Result<()> {
-        if plan.files.is_empty() {
-            return Ok(());
-        }
-        let orphans = plan.files.iter().any(|item| item.action == FileAction::Archive);
-        let references = if orphans { references_now(&plan.known_stores) } else { Some(Vec::new()) };
-        let adopted = |item: &FileItem| match &references {
-            Some(references) => references.iter().any(|one| one.refer_to(&item.file.path, None)),
-            None => true,
-        };
-        let (stay, items): (Vec<&FileItem>, Vec<&FileItem>) =
-            plan.files.iter().partition(|item| item.action == FileAction::Archive && adopted(item));
-        for item in stay {
-            let why = "changed-since-plan: a binding may refer to it now";
-            self.outcome.skipped.push(Left::new(item.file.path.display(), why));
-        }
-        // A dead store lock that stood in our way is in the archive already.
-        let moves = self.run.manifest.moves.iter().filter(|record| record.state == StepState::Done);
-        let gone: HashSet<PathBuf> = moves.map(|record| record.from.clone()).collect();
-        let (reclaimed, items): (Vec<&FileItem>, Vec<&FileItem>) =
-            items.into_iter().partition(|item| gone.contains(&item.file.path));
-        self.outcome.done.remove += reclaimed.len();
-        self.outcome.done.freed_bytes += reclaimed.iter().map(|item| item.file.stamp.size).sum::<u64>();
-        let first = self.run.manifest.moves.len();
-        let (purged, moved): (Vec<&FileItem>, Vec<&FileItem>) =
-            items.into_iter().partition(|item| item.action == FileAction::Purge);
-        let mut archives: HashMap<&String, (Dir, PathBuf)> = HashMap::new();
-        for item in &moved {
-            let archive = match archives.entry(&item.agent) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(new) => new.insert(self.run.agent_dir(&item.agent)?),
-            };
-            self.plan_move(archive, &item.file.path, item.dir, item.file.stamp, item.reason)?;
-        }
-        self.run.manifest.purged = purged.iter().map(|item| item.file.path.clone()).collect();
-        self.run.save()?;
-        for (at, item) in moved.into_iter().enumerate() {
-            if self.carry_out(first + at) {
-                match item.action {
-                    FileAction::Remove => self.outcome.done.remove += 1,
-                    _ => self.outcome.done.archive += 1,
-                }
-            }
-        }
-        let mut gone = Vec::new();
-        for item in purged {
-            match purge(item) {
-                Ok(true) => {
-                    gone.push(item.file.path.clone());
-                    self.outcome.done.purge += 1;
-                    self.outcome.done.freed_bytes += if item.file.frees { item.file.stamp.size } else { 0 };
-                }
-                Ok(false) => self.outcome.skipped.push(Left::new(item.file.path.display(), "changed-since-plan")),
-                Err(error) => self.outcome.failed.push(Left::new(item.file.path.display(), format!("{error:#}"))),
-            }
-        }
-        self.run.manifest.purged = gone;
-        Ok(())
-    }
-
     /// First the archive's directories, then those that the files left: a power cut in between leaves two names of a
     /// file, never none.
     fn sync_directories(&mut self, moved: &[MoveRecord]) {
@@ -434,21 +374,9 @@ impl Work<'_> {
         }
         self.run.save()?;
         self.outcome.run = Some(self.run.id().to_owned());
-        self.outcome.mismatches = verify(&self.run);
+        self.outcome.mismatches = verify::verify(&self.run);
         journal.remember(&history_line(&self.run.manifest))
     }
-}
-
-/// Deletes a file for good, if it is still the planned one.
-fn purge(item: &FileItem) -> anyhow::Result<bool> {
-    let path = &item.file.path;
-    let dir = Dir::open(path.parent().unwrap_or(Path::new("/")))?;
-    let name = path.file_name().unwrap_or_default();
-    if dir.id()? != item.dir || dir.info(name)?.is_none_or(|info| info.stamp != item.file.stamp || !info.regular) {
-        return Ok(false);
-    }
-    dir.remove(name)?;
-    Ok(true)
 }
 
 /// One line of `history.jsonl`.
@@ -458,38 +386,6 @@ pub(super) fn history_line(manifest: &super::manifest::Manifest) -> serde_json::
         "finishedAt": manifest.finished_at, "now": manifest.now, "totals": manifest.totals,
         "problems": manifest.problems.len(),
     })
-}
-
-/// Reads everything again: what was taken is gone from its place and whole in the archive.
-fn verify(run: &Run) -> Vec<String> {
-    let mut mismatches = Vec::new();
-    for record in run.manifest.stores.iter().filter(|record| record.state == StepState::Done) {
-        let parent = record.path.parent().unwrap_or(Path::new("/"));
-        let name = record.path.file_name().unwrap_or_default();
-        let read = Dir::open(parent).and_then(|dir| read_locked(&dir, name));
-        let Ok((text, document)) = read.and_then(|(text, _)| {
-            let document = store::read(&text).map_err(|_| anyhow::anyhow!("not a store"))?;
-            Ok((text, document))
-        }) else {
-            mismatches.push(format!("{} cannot be read again", record.path.display()));
-            continue;
-        };
-        let gone: HashMap<&str, &str> =
-            record.entries.iter().map(|entry| (entry.key.as_str(), entry.entry_sha256.as_str())).collect();
-        for place in document.effective(&text) {
-            let bytes = document.members[place.member].entry.span.of(&text);
-            if gone.get(place.key.as_str()).is_some_and(|hash| **hash == sha256(bytes)) {
-                mismatches.push(format!("{} is still in {}", place.key, record.path.display()));
-            }
-        }
-    }
-    for record in run.manifest.moves.iter().filter(|record| record.state == StepState::Done) {
-        let kept = run.locate(&record.to).and_then(|(dir, name)| dir.info(&name));
-        if !matches!(kept, Ok(Some(info)) if info.stamp.size == record.stamp.size) {
-            mismatches.push(format!("{} did not arrive whole in the archive", record.from.display()));
-        }
-    }
-    mismatches
 }
 
 /// Reads a store, with what it is.

@@ -2,29 +2,27 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
-use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use chrono::DateTime;
 use rayon::prelude::*;
 
 use super::cache::Cache;
 use super::dir::{Dir, FileInfo};
 use super::discover::StoreLocation;
-use super::lock::lock_name;
 use super::read::Depth;
-use super::{process, read, salvage, sqlite};
-use crate::config::environment;
+use super::{process, salvage, sqlite};
 use crate::model::entry::{self, Entry};
 use crate::model::inventory::{
-    Access, Binding, Content, Gateway, Generation, Inventory, Lock, LooseFile, Side, Sighting, Store, Transcript,
+    Access, Binding, Gateway, Generation, Inventory, Lock, LooseFile, Side, Sighting, Store, Transcript,
 };
 use crate::model::key;
-use crate::model::line::{self, Line};
-use crate::model::names::{self, FileKind, NameKind, is_session_id};
+use crate::model::names::{self, FileKind, NameKind};
 use crate::model::store::{self, Document, StoreState};
-use crate::model::transcript::Integrity;
+
+mod locate;
+mod loose;
+mod transcripts;
 
 /// What to load, and how much was read so far.
 pub struct Request<'a> {
@@ -75,8 +73,8 @@ fn read_all(request: &Request<'_>) -> (Vec<Store>, Vec<LooseFile>) {
     let listings = list_directories(request.stores);
     let mut stores: Vec<Store> =
         request.stores.par_iter().map(|location| load_store(location, request, &listings)).collect();
-    let mut files = loose_files(&stores, &listings);
-    read_transcripts(&mut stores, &mut files, &listings, request);
+    let mut files = loose::loose_files(&stores, &listings);
+    transcripts::read_transcripts(&mut stores, &mut files, &listings, request);
     (stores, files)
 }
 
@@ -188,7 +186,7 @@ fn load_store(location: &StoreLocation, request: &Request<'_>, listings: &HashMa
     if let Some(listing) = listing {
         let mut same_dir = HashMap::new();
         for binding in &mut store.bindings {
-            locate(binding, &location.dir, listing, &mut same_dir);
+            locate::locate(binding, &location.dir, listing, &mut same_dir);
         }
     }
     store
@@ -323,261 +321,4 @@ fn is_wrapped(store: &Store) -> bool {
 
 fn access(info: FileInfo) -> Access {
     Access { mode: info.mode, uid: info.uid }
-}
-
-/// Where a name of the entry leads.
-enum Lead {
-    /// To this path in the sessions directory.
-    Inside(PathBuf),
-    /// Out of it.
-    Outside(PathBuf),
-}
-
-/// Finds a binding's transcript and its lock (F§4.2).
-fn locate(binding: &mut Binding, dir: &Path, listing: &Listing, same_dir: &mut HashMap<PathBuf, bool>) {
-    let by_id = binding
-        .entry
-        .session_id
-        .as_deref()
-        .filter(|id| is_session_id(id))
-        .map(|id| dir.join(format!("{}.jsonl", id.trim())));
-    let exists = |path: &Path| path.strip_prefix(dir).ok().and_then(|rest| info(listing, rest)).is_some();
-    let lead = binding.entry.session_file.as_deref().map(|file| follow(file, dir, same_dir));
-    let transcript = &mut binding.transcript;
-    match lead {
-        None => transcript.path = by_id,
-        Some(Lead::Inside(path)) => transcript.path = Some(path),
-        Some(Lead::Outside(target)) => {
-            let sibling = target.file_name().map(|name| dir.join(name));
-            let absolute = Path::new(binding.entry.session_file.as_deref().unwrap_or_default()).is_absolute();
-            let found = sibling
-                .clone()
-                .filter(|path| absolute && exists(path))
-                .or_else(|| by_id.clone().filter(|path| absolute && exists(path)));
-            if let Some(found) = found {
-                transcript.path = Some(found);
-                transcript.relocated = true;
-            } else if !absolute || fs_err::symlink_metadata(&target).is_ok() {
-                transcript.path = Some(target.clone());
-                transcript.content = Content::Outside(format!("leads to {}", target.display()));
-                return;
-            } else {
-                transcript.path = sibling.or(by_id);
-            }
-        }
-    }
-    let Some(path) = transcript.path.clone() else { return };
-    let Ok(inside) = path.strip_prefix(dir) else { return };
-    binding.lock = listing.locks.get(&lock_name(inside.as_os_str())).cloned();
-    if let Some(link) = linked_component(dir, inside) {
-        transcript.content = Content::Outside(format!("{} is a symbolic link", link.display()));
-        return;
-    }
-    match info(listing, inside) {
-        Some(info) if info.symlink => {
-            transcript.content = Content::Outside(format!("{} is a symbolic link", path.display()));
-        }
-        Some(info) if !info.regular => {
-            transcript.content = Content::Unreadable(format!("{} is not a regular file", path.display()));
-        }
-        Some(info) => {
-            transcript.stamp = Some(info.stamp);
-            transcript.access = Some(access(info));
-            transcript.linked = info.links > 1;
-        }
-        None => {}
-    }
-}
-
-fn info(listing: &Listing, inside: &Path) -> Option<FileInfo> {
-    if inside.components().count() == 1 {
-        return listing.names.get(inside.as_os_str()).copied();
-    }
-    listing.dir.info(inside.as_os_str()).ok().flatten()
-}
-
-/// `same_dir` remembers which other directories are this one by another path: a state directory behind a link.
-fn follow(file: &str, dir: &Path, same_dir: &mut HashMap<PathBuf, bool>) -> Lead {
-    let path = environment::normalize(&dir.join(file));
-    if path.starts_with(dir) && path != dir {
-        return Lead::Inside(path);
-    }
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Lead::Outside(path) };
-    let same = *same_dir
-        .entry(parent.to_owned())
-        .or_insert_with(|| Path::new(file).is_absolute() && fs_err::canonicalize(parent).is_ok_and(|real| real == dir));
-    if same { Lead::Inside(dir.join(name)) } else { Lead::Outside(path) }
-}
-
-/// A directory between the sessions directory and the file that is a link.
-fn linked_component(dir: &Path, inside: &Path) -> Option<PathBuf> {
-    let mut path = dir.to_owned();
-    let parents = inside.parent()?;
-    for component in parents.components().filter(|component| matches!(component, Component::Normal(_))) {
-        path.push(component);
-        if fs_err::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink()) {
-            return Some(path);
-        }
-    }
-    None
-}
-
-/// Everything in the directories that is neither a store nor a bound transcript.
-fn loose_files(stores: &[Store], listings: &HashMap<PathBuf, Listing>) -> Vec<LooseFile> {
-    let mut owners: HashMap<&Path, Vec<&Store>> = HashMap::new();
-    for store in stores {
-        owners.entry(store.dir()).or_default().push(store);
-    }
-    let mut files = Vec::new();
-    let mut dirs: Vec<_> = listings.iter().collect();
-    dirs.sort_by_key(|(path, _)| *path);
-    for (path, listing) in dirs {
-        let Some(owners) = owners.get(path.as_path()) else { continue };
-        if !owners.iter().any(|store| store.selected) {
-            continue;
-        }
-        // A store that was not asked for is not read to the end: what its transcripts refer to is not known.
-        let known = owners.iter().all(|store| store.is_known() && store.selected);
-        let store_names: Vec<&OsStr> = owners.iter().filter_map(|store| store.path.file_name()).collect();
-        let bound: std::collections::HashSet<&Path> = owners
-            .iter()
-            .flat_map(|store| &store.bindings)
-            .filter_map(|binding| binding.transcript.path.as_deref())
-            .collect();
-        for (name, info) in &listing.names {
-            let path = listing.dir.join(name);
-            if store_names.contains(&name.as_os_str()) || bound.contains(path.as_path()) {
-                continue;
-            }
-            let text = name.to_string_lossy();
-            let store = store_names.first().and_then(|name| name.to_str()).unwrap_or("sessions.json");
-            let kind = match names::classify(&text, store) {
-                _ if !info.regular => FileKind::Other,
-                NameKind::Transcript => FileKind::Orphan,
-                NameKind::Lock if listing.locks.get(name).is_some_and(|lock| !lock.state.is_held()) => {
-                    FileKind::LockDead
-                }
-                NameKind::Lock => FileKind::LockLive,
-                NameKind::Artifact(kind) => kind,
-            };
-            // Directories below are none of OpenClaw's scans' business, nor of ours.
-            if !info.regular && !info.symlink && name.to_str().is_none_or(|name| !name.ends_with(".jsonl")) {
-                continue;
-            }
-            files.push(LooseFile {
-                agent: owners[0].agent.clone(),
-                kind,
-                stamp: info.stamp,
-                linked: info.links > 1,
-                special: !info.regular || name.to_str().is_none(),
-                held: listing.locks.get(&lock_name(name)).is_some_and(|lock| lock.state.is_held()),
-                touched_at: DateTime::from_timestamp_nanos(info.stamp.mtime_ns),
-                access: access(*info),
-                content: Content::Absent,
-                archived_at: names::archived_at(&text, kind),
-                stores_known: known,
-                path,
-            });
-        }
-    }
-    files
-}
-
-/// Reads every transcript once, on all cores, and hands the results to whoever points at it.
-fn read_transcripts(
-    stores: &mut [Store],
-    files: &mut [LooseFile],
-    listings: &HashMap<PathBuf, Listing>,
-    request: &Request<'_>,
-) {
-    let mut wanted: HashMap<PathBuf, u64> = HashMap::new();
-    for binding in stores.iter().filter(|store| store.selected).flat_map(|store| &store.bindings) {
-        if let (Some(path), Some(stamp)) = (&binding.transcript.path, binding.transcript.stamp) {
-            wanted.insert(path.clone(), stamp.size);
-        }
-    }
-    for file in files.iter().filter(|file| is_read(file, request)) {
-        wanted.insert(file.path.clone(), file.stamp.size);
-    }
-    (request.begin)(wanted.len(), wanted.values().sum());
-    let contents: HashMap<PathBuf, (Content, Option<FileInfo>)> = wanted
-        .into_par_iter()
-        .map(|(path, _)| {
-            let read = read_one(&path, listings, request);
-            (path, read)
-        })
-        .collect();
-    for binding in stores.iter_mut().flat_map(|store| &mut store.bindings) {
-        let transcript = &mut binding.transcript;
-        let Some(path) = transcript.path.as_ref().filter(|_| transcript.stamp.is_some()) else { continue };
-        if let Some((content, info)) = contents.get(path) {
-            transcript.content = content.clone();
-            if let Some(info) = info {
-                transcript.stamp = Some(info.stamp);
-            }
-            if matches!(content, Content::Read(summary) if summary.integrity == Integrity::Wiped) {
-                transcript.cut_header = cut_header(path, listings);
-            }
-        }
-    }
-    for file in files.iter_mut().filter(|file| is_read(file, request)) {
-        if let Some((content, _)) = contents.get(&file.path) {
-            file.content = content.clone();
-        }
-    }
-}
-
-/// Whether a loose file is read: orphans, which may be old enough to go, and archives when they are checked.
-fn is_read(file: &LooseFile, request: &Request<'_>) -> bool {
-    let archive = matches!(file.kind, FileKind::ArchiveReset | FileKind::ArchiveDeleted | FileKind::ArchiveBak);
-    let plain = file.path.extension().is_none_or(|extension| extension != "zst");
-    !file.special && (file.kind == FileKind::Orphan || (request.archives && archive && plain))
-}
-
-/// More of a copy than this is not searched for the line at which its file was cut.
-const LONGEST_COPY: u64 = 256 << 20;
-
-/// The header of the newest `.bak.<TS>` beside a transcript without header, when the first line of what is left stands
-/// in it: then `sessions.compact` made both (F§4.5).
-fn cut_header(path: &Path, listings: &HashMap<PathBuf, Listing>) -> Option<Vec<u8>> {
-    let listing = listings.get(path.parent()?)?;
-    let name = path.file_name()?;
-    let first_line = |name: &OsStr| -> Option<Vec<u8>> {
-        let mut line = Vec::new();
-        let (file, _) = listing.dir.open_file(name).ok()?;
-        BufReader::new(file).read_until(b'\n', &mut line).ok()?;
-        Some(line)
-    };
-    let rest = first_line(name)?;
-    let mut prefix = name.as_bytes().to_vec();
-    prefix.extend_from_slice(b".bak.");
-    let copies =
-        listing.names.iter().rev().filter(|(name, info)| {
-            info.regular && info.stamp.size <= LONGEST_COPY && name.as_bytes().starts_with(&prefix)
-        });
-    copies.map(|(name, _)| name).find_map(|name| {
-        let header = first_line(name)?;
-        let is_header = matches!(line::read(header.trim_ascii_end()), Ok(Line::Header(found, _)) if found.id.is_some());
-        let (file, _) = listing.dir.open_file(name).ok().filter(|_| is_header)?;
-        let fits = BufReader::new(file).split(b'\n').map_while(Result::ok).any(|line| line == rest.trim_ascii_end());
-        fits.then(|| header.trim_ascii_end().to_vec())
-    })
-}
-
-fn read_one(path: &Path, listings: &HashMap<PathBuf, Listing>, request: &Request<'_>) -> (Content, Option<FileInfo>) {
-    for dir in path.ancestors().skip(1) {
-        let (Some(listing), Ok(inside)) = (listings.get(dir), path.strip_prefix(dir)) else { continue };
-        let listed = info(listing, inside).filter(|info| info.regular);
-        let known = listed.filter(|_| request.depth != Depth::Thorough);
-        if let Some((info, summary)) = known.and_then(|info| Some((info, request.cache.get(&info)?))) {
-            (request.advance)(info.stamp.size);
-            return (Content::Read(summary), Some(info));
-        }
-        let (content, info) = read::transcript(&listing.dir, inside.as_os_str(), request.depth, request.advance);
-        if let (Content::Read(summary), Some(info), Depth::Whole) = (&content, &info, request.depth) {
-            request.cache.put(info, summary);
-        }
-        return (content, info);
-    }
-    (Content::Absent, None)
 }
