@@ -5,7 +5,7 @@ SECONDS_EACH ?= 60
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## scan, gc and restore on a recorded gateway, in a temporary directory
+demo: ## scan, validate, gc and restore on a recorded gateway, in a temporary directory
 	cargo build --release --locked
 	@fixtures/demo.sh
 
