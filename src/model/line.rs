@@ -395,9 +395,23 @@ fn block(scanner: &mut Scanner<'_>, text: &[u8], detail: &mut Detail) -> Result<
 
 /// Whether a raw string holds white space only.
 fn is_blank(raw: &[u8]) -> bool {
-    // Most texts begin with a letter.
-    let may_be = raw.first().is_none_or(|&byte| byte == b' ' || byte == b'\\' || byte >= 0x80);
-    may_be && json::unescape(raw).trim().is_empty()
+    let mut rest = raw;
+    while let Some(&first) = rest.first() {
+        let used = match (first, rest.get(1)) {
+            (b' ', _) => 1,
+            (b'\\', Some(b'n' | b't' | b'r' | b'f')) => 2,
+            (b'\\', Some(b'u')) => 6,
+            (0x80.., _) => {
+                rest.utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next()).map_or(0, char::len_utf8)
+            }
+            _ => 0,
+        };
+        match rest.get(..used).filter(|head| !head.is_empty() && json::unescape(head).trim().is_empty()) {
+            Some(_) => rest = &rest[used..],
+            None => return false,
+        }
+    }
+    true
 }
 
 /// Whether a raw string stands for a text with control characters, which JSON in it could not hold.
