@@ -336,8 +336,8 @@ fn of_store(store: &Store, orphans: bool) -> Vec<Problem> {
             }
         }
     }
-    // The mode of a link says nothing.
-    let access = store.access.filter(|_| store.state != StoreState::Symlink);
+    // The mode of a link says nothing, nor that of what is no file.
+    let access = store.access.filter(|_| !matches!(store.state, StoreState::Symlink | StoreState::Unreadable));
     found.extend(mode(Code::StoreMode, path, access, 0o077));
     found
 }
