@@ -233,8 +233,8 @@ codes! {
             "rewrites the file as one chain: branches are lost";
         BlankUser "blank-user" High Nothing, "a user message without text",
             "sends it as it is: many providers answer 400, at every turn", later "sends `(continue)` in its place";
-        TruncatedLine "truncated-line" High Nothing, "the last line is incomplete", "skips it: the last entry is lost";
-        NulTail "nul-tail" Low Repair, "NUL bytes at the end", "skips them, and what they are glued to";
+        TruncatedLine "truncated-line" Low Nothing, "the last line is incomplete", "skips it: the last entry is lost";
+        NulTail "nul-tail" High Repair, "NUL bytes at the end", "skips them, and what is appended to them, unless its own repair comes first";
         NulLine "nul-line" Low Nothing, "a line of NUL bytes", "skips it";
         ScalarLine "scalar-line" Low Repair, "a line is a number, string, boolean or array",
             "keeps it as an entry without id; as the last line it cuts the context";
