@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::facts::{Facts, FindingCode};
-use crate::model::entry;
+use crate::model::entry::{self, Entry};
 use crate::model::inventory::{Access, Binding, Content, Inventory, LooseFile, Side, Store};
 use crate::model::json::Scanner;
 use crate::model::names::FileKind;
 use crate::model::problem::{Code, Remedy, Severity};
-use crate::model::store::{self, Defect, StoreState};
+use crate::model::store::{self, Defect, Member, StoreState};
 use crate::model::transcript::{Integrity, Summary};
 
 /// An entry of more bytes than this is told: usual are ten thousand (F§12).
@@ -114,27 +114,35 @@ pub fn of_text(path: &Path, text: &[u8], now: DateTime<Utc>) -> Vec<Problem> {
         Err(defect) => vec![of_defect(path, text, &defect)],
         Ok((document, entries)) => {
             let lines = Lines::of(text);
+            let effective = document.effective(text);
+            let mut folded: HashMap<String, usize> = HashMap::with_capacity(effective.len());
+            for place in &effective {
+                *folded.entry(place.key.to_lowercase()).or_default() += 1;
+            }
             let mut list = Vec::new();
-            for place in document.effective(text) {
+            let mut layout = Layout::default();
+            for place in effective {
                 let member = document.members[place.member];
-                let facts = entries.get(place.member).map(|entry| {
-                    let binding = Binding::alone(place.clone(), entry.clone(), member.entry.span.len() as u64);
-                    let found = Facts::of(&binding, &Side::default(), now, TimeDelta::zero()).findings;
-                    (found, binding)
-                });
-                let Some((found, binding)) = facts else { continue };
-                let raw = member.entry.span.of(text);
-                let (line, byte) = lines.place(member.key.start.saturating_sub(1));
+                let Some(entry) = entries.get(place.member) else { continue };
+                layout.take(entry, member.entry.span.of(text));
+                let mut binding = Binding::alone(place, entry.clone(), member.entry.span.len() as u64);
+                binding.case_collision = folded.get(&binding.key.to_lowercase()).is_some_and(|&times| times > 1);
+                let found = Facts::of(&binding, &Side::default(), now, TimeDelta::zero()).findings;
+                let place = lines.place(member.key.start.saturating_sub(1));
                 let at_entry = found.into_iter().filter_map(|finding| match finding.code {
                     FindingCode::Problem(code) => Some((code, finding.detail)),
                     _ => None,
                 });
-                for (code, detail) in at_entry.chain(of_entry(&binding, raw)) {
-                    let key = Some(binding.key.clone());
-                    list.push(Problem { key, ..Problem::of(code, path).at(line, byte).with(detail) });
-                }
+                let key = Some(binding.key.clone());
+                let here = |code, detail, (line, byte)| Problem {
+                    key: key.clone(),
+                    ..Problem::of(code, path).at(line, byte).with(detail)
+                };
+                let of_entry = of_entry(&binding, member.entry.span.of(text));
+                list.extend(at_entry.chain(of_entry).map(|(code, detail)| here(code, detail, place)));
+                list.extend(of_member(&member, text, &lines).map(|(code, place)| here(code, None, place)));
             }
-            list
+            if layout.is_another() { vec![Problem::of(Code::StoreLayout, path)] } else { list }
         }
     }
 }
@@ -146,6 +154,24 @@ pub fn of_file(path: &Path, summary: &Summary) -> Vec<Problem> {
     problems.list.retain(|problem| problem.severity() < Severity::Info);
     problems.list.sort_by_key(Problem::severity);
     problems.list
+}
+
+/// Whether a store has another layout than OpenClaw's, such as `{"version":1,"sessions":{…}}`.
+#[derive(Default)]
+struct Layout {
+    some_entry: bool,
+    some_nested: bool,
+}
+
+impl Layout {
+    fn take(&mut self, entry: &Entry, raw: &[u8]) {
+        self.some_entry |= entry.session_id.is_some() || entry.updated_at.is_some();
+        self.some_nested |= !self.some_entry && entry::holds_entries(raw);
+    }
+
+    fn is_another(&self) -> bool {
+        self.some_nested && !self.some_entry
+    }
 }
 
 impl Problems {
@@ -192,6 +218,10 @@ impl Problems {
         let of_entry = of_entry(binding, store.entry_bytes(binding));
         let of_file = shared.then_some((Code::SharedFile, None));
         self.list.extend(found.chain(of_entry).chain(missing).chain(of_file).map(|(code, detail)| here(code, detail)));
+        if let Some(member) = member {
+            let odd = of_member(member, &store.text, lines);
+            self.list.extend(odd.map(|(code, (line, byte))| here(code, None).at(line, byte)));
+        }
         let transcript = &binding.transcript;
         let Some(path) = transcript.path.as_deref() else { return };
         if !self.seen.insert(path.to_owned()) {
@@ -237,7 +267,9 @@ impl Problems {
         self.lines += summary.lines;
         self.more += summary.more;
         let header_id = summary.header_id.as_deref().filter(|id| !id.is_empty());
-        let other_name = header_id.filter(|id| names_another(path, id)).map(|_| (Code::HeaderId, 1, Some(0), None));
+        let (line, byte) = summary.header_place.unwrap_or((1, 0));
+        let other_name =
+            header_id.filter(|id| names_another(path, id)).map(|_| (Code::HeaderId, line, Some(byte), None));
         let found = summary.findings.iter().map(|found| {
             let code = if found.code == Code::NoHeader && compacted { Code::Compacted } else { found.code };
             (code, found.line, found.byte, found.detail.clone())
@@ -264,12 +296,6 @@ fn names_another(path: &Path, id: &str) -> bool {
 
 fn of_entry(binding: &Binding, raw: &[u8]) -> Vec<(Code, Option<String>)> {
     let mut found = Vec::new();
-    let mut scanner = Scanner::new(raw);
-    if scanner.value().is_ok()
-        && let Some(offset) = scanner.lone_surrogate()
-    {
-        found.push((Code::LoneSurrogate, Some(format!("at byte {offset} of the entry"))));
-    }
     if !binding.entry.not_an_object && binding.entry.updated_at.is_none() {
         found.push((Code::NoUpdatedAt, None));
     }
@@ -279,6 +305,17 @@ fn of_entry(binding: &Binding, raw: &[u8]) -> Vec<(Code, Option<String>)> {
         found.push((Code::HugeEntry, Some(format!("{} bytes: {}", binding.entry_bytes, fields.join(", ")))));
     }
     found
+}
+
+/// What is odd in the text of a key and its entry, and where.
+fn of_member(member: &Member, text: &[u8], lines: &Lines) -> impl Iterator<Item = (Code, (u64, u64))> {
+    let start = member.key.start.saturating_sub(1);
+    let mut scanner = Scanner::at(text, start);
+    let whole = scanner.key().and_then(|_| scanner.value()).is_ok();
+    let lone = scanner.lone_surrogate().filter(|_| whole).map(|at| (Code::LoneSurrogate, at));
+    let bytes = text.get(start..member.entry.span.end).unwrap_or_default();
+    let invalid = std::str::from_utf8(bytes).err().map(|error| (Code::InvalidUtf8, start + error.valid_up_to()));
+    [lone, invalid].into_iter().flatten().map(|(code, at)| (code, lines.place(at)))
 }
 
 fn of_store(store: &Store, orphans: bool) -> Vec<Problem> {
@@ -299,7 +336,9 @@ fn of_store(store: &Store, orphans: bool) -> Vec<Problem> {
             }
         }
     }
-    found.extend(mode(Code::StoreMode, path, store.access, 0o077));
+    // The mode of a link says nothing, nor that of what is no file.
+    let access = store.access.filter(|_| !matches!(store.state, StoreState::Symlink | StoreState::Unreadable));
+    found.extend(mode(Code::StoreMode, path, access, 0o077));
     found
 }
 

@@ -388,7 +388,7 @@ fn block(scanner: &mut Scanner<'_>, text: &[u8], detail: &mut Detail) -> Result<
     detail.blank &= string(kind) == Some(b"text") && string(said).is_some_and(is_blank);
     if string(kind) == Some(b"toolCall") {
         detail.calls.extend(call.and_then(|call| key_of(text, call)));
-        detail.partial_json |= string(partial).is_some_and(has_control_escape);
+        detail.partial_json |= string(partial).is_some_and(holds_control_character);
     }
     Ok(())
 }
@@ -414,17 +414,10 @@ fn is_blank(raw: &[u8]) -> bool {
     true
 }
 
-/// Whether a raw string stands for a text with control characters, which JSON in it could not hold.
-fn has_control_escape(raw: &[u8]) -> bool {
-    let mut rest = raw;
-    while let Some(at) = rest.iter().position(|&byte| byte == b'\\') {
-        match rest.get(at + 1) {
-            Some(b'n' | b'r' | b't' | b'b' | b'f') => return true,
-            Some(b'u') if matches!(rest.get(at + 2..at + 5), Some(b"000" | b"001")) => return true,
-            _ => rest = rest.get(at + 2..).unwrap_or_default(),
-        }
-    }
-    false
+/// Whether a raw string stands for JSON, whole or not, with a control character in one of its strings.
+fn holds_control_character(raw: &[u8]) -> bool {
+    let error = json::check(json::unescape(raw).as_bytes()).err();
+    error.is_some_and(|error| error.kind == JsonErrorKind::ControlCharacter)
 }
 
 /// Where the fields that tie a line to others stand in it.
@@ -583,10 +576,14 @@ mod tests {
             assert!(!blank(content), "{content}");
         }
         assert!(!message(r#"{"role":"assistant","content":[]}"#).blank);
-        let call = message(r#"{"role":"assistant","content":[{"type":"toolCall","id":"c1","partialJson":"{\n"}]}"#);
+        let call =
+            message(r#"{"role":"assistant","content":[{"type":"toolCall","id":"c1","partialJson":"{\"a\":\"\n"}]}"#);
         let result = message(r#"{"role":"toolResult","toolCallId":"c1","content":[]}"#);
         assert_eq!(call.calls, result.result_of.into_iter().collect::<Vec<_>>());
         assert!(call.partial_json && !call.mirror);
+        let spaced =
+            r#"{"role":"assistant","content":[{"type":"toolCall","id":"c1","partialJson":"{\n\t\"a\":\"\\n"}]}"#;
+        assert!(!message(spaced).partial_json, "white space between tokens is no fault");
         assert!(message(r#"{"role":"assistant","provider":"openclaw"}"#).mirror);
         assert!(detail(r#"{"type":"novel"}"#).unknown_type && !detail(r#"{"type":"leaf"}"#).unknown_type);
     }

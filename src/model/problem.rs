@@ -151,7 +151,7 @@ codes! {
             "fails, or reads no bindings";
         StoreSymlink "store-symlink" Low Person("put the real file in its place"),
             "the store is reached through a symbolic link",
-            "replaces a linked store by a regular file; the link's target stays behind, stale";
+            "puts a regular file in the place of a linked one; the link's target stays behind, stale";
         StoreMode "store-mode" Low Person("chmod 600"), "others may read or write the store",
             "sets mode 0600 at its next save";
         StoreSqlite "store-sqlite" Info Nothing, "the sessions live in SQLite", "does not read the files any more";
@@ -163,23 +163,24 @@ codes! {
             "another key differs only in case", "keeps the one with the newest updatedAt when either is next written";
         InvalidSessionId "invalid-session-id" High Quarantine, "OpenClaw does not accept this sessionId as a file name",
             "`sessions cleanup --fix-missing` and `doctor` abort",
-            later "drops the entry when it loads the store";
+            later "drops the entry when it loads the store; `:` and `@` are allowed there";
         Missing "missing" High Nothing, "the transcript is expected and absent", "starts empty";
-        Outside "outside" High Person("move the file into the sessions directory"),
+        Outside "outside" High Person("move the file, if there is one, into the sessions directory"),
             "the transcript leads out of its sessions directory, or is a symbolic link",
-            "follows a relative link, rejects an absolute one that leads out";
+            "follows a relative link; rejects a path that leads out, and takes `<sessionId>.jsonl` instead";
         NotAnObject "not-an-object" Low Quarantine, "the entry is no object",
             "lists it with empty fields; `doctor` drops it", later "drops the entry when it loads the store";
         NoSessionId "no-session-id" Low Nothing, "the entry has no sessionId",
             "keeps it; `doctor` drops it when it mends keys";
         BadClock "bad-clock" Low Nothing, "a time in the entry is no time, or lies in the future",
-            "compares it as it is: too early is stale, too late never", later "reads it as 0";
+            "compares it as it is: too early is stale, too late never",
+            later "reads an updatedAt below 0 or of another type as 0, and compares any other as it is";
         NoUpdatedAt "no-updated-at" Low Nothing, "the entry has no updatedAt",
             "never prunes it for its age, and removes it first when there are too many";
         HugeEntry "huge-entry" Low Person("`/new` in that conversation starts a slim entry"),
             "the entry is of absurd size", "reads and writes it at every message";
         LockUnreadable "lock-unreadable" Low Person("if no OpenClaw runs, remove it"),
-            "the transcript's lock names no owner", "waits 10 s for it, until it is 30 min old";
+            "the transcript's lock names no owner", "waits 10 s and fails the turn, until the lock is 30 min old";
         Relocated "relocated" Info Nothing,
             "sessionFile leads elsewhere; the file of that name beside the store was read",
             "reads and writes the file at the old place";
@@ -190,12 +191,12 @@ codes! {
         Unreadable "unreadable" High Person("mend permissions or disk"), "the file cannot be read",
             "fails every run of this session";
         WrongOwner "wrong-owner" High Person("chown"), "the file belongs to another user than the state directory",
-            "may not be able to read or write it";
+            "may be unable to read or write it";
         HardLinked "hard-linked" Low Nothing, "the file has other hard links", "appends to all of them at once";
-        FileMode "file-mode" Low Person("chmod go-w"), "others may write the transcript", "does not look at it";
+        FileMode "file-mode" Low Person("chmod go-w"), "others may write the transcript", "does not look at the mode";
         TempFile "temp-file" Low Person("remove it when no OpenClaw runs"), "a temporary file that a crash left",
-            "never cleans it", later "removes it after 5 minutes, if it is a store's";
-        RepairBackup "repair-backup" Info Nothing, "a backup that OpenClaw's own repair made", "never cleans it";
+            "never removes it", later "removes it after 5 minutes, if it is a store's";
+        RepairBackup "repair-backup" Info Nothing, "a backup that OpenClaw's own repair made", "never removes it";
         StuckBackup "stuck-backup" Info Nothing, "a transcript set aside by hand", "never looks at it";
     }
     Line {
@@ -209,13 +210,13 @@ codes! {
             later "runs, and leaves the line";
         NoMessage "no-message" Fatal Repair, "a message entry without message, where the loader looks at it",
             "fails every run of this session", later "drops the entry";
-        Cycle "cycle" Fatal Repair, "the parent of this line leads back to a line that hangs on it", "hangs, the whole gateway with it";
+        Cycle "cycle" Fatal Repair, "the parent of this line leads back to a line that hangs on it", "hangs, and the whole gateway with it";
         Empty "empty" High Nothing, "the transcript holds nothing", "starts empty";
         MalformedLine "malformed-line" High Nothing, "a line is not JSON",
-            "skips it, and leaves out what hangs on it; its own repair drops the line";
+            "skips it; what hangs on it loses the history before; its own repair drops the line";
         ControlCharacter "control-character" High Nothing, "a raw control character in a string: the line is not JSON",
-            "skips it, and leaves out what hangs on it; its own repair drops the line";
-        GluedLines "glued-lines" High Repair, "several objects on one line", "loses all of them";
+            "skips it; what hangs on it loses the history before; its own repair drops the line";
+        GluedLines "glued-lines" High Repair, "several objects on one line", "can read none of them: all are lost";
         NoFinalNewline "no-final-newline" High Repair, "no newline at the end",
             "glues the next entry to the last: both are lost";
         UserOnly "user-only" High Nothing, "user messages and no answer", "drops them at the next run";
@@ -232,8 +233,8 @@ codes! {
             "rewrites the file as one chain: branches are lost";
         BlankUser "blank-user" High Nothing, "a user message without text",
             "sends it as it is: many providers answer 400, at every turn", later "sends `(continue)` in its place";
-        TruncatedLine "truncated-line" Low Nothing, "the last line is incomplete", "skips it; the last entry is lost";
-        NulTail "nul-tail" Low Repair, "NUL bytes at the end", "skips them, and what they are glued to";
+        TruncatedLine "truncated-line" Low Nothing, "the last line is incomplete", "skips it: the last entry is lost";
+        NulTail "nul-tail" High Repair, "NUL bytes at the end", "skips them, and what is appended to them, unless its own repair comes first";
         NulLine "nul-line" Low Nothing, "a line of NUL bytes", "skips it";
         ScalarLine "scalar-line" Low Repair, "a line is a number, string, boolean or array",
             "keeps it as an entry without id; as the last line it cuts the context";
@@ -251,10 +252,10 @@ codes! {
         PartialJson "partial-json" Low Nothing, "a tool call keeps its partialJson, with control characters in it",
             "sends it to some providers, which answer 400";
         LoneSurrogate "lone-surrogate" Low Nothing, "half of a surrogate pair in a string",
-            "reads it; some providers answer 400";
+            "keeps it as it is; a provider may reject the request";
         LongLine "long-line" Low Nothing, "a line of more than 1 MiB", "reads and sends it whole";
         SideDamage "side-damage" Low Nothing, "damage on a side branch, which is not in the context",
-            "does not look at it";
+            "does not come across it";
         HeaderOnly "header-only" Info Nothing, "a header and no entries",
             "starts empty, and writes the file anew at the first answer";
         OldVersion "old-version" Info Nothing, "an older version", "rewrites the file in version 3";
@@ -264,10 +265,10 @@ codes! {
         SideBranch "side-branch" Info Nothing, "entries that are not on the active path", "keeps them out of the context";
         Mirror "delivery-mirror" Info Nothing, "lines that OpenClaw wrote itself, as mirrors of what was sent",
             "does not count them as answers";
-        HeaderId "header-id" Info Nothing, "the header's id is not the file's name", "does not mind";
+        HeaderId "header-id" Info Nothing, "the header's id is not the file's name", "reads it like any other";
         UnknownType "unknown-type" Info Nothing, "entries of an unknown type", "keeps them in the chain";
-        TimeBackwards "time-backwards" Info Nothing, "a line is older than the line before it", "does not mind";
-        CarriageReturns "carriage-returns" Info Nothing, "lines end with CR LF", "does not mind";
+        TimeBackwards "time-backwards" Info Nothing, "an entry is older than the one before it", "goes by the order of the lines, not by times";
+        CarriageReturns "carriage-returns" Info Nothing, "lines end with CR LF", "reads them like any other";
     }
 }
 

@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::json::{JsonError, JsonErrorKind};
-use super::line::{self, HeaderLine, Judging, Line, Role};
+use super::line::{self, EntryLine, HeaderLine, Judging, Line, Role};
 use super::mend::Cure;
 use super::problem::{Code, Remedy};
 use super::tree::{Tree, Walk};
@@ -145,6 +145,9 @@ pub struct Summary {
     /// The header's id.
     #[serde(default)]
     pub header_id: Option<String>,
+    /// The line of the header, from 1, and the byte at which it begins.
+    #[serde(default)]
+    pub header_place: Option<(u64, u64)>,
     /// What an exact repair mends; `None` when there is nothing to mend, or no exact answer. Known once it was tried.
     #[serde(default)]
     pub mends: Option<Vec<Code>>,
@@ -173,6 +176,7 @@ pub struct Analyzer {
     held: Option<Held>,
     header: Option<HeaderLine>,
     header_at: Option<DateTime<Utc>>,
+    header_place: Option<(u64, u64)>,
     first_at: Option<DateTime<Utc>>,
     last_stamp: Vec<u8>,
     tree: Tree,
@@ -193,6 +197,8 @@ struct Held {
     error: JsonError,
     line: u64,
     start: u64,
+    /// The byte at which `text` begins.
+    at: u64,
 }
 
 /// What the first readable line was.
@@ -227,18 +233,20 @@ impl Analyzer {
         if is_blank(text) {
             return;
         }
-        if let Some(Held { text, error, line, start }) = self.held.take() {
-            self.reject(&text, true, error, (line, start));
+        if let Some(Held { text, error, line, at, .. }) = self.held.take() {
+            self.reject(&text, true, error, (line, at));
         }
-        let text = if matches!(self.first, First::NothingYet) { trim_start(text) } else { text };
+        let whole = text;
+        let text = if matches!(self.first, First::NothingYet) { trim_start(whole) } else { whole };
+        let at = start + (whole.len() - text.len()) as u64;
         match self.read(text) {
-            Ok(line) => self.accept(line, text, start),
+            Ok(line) => self.accept(line, text, (start, at)),
             Err(error) => {
                 let trimmed = trim_end(text);
                 if trimmed.len() < text.len() && line::read(trimmed).is_ok() {
-                    self.held = Some(Held { text: trimmed.to_vec(), error, line: self.lines, start });
+                    self.held = Some(Held { text: trimmed.to_vec(), error, line: self.lines, start, at });
                 } else {
-                    self.reject(text, terminated, error, (self.lines, start));
+                    self.reject(text, terminated, error, (self.lines, at));
                 }
             }
         }
@@ -311,19 +319,23 @@ impl Analyzer {
 
     /// The held line was the last one: the next append makes it malformed.
     fn accept_held(&mut self) {
-        let Some(Held { text, error, line, start }) = self.held.take() else { return };
+        let Some(Held { text, error, line, start, at }) = self.held.take() else { return };
         let lines = std::mem::replace(&mut self.lines, line);
         if let Ok(line) = self.read(&text) {
-            self.accept(line, &text, start);
+            self.accept(line, &text, (start, at));
         }
         self.lines = lines;
         self.malformed_at = Some(lines);
-        self.find(Code::MalformedLine, line, Some(start + error.offset as u64));
+        self.find(Code::MalformedLine, line, Some(at + error.offset as u64));
     }
 
-    fn accept(&mut self, line: Line<'_>, text: &[u8], start: u64) {
-        if std::str::from_utf8(text).is_err() {
-            self.find(Code::InvalidUtf8, self.lines, Some(start));
+    /// Takes a line that begins at `start`; `text` begins at `at`, behind what was trimmed.
+    fn accept(&mut self, mut line: Line<'_>, text: &[u8], (start, at): (u64, u64)) {
+        if let Line::Entry(EntryLine { detail: Some(detail), .. }, _) = &mut line {
+            detail.lone_surrogate = detail.lone_surrogate.map(|offset| offset + (at - start) as usize);
+        }
+        if let Err(error) = std::str::from_utf8(text) {
+            self.find(Code::InvalidUtf8, self.lines, Some(at + error.valid_up_to() as u64));
         }
         let is_first = matches!(self.first, First::NothingYet | First::OnlyJunk);
         if is_first {
@@ -356,6 +368,7 @@ impl Analyzer {
                 }
                 if self.header.is_none() {
                     self.header_at = stamp.and_then(parse_time);
+                    self.header_place = Some((self.lines, start));
                     self.header = Some(header);
                 } else if let Some(watch) = &mut self.watch {
                     watch.tally(Code::DuplicateHeader, self.lines, start);
@@ -434,6 +447,7 @@ impl Analyzer {
             let (line, byte) = self.watch.as_ref().and_then(|watch| watch.first_user).unwrap_or((self.lines, 0));
             self.find(Code::UserOnly, line, Some(byte).filter(|_| self.watch.is_some()));
         }
+        let (header_line, header_byte) = self.header_place.unwrap_or((1, 0));
         let relinked = self.header.as_ref().is_none_or(|header| header.is_below(2.0)) && self.first == First::Header;
         if let Some(header) = self.header.as_ref().filter(|_| self.first == First::Header)
             && (header.is_below(3.0) || header.version.is_nan())
@@ -443,7 +457,7 @@ impl Analyzer {
                 true if header.is_below(2.0) => Code::VersionOne,
                 _ => Code::OldVersion,
             };
-            self.find(code, 1, Some(0));
+            self.find(code, header_line, Some(header_byte));
         }
         let walk = self.tree.walk(relinked);
         let integrity = self.integrity(relinked, &walk);
@@ -475,6 +489,7 @@ impl Analyzer {
             started_at: self.header_at,
             first_at: self.first_at,
             last_at: parse_time(&self.last_stamp),
+            header_place: self.header_place,
             header_id: self.header.as_ref().and_then(|header| header.id.clone()),
             parent_session: self.header.and_then(|header| header.parent_session),
             ending,
@@ -496,8 +511,9 @@ impl Analyzer {
             (Code::EmptyHeaderId, header.is_some_and(|header| header.id.as_deref() == Some(""))),
             (Code::NewerVersion, header.is_some_and(|header| header.version > 3.0)),
         ];
+        let (line, byte) = self.header_place.filter(|_| has_header).unwrap_or((1, 0));
         for (code, _) in of_whole.into_iter().filter(|(_, applies)| *applies) {
-            self.find(code, 1, Some(0));
+            self.find(code, line, Some(byte));
         }
         if self.first == First::Header && !relinked {
             let aside = self.tree.aside(walk);

@@ -210,10 +210,11 @@ impl Tree {
         let mut chains = vec![0_u32; self.ids.len()];
         let aside_of = |at: &u32| !walk.holds(*at) && self.roles[*at as usize] != RoleCode::Scalar;
         for start in (0..self.len()).filter(aside_of) {
-            aside.entries += 1;
-            aside.first.get_or_insert(start);
             if self.ids[start as usize] != 0 && index.last_with(&self.ids, self.ids[start as usize]) != Some(start) {
                 aside.hidden.push(start);
+            } else {
+                aside.entries += 1;
+                aside.first.get_or_insert(start);
             }
             if self.roles[start as usize] == RoleCode::NoMessage {
                 aside.damage.push((start, "a message entry without message"));
@@ -282,6 +283,7 @@ enum Edge {
 /// Entries that are not on the path.
 #[derive(Default)]
 pub(super) struct Aside {
+    /// How many there are, the hidden ones left out.
     pub(super) entries: u64,
     pub(super) first: Option<u32>,
     /// Those that a later entry with the same id hides.

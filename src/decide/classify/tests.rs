@@ -46,6 +46,7 @@ fn binding(key: &str, idle: TimeDelta) -> Binding {
         parent_session: None,
         ending: Some(Ending::Answered),
         more: 0,
+        header_place: None,
         header_id: None,
         mends: None,
         findings: Vec::new(),

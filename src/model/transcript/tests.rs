@@ -227,3 +227,48 @@ fn findings_name_the_line() {
     let summary = judge(&lines(&file));
     assert_eq!(summary.findings, [LineFinding { code: Code::Cycle, line: 5, byte: None, detail: None }]);
 }
+
+/// Code, line and byte of all that a check finds.
+fn check(text: &[u8]) -> Vec<(Code, u64, Option<u64>)> {
+    let mut analyzer = Analyzer::thorough();
+    for line in text.split_inclusive(|&byte| byte == b'\n') {
+        let terminated = line.ends_with(b"\n");
+        analyzer.line(&line[..line.len() - usize::from(terminated)], terminated);
+    }
+    let found = analyzer.finish().findings.into_iter();
+    found.map(|found| (found.code, found.line, found.byte)).collect()
+}
+
+#[test]
+fn what_is_told_of_the_header_stands_where_the_header_stands() {
+    let file = format!("\n{}", lines(&good()).replace(":3,", ":9,"));
+    assert_eq!(check(file.as_bytes()), [(Code::NewerVersion, 2, Some(1))]);
+    let file = format!("\n{}", lines(&good()).replace("\"version\":3,", ""));
+    assert_eq!(check(file.as_bytes()), [(Code::VersionAbsent, 2, Some(1))]);
+}
+
+#[test]
+fn bytes_count_from_the_start_of_the_file_whatever_the_loader_trims() {
+    let file = format!("\u{feff} junk\n{}", lines(&good()));
+    let found = [(Code::ByteOrderMark, 1, Some(0)), (Code::JunkBeforeHeader, 1, Some(4))];
+    assert_eq!(check(file.as_bytes()), found);
+    let lone = format!("\u{feff}{{\"type\":\"custom\",\"x\":\"\\ud83d\"}}\n{}", lines(&good()));
+    assert!(check(lone.as_bytes()).contains(&(Code::LoneSurrogate, 1, Some(25))));
+}
+
+#[test]
+fn a_byte_that_is_no_utf8_is_named_itself() {
+    let mut file = lines(&good()).into_bytes();
+    let at = HEADER.len() + 1 + r#"{"type":"mes"#.len();
+    file.splice(at..at, *b"\xff");
+    let found = check(&file);
+    assert!(found.contains(&(Code::InvalidUtf8, 2, Some(at as u64))), "{found:?}");
+}
+
+#[test]
+fn an_entry_written_twice_is_no_side_branch() {
+    let mut file = good();
+    file.insert(3, file[2].clone());
+    let twice = (Code::DuplicateId, 3, Some((HEADER.len() + 1 + file[1].len() + 1) as u64));
+    assert_eq!(check(lines(&file).as_bytes()), [twice]);
+}
