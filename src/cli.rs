@@ -347,7 +347,7 @@ pub struct ValidateArgs {
     #[arg(long, value_enum, value_name = "SEVERITY", default_value_t = Severity::High)]
     pub fail_on: Severity,
     /// Print every kind of problem: how bad it is, what it is, what OpenClaw does with it.
-    #[arg(long, exclusive = true)]
+    #[arg(long, conflicts_with_all = ["files", "archives", "repair"])]
     pub list_checks: bool,
     /// Mend what has one exact answer; the original goes into the run's archive.
     #[arg(long, help_heading = "Repair")]

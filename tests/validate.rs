@@ -85,12 +85,12 @@ fn every_crafted_defect_is_told_where_it_is_and_nothing_else() {
         .filter_map(|(folder, truth)| {
             let store = Store::crafted(&folder);
             let before = store.tree().exact();
-            let output = validate(&store, &["--json"]);
+            let output = validate(&store, &["--archives", "--json"]);
             assert_eq!(output.code, Some(i32::from(truth.iter().any(is_bad))), "{folder}: {output}");
             let document = output.json();
             valid(&document);
             let found = told(&document);
-            one_line_for_each(&folder, &found, &validate(&store, &["-v"]));
+            one_line_for_each(&folder, &found, &validate(&store, &["--archives", "-v"]));
             for said in SAID {
                 assert!(!output.stdout.contains(said), "{folder}: {said:?} is told: {output}");
             }
@@ -133,7 +133,7 @@ fn healthy_folders_give_nothing() {
 }
 
 /// Codes that need the directory, other files or several bindings to be seen.
-const NEED_MORE: [&str; 5] = ["outside", "relocated", "shared-file", "lock-unreadable", "missing"];
+const NEED_MORE: [&str; 6] = ["outside", "relocated", "shared-file", "mixed-file", "lock-unreadable", "missing"];
 
 #[test]
 fn a_file_that_lies_anywhere_is_told_the_same() {

@@ -103,7 +103,7 @@ fn named(inventory: &Inventory, asked: &[String]) -> Result<HashSet<String>, Fai
 
 /// The keys that have a problem at least as bad as asked for.
 fn damaged(inventory: &Inventory, context: &Context<'_>, args: &QuarantineArgs) -> HashSet<String> {
-    let found = problems::of_inventory(inventory, context.now).list.into_iter();
+    let found = problems::of_inventory(inventory, context.now, false).list.into_iter();
     found.filter(|problem| problem.severity() <= args.severity).filter_map(|problem| problem.key).collect()
 }
 

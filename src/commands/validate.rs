@@ -28,7 +28,7 @@ pub(super) fn run(session: &Session, args: &ValidateArgs) -> Result<Exit, Failur
     let mut context = Context::new(session, &PolicyFlags::default())?;
     let repair = if args.repair { Some(repair(&mut context, args)?) } else { None };
     let inventory = context.load_with(Look { depth: Depth::Thorough, archives: args.archives, ..Look::default() })?;
-    let problems = problems::of_inventory(&inventory, context.now);
+    let problems = problems::of_inventory(&inventory, context.now, args.archives);
     let later = context.is_late();
     let same_place = session.layout().same_place;
     let document = ValidateDocument {

@@ -79,13 +79,14 @@ pub struct Problems {
     seen: HashSet<PathBuf>,
 }
 
-/// All problems of what was loaded.
-pub fn of_inventory(inventory: &Inventory, now: DateTime<Utc>) -> Problems {
+/// All problems of what was loaded; of orphans and archives when `archives` says so.
+pub fn of_inventory(inventory: &Inventory, now: DateTime<Utc>, archives: bool) -> Problems {
     let mut problems = Problems::default();
-    let mut users: HashMap<&Path, usize> = HashMap::new();
-    let bindings = || inventory.stores.iter().flat_map(|store| &store.bindings);
-    for path in bindings().filter_map(|binding| binding.transcript.path.as_deref()) {
-        *users.entry(path).or_default() += 1;
+    let mut users: HashMap<&Path, Vec<&Binding>> = HashMap::new();
+    for binding in inventory.stores.iter().flat_map(|store| &store.bindings) {
+        if let Some(path) = binding.transcript.path.as_deref() {
+            users.entry(path).or_default().push(binding);
+        }
     }
     let mut told: Vec<&Path> = Vec::new();
     for store in inventory.selected() {
@@ -96,13 +97,13 @@ pub fn of_inventory(inventory: &Inventory, now: DateTime<Utc>) -> Problems {
         problems.list.extend(owner(inventory, &store.path, store.access));
         let lines = Lines::of(&store.text);
         for binding in &store.bindings {
-            let shared = binding.transcript.path.as_deref().is_some_and(|path| users.get(path) > Some(&1));
+            let shared = binding.transcript.path.as_deref().and_then(|path| sharing(users.get(path)?));
             problems.binding(inventory, store, &lines, (binding, shared), now);
         }
         // Stores that share a directory share what lies in it.
         if !told.contains(&dir) {
             told.push(dir);
-            beside().for_each(|file| problems.file(inventory, file));
+            beside().for_each(|file| problems.file(inventory, file, archives));
         }
     }
     problems
@@ -192,7 +193,7 @@ impl Problems {
         inventory: &Inventory,
         store: &Store,
         lines: &Lines,
-        (binding, shared): (&Binding, bool),
+        (binding, shared): (&Binding, Option<Code>),
         now: DateTime<Utc>,
     ) {
         let facts = Facts::of(binding, &inventory.side, now, TimeDelta::zero());
@@ -216,7 +217,7 @@ impl Problems {
             }
         });
         let of_entry = of_entry(binding, store.entry_bytes(binding));
-        let of_file = shared.then_some((Code::SharedFile, None));
+        let of_file = shared.map(|code| (code, None));
         self.list.extend(found.chain(of_entry).chain(missing).chain(of_file).map(|(code, detail)| here(code, detail)));
         if let Some(member) = member {
             let odd = of_member(member, &store.text, lines);
@@ -244,7 +245,7 @@ impl Problems {
         self.list.extend(mode(Code::FileMode, path, transcript.access, 0o022));
     }
 
-    fn file(&mut self, inventory: &Inventory, file: &LooseFile) {
+    fn file(&mut self, inventory: &Inventory, file: &LooseFile, archives: bool) {
         let code = match file.kind {
             FileKind::Temp => Some(Code::TempFile),
             FileKind::RepairBak => Some(Code::RepairBackup),
@@ -252,6 +253,10 @@ impl Problems {
             _ => None,
         };
         self.list.extend(code.map(|code| Problem::of(code, &file.path)));
+        // Where a store cannot be read, any file beside it may be bound.
+        if !archives && file.stores_known {
+            return;
+        }
         match &file.content {
             Content::Read(summary) => self.lines_of(&file.path, summary, None, false),
             Content::Unreadable(why) => {
@@ -292,6 +297,13 @@ impl Problems {
 /// `<id>.jsonl` and `<id>-topic-<n>.jsonl` are named after the header; forks and files of pi are not (F§4.1).
 fn names_another(path: &Path, id: &str) -> bool {
     path.file_name().and_then(|name| name.to_str()).is_some_and(|name| !name.contains(id))
+}
+
+/// What it means that these bindings point at one transcript.
+fn sharing(users: &[&Binding]) -> Option<Code> {
+    let (first, others) = users.split_first().filter(|(_, others)| !others.is_empty())?;
+    let same_job = first.cron_job.is_some() && others.iter().all(|other| other.cron_job == first.cron_job);
+    Some(if same_job { Code::SharedFile } else { Code::MixedFile })
 }
 
 fn of_entry(binding: &Binding, raw: &[u8]) -> Vec<(Code, Option<String>)> {

@@ -179,13 +179,15 @@ codes! {
             "never prunes it for its age, and removes it first when there are too many";
         HugeEntry "huge-entry" Low Person("`/new` in that conversation starts a slim entry"),
             "the entry is of absurd size", "reads and writes it at every message";
+        MixedFile "mixed-file" Low Person("`/new` in one of the two gives it a file of its own"),
+            "another conversation points at the same transcript", "writes both into one file";
         LockUnreadable "lock-unreadable" Low Person("if no OpenClaw runs, remove it"),
             "the transcript's lock names no owner", "waits 10 s and fails the turn, until the lock is 30 min old";
         Relocated "relocated" Info Nothing,
             "sessionFile leads elsewhere; the file of that name beside the store was read",
             "reads and writes the file at the old place";
-        SharedFile "shared-file" Info Nothing, "another binding points at the same transcript",
-            "writes both conversations into one file; normal for a cron job and its newest run";
+        SharedFile "shared-file" Info Nothing, "a cron job and its newest run point at one transcript",
+            "does so itself: it is normal";
     }
     File {
         Unreadable "unreadable" High Person("mend permissions or disk"), "the file cannot be read",

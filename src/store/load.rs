@@ -207,7 +207,7 @@ fn find_store(
         Some(Err(error)) => return Err((StoreState::Unreadable, format!("{error:#}"))),
     };
     store.stamp = info.map(|info| info.stamp);
-    store.access = info.map(access);
+    store.access = info.filter(|info| info.regular).map(access);
     let linked = location.via_symlink || info.is_some_and(|info| info.symlink);
     if linked {
         store.state = StoreState::Symlink;

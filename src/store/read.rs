@@ -108,11 +108,15 @@ pub fn alone(path: &Path) -> anyhow::Result<Alone> {
     })
 }
 
-/// A store is one object over many lines; a transcript's first line is an object by itself.
+/// A store is one object, with keys for names; a line of a transcript names its type first.
 fn begins_like_a_store(dir: &Dir, name: &OsStr) -> bool {
     let mut line = Vec::new();
     let read = dir.open_file(name).map(|(file, _)| BufReader::new(file).read_until(b'\n', &mut line));
-    read.is_ok() && line.trim_ascii_start().starts_with(b"{") && crate::model::line::read(line.trim_ascii()).is_err()
+    let text = line.trim_ascii();
+    read.is_ok()
+        && text.starts_with(b"{")
+        && !text.starts_with(b"{\"type\"")
+        && crate::model::line::links(text).kind.is_none()
 }
 
 /// Stands for a header that is made when it is needed.
