@@ -82,6 +82,8 @@ pub mod model {
     pub mod problem;
     pub mod reset;
     pub mod salvage;
+    #[cfg(test)]
+    mod samples;
     pub mod store;
     pub mod transcript;
     pub mod tree;

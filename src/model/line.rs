@@ -2,7 +2,12 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+pub use detail::Detail;
+use detail::{TYPES, content, key_of};
+
 use super::json::{self, JsonError, JsonErrorKind, Kind, Scanner, Value};
+
+mod detail;
 
 /// An id or parent id, as JavaScript's `Map` and truth rules see it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,40 +93,6 @@ pub struct EntryLine {
     /// More, when it was asked for.
     pub detail: Option<Box<Detail>>,
 }
-
-/// What only a check of every line looks at.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Detail {
-    /// The ids of the tools that an answer calls.
-    pub calls: Vec<u64>,
-    /// The call that a tool's result answers.
-    pub result_of: Option<u64>,
-    /// A user's message without text.
-    pub blank: bool,
-    /// A tool call with control characters in its `partialJson`.
-    pub partial_json: bool,
-    /// An assistant's line that OpenClaw wrote itself (F§4.3).
-    pub mirror: bool,
-    /// A type that no release up to 2026.9.6 writes (F§4.3).
-    pub unknown_type: bool,
-    /// Where half of a surrogate pair stands.
-    pub lone_surrogate: Option<usize>,
-}
-
-/// The types of entries (F§4.3).
-const TYPES: [&[u8]; 11] = [
-    b"message",
-    b"compaction",
-    b"branch_summary",
-    b"custom_message",
-    b"custom",
-    b"model_change",
-    b"thinking_level_change",
-    b"label",
-    b"session_info",
-    b"leaf",
-    b"reset",
-];
 
 /// A line that is one JSON value.
 #[derive(Clone, Debug, PartialEq)]
@@ -343,83 +314,6 @@ fn message(scanner: &mut Scanner<'_>, text: &[u8], closely: bool) -> Result<Mess
     Ok(Message { judging, assistant, error, detail })
 }
 
-fn key_of(text: &[u8], value: Value) -> Option<u64> {
-    match id(text, Some(value)) {
-        Id::Key(key) => Some(key),
-        _ => None,
-    }
-}
-
-/// The content of a message: a text, or a list of blocks.
-fn content(scanner: &mut Scanner<'_>, text: &[u8], detail: &mut Detail) -> Result<(), JsonError> {
-    if scanner.peek() != Some(b'[') {
-        let value = scanner.value()?;
-        detail.blank = value.kind == Kind::String && is_blank(json::inside(value).of(text));
-        return Ok(());
-    }
-    detail.blank = true;
-    scanner.array(|scanner| {
-        if scanner.peek() == Some(b'{') {
-            return block(scanner, text, detail);
-        }
-        detail.blank = false;
-        scanner.value().map(|_| ())
-    })?;
-    Ok(())
-}
-
-fn block(scanner: &mut Scanner<'_>, text: &[u8], detail: &mut Detail) -> Result<(), JsonError> {
-    let (mut kind, mut call, mut said, mut partial) = (None, None, None, None);
-    scanner.object(|scanner, key| {
-        let value = scanner.value()?;
-        let slot = match &*json::plain(key.of(text)) {
-            b"type" => &mut kind,
-            b"id" => &mut call,
-            b"text" => &mut said,
-            b"partialJson" => &mut partial,
-            _ => return Ok::<(), JsonError>(()),
-        };
-        *slot = Some(value);
-        Ok(())
-    })?;
-    let string = |value: Option<Value>| {
-        value.filter(|value| value.kind == Kind::String).map(|value| json::inside(value).of(text))
-    };
-    detail.blank &= string(kind) == Some(b"text") && string(said).is_some_and(is_blank);
-    if string(kind) == Some(b"toolCall") {
-        detail.calls.extend(call.and_then(|call| key_of(text, call)));
-        detail.partial_json |= string(partial).is_some_and(holds_control_character);
-    }
-    Ok(())
-}
-
-/// Whether a raw string holds white space only.
-fn is_blank(raw: &[u8]) -> bool {
-    let mut rest = raw;
-    while let Some(&first) = rest.first() {
-        let used = match (first, rest.get(1)) {
-            (b' ', _) => 1,
-            (b'\\', Some(b'n' | b't' | b'r' | b'f')) => 2,
-            (b'\\', Some(b'u')) => 6,
-            (0x80.., _) => {
-                rest.utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next()).map_or(0, char::len_utf8)
-            }
-            _ => 0,
-        };
-        match rest.get(..used).filter(|head| !head.is_empty() && json::unescape(head).trim().is_empty()) {
-            Some(_) => rest = &rest[used..],
-            None => return false,
-        }
-    }
-    true
-}
-
-/// Whether a raw string stands for JSON, whole or not, with a control character in one of its strings.
-fn holds_control_character(raw: &[u8]) -> bool {
-    let error = json::check(json::unescape(raw).as_bytes()).err();
-    error.is_some_and(|error| error.kind == JsonErrorKind::ControlCharacter)
-}
-
 /// Where the fields that tie a line to others stand in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Links {
@@ -556,43 +450,6 @@ mod tests {
             entry(r#"{"type":"x","type":"message","message":{"role":"user"},"message":null}"#).role,
             Role::NoMessage
         );
-    }
-
-    fn detail(text: &str) -> Detail {
-        match read_closely(text.as_bytes()).unwrap() {
-            Line::Entry(entry, _) => *entry.detail.unwrap(),
-            other => unreachable!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_close_look_sees_calls_results_and_blank_texts() {
-        let message = |message: &str| detail(&format!(r#"{{"type":"message","message":{message}}}"#));
-        let blank = |content: &str| message(&format!(r#"{{"role":"user","content":{content}}}"#)).blank;
-        for content in ["\"\"", r#"" \n""#, "[]", r#"[{"type":"text","text":"\u00a0"}]"#] {
-            assert!(blank(content), "{content}");
-        }
-        for content in [r#""x""#, r#"[{"type":"image"}]"#, r#"[{"type":"text","text":" "},{"type":"image"}]"#, "7"] {
-            assert!(!blank(content), "{content}");
-        }
-        assert!(!message(r#"{"role":"assistant","content":[]}"#).blank);
-        let call =
-            message(r#"{"role":"assistant","content":[{"type":"toolCall","id":"c1","partialJson":"{\"a\":\"\n"}]}"#);
-        let result = message(r#"{"role":"toolResult","toolCallId":"c1","content":[]}"#);
-        assert_eq!(call.calls, result.result_of.into_iter().collect::<Vec<_>>());
-        assert!(call.partial_json && !call.mirror);
-        let spaced =
-            r#"{"role":"assistant","content":[{"type":"toolCall","id":"c1","partialJson":"{\n\t\"a\":\"\\n"}]}"#;
-        assert!(!message(spaced).partial_json, "white space between tokens is no fault");
-        assert!(message(r#"{"role":"assistant","provider":"openclaw"}"#).mirror);
-        assert!(detail(r#"{"type":"novel"}"#).unknown_type && !detail(r#"{"type":"leaf"}"#).unknown_type);
-    }
-
-    #[test]
-    fn half_of_a_surrogate_pair_is_seen_and_a_whole_one_is_not() {
-        let lone = |text: &str| detail(&format!(r#"{{"type":"custom","data":"{text}"}}"#)).lone_surrogate.is_some();
-        assert!(lone("\\ud83d") && lone("x\\ude00") && lone("\\ud83d\\n") && lone("\\ud83d\\ud83d\\ude00"));
-        assert!(!lone("\\ud83d\\ude00") && !lone("\\u00e9") && !lone("😀"));
     }
 
     #[test]

@@ -1,30 +1,8 @@
 //! Each defect that has one exact answer, mended; and what has none.
 
 use super::*;
+use crate::model::samples::{HEADER, entry, good, text_of};
 use crate::model::transcript::Integrity;
-
-const HEADER: &str = r#"{"type":"session","version":3,"id":"s","timestamp":"2026-11-22T22:00:00.000Z","cwd":"/w"}"#;
-
-fn entry(id: &str, parent: &str, role: &str) -> String {
-    let stop = if role == "assistant" { r#","stopReason":"stop""# } else { "" };
-    format!(
-        r#"{{"type":"message","id":"{id}","parentId":{parent},"timestamp":"2026-11-22T22:00:01.000Z","message":{{"role":"{role}"{stop}}}}}"#
-    )
-}
-
-fn good() -> Vec<String> {
-    vec![
-        HEADER.to_owned(),
-        entry("aaaaaaaa", "null", "user"),
-        entry("bbbbbbbb", "\"aaaaaaaa\"", "assistant"),
-        entry("cccccccc", "\"bbbbbbbb\"", "user"),
-        entry("dddddddd", "\"cccccccc\"", "assistant"),
-    ]
-}
-
-fn text(lines: &[String]) -> String {
-    lines.join("\n") + "\n"
-}
 
 fn judge(text: &[u8]) -> (Summary, Option<Cure>) {
     let mut proof = Proof::thorough();
@@ -59,7 +37,7 @@ fn case(damaged: impl AsRef<[u8]>, whole: &str) {
 
 #[test]
 fn a_missing_header_is_put_back() {
-    case(text(&good()[1..]), &text(&good()));
+    case(text_of(&good()[1..]), &text_of(&good()));
 }
 
 #[test]
@@ -67,7 +45,7 @@ fn a_broken_header_makes_room_for_a_good_one() {
     for broken in [r#"{"type":"session","version":3,"id":"s","tim"#, r#"{"type":"session","version":3,"id":7}"#] {
         let mut lines = good();
         lines[0] = broken.to_owned();
-        case(text(&lines), &text(&good()));
+        case(text_of(&lines), &text_of(&good()));
     }
 }
 
@@ -79,7 +57,7 @@ fn a_header_that_stands_too_low_is_copied_to_the_top() {
     lines.insert(2, own.clone());
     let mut whole = lines.clone();
     whole.insert(0, own);
-    case(text(&lines), &text(&whole));
+    case(text_of(&lines), &text_of(&whole));
 }
 
 #[test]
@@ -91,7 +69,7 @@ fn null_and_other_lines_that_are_no_objects_are_cut_out() {
             if line != "null" && at == 0 {
                 continue;
             }
-            case(text(&lines), &text(&good()));
+            case(text_of(&lines), &text_of(&good()));
         }
     }
 }
@@ -103,12 +81,12 @@ fn a_message_without_message_goes_and_its_children_hang_on_its_parent() {
     lines.insert(3, empty("eeeeeeee", "bbbbbbbb"));
     lines.insert(4, empty("ffffffff", "eeeeeeee"));
     lines[5] = entry("cccccccc", "\"ffffffff\"", "user");
-    case(text(&lines), &text(&good()));
+    case(text_of(&lines), &text_of(&good()));
 }
 
 #[test]
 fn a_final_newline_is_added_and_glued_objects_are_split() {
-    let whole = text(&good());
+    let whole = text_of(&good());
     case(whole.trim_end(), &whole);
     let glued =
         whole.replacen("}\n{\"type\":\"message\",\"id\":\"cccccccc\"", "}{\"type\":\"message\",\"id\":\"cccccccc\"", 1);
@@ -120,7 +98,7 @@ fn a_final_newline_is_added_and_glued_objects_are_split() {
 
 #[test]
 fn a_tail_of_nuls_is_cut() {
-    let whole = text(&good());
+    let whole = text_of(&good());
     case([whole.as_bytes(), &[0; 700]].concat(), &whole);
     case([whole.trim_end().as_bytes(), &[0; 7]].concat(), &whole);
     let torn = [&whole.as_bytes()[..whole.len() - 20], &[0; 20]].concat();
@@ -132,12 +110,12 @@ fn a_tail_of_nuls_is_cut() {
 fn the_edge_that_closes_a_cycle_is_cut_and_nothing_leaves_the_context() {
     let mut lines = good();
     lines[3] = entry("cccccccc", "\"cccccccc\"", "user");
-    case(text(&lines), &text(&good()));
+    case(text_of(&lines), &text_of(&good()));
     lines[3] = entry("cccccccc", "\"dddddddd\"", "user");
-    case(text(&lines), &text(&good()));
+    case(text_of(&lines), &text_of(&good()));
     lines = good();
     lines[1] = entry("aaaaaaaa", "\"dddddddd\"", "user");
-    case(text(&lines), &text(&good()));
+    case(text_of(&lines), &text_of(&good()));
 }
 
 #[test]
@@ -148,7 +126,7 @@ fn a_cycle_by_an_id_used_twice_keeps_what_can_still_be_reached() {
     lines[5] = entry("aaaaaaaa", "\"cccccccc\"", "assistant");
     let mut whole = lines.clone();
     whole[3] = entry("bbbbbbbb", "\"99999999\"", "assistant");
-    case(text(&lines), &text(&whole));
+    case(text_of(&lines), &text_of(&whole));
 }
 
 #[test]
@@ -156,7 +134,7 @@ fn a_tree_without_version_gets_the_version_that_has_trees() {
     for without in [HEADER.replace("\"version\":3,", ""), HEADER.replace("\"version\":3", "\"version\":null")] {
         let mut lines = good();
         lines[0] = without;
-        case(text(&lines), &text(&good()));
+        case(text_of(&lines), &text_of(&good()));
     }
 }
 
@@ -164,12 +142,12 @@ fn a_tree_without_version_gets_the_version_that_has_trees() {
 fn what_has_no_exact_answer_is_left_alone() {
     let mut lines = good();
     lines[3] = "{\"type\":\"mess".to_owned();
-    assert_eq!(mended(text(&lines).as_bytes()), None, "a lost line");
+    assert_eq!(mended(text_of(&lines).as_bytes()), None, "a lost line");
     assert_eq!(mended(b"\0\0\0\0"), None);
     assert_eq!(mended(b"junk\n"), None);
     let mut lines = good();
     lines.insert(2, r#"{"type":"message","id":"bbbbbbbb","parentId":"aaaaaaaa"}"#.to_owned());
-    assert_eq!(mended(text(&lines).as_bytes()), None, "whose children they are is not known");
+    assert_eq!(mended(text_of(&lines).as_bytes()), None, "whose children they are is not known");
 }
 
 #[test]
@@ -177,5 +155,5 @@ fn several_defects_are_mended_at_once() {
     let mut lines = good();
     lines.remove(0);
     lines.insert(2, "null".to_owned());
-    case(text(&lines).trim_end(), &text(&good()));
+    case(text_of(&lines).trim_end(), &text_of(&good()));
 }

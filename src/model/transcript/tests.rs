@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::model::samples::{HEADER, entry, good, text_of};
 use Integrity::{Blocks, Cut, Empty, Freezes, Intact, Torn, Wiped};
 
 fn judge(text: &str) -> Summary {
@@ -17,39 +18,16 @@ fn judge(text: &str) -> Summary {
     analyzer.finish()
 }
 
-const HEADER: &str = r#"{"type":"session","version":3,"id":"s","timestamp":"2026-11-22T22:00:00.000Z"}"#;
-
-fn entry(id: &str, parent: &str, role: &str) -> String {
-    let stop = if role == "assistant" { r#","stopReason":"stop""# } else { "" };
-    format!(
-        r#"{{"type":"message","id":"{id}","parentId":{parent},"timestamp":"2026-11-22T22:00:01Z","message":{{"role":"{role}"{stop}}}}}"#
-    )
-}
-
-fn good() -> Vec<String> {
-    vec![
-        HEADER.to_owned(),
-        entry("aaaaaaaa", "null", "user"),
-        entry("bbbbbbbb", "\"aaaaaaaa\"", "assistant"),
-        entry("cccccccc", "\"bbbbbbbb\"", "user"),
-        entry("dddddddd", "\"cccccccc\"", "assistant"),
-    ]
-}
-
-fn lines(lines: &[String]) -> String {
-    lines.join("\n") + "\n"
-}
-
 #[track_caller]
 fn case(change: impl FnOnce(&mut Vec<String>), integrity: Integrity) {
     let mut file = good();
     change(&mut file);
-    assert_eq!(judge(&lines(&file)).integrity, integrity);
+    assert_eq!(judge(&text_of(&file)).integrity, integrity);
 }
 
 #[test]
 fn a_whole_file_is_intact_and_tells_its_times_and_ending() {
-    let summary = judge(&lines(&good()));
+    let summary = judge(&text_of(&good()));
     assert_eq!((summary.integrity, summary.lines), (Intact, 5));
     assert_eq!(summary.ending, Some(Ending::Answered));
     assert_eq!(summary.started_at.unwrap().to_rfc3339(), "2026-11-22T22:00:00+00:00");
@@ -145,8 +123,8 @@ fn a_version_one_file_is_made_one_chain_first() {
         Cut,
     );
     let flat = |line: &str| format!(r#"{{"type":"message","message":{{"role":"{line}"}}}}"#);
-    assert_eq!(judge(&lines(&[old.clone(), flat("user"), flat("assistant")])).integrity, Intact);
-    assert_eq!(judge(&lines(&[old.clone(), flat("user"), "[]".into(), flat("assistant")])).integrity, Cut);
+    assert_eq!(judge(&text_of(&[old.clone(), flat("user"), flat("assistant")])).integrity, Intact);
+    assert_eq!(judge(&text_of(&[old.clone(), flat("user"), "[]".into(), flat("assistant")])).integrity, Cut);
     case(|file| file[0] = HEADER.replace('3', "2"), Intact);
     case(|file| file[0] = HEADER.replace(":3,", ":9,"), Intact);
 }
@@ -162,7 +140,7 @@ fn a_compaction_must_find_what_it_keeps() {
 
 #[test]
 fn the_end_of_the_file_can_be_torn() {
-    let text = lines(&good());
+    let text = text_of(&good());
     assert_eq!(judge(&text[..text.len() - 1]).integrity, Torn);
     assert_eq!(judge(&text[..text.len() - 20]).integrity, Torn);
     let glued = text.trim_end().to_owned() + &entry("eeeeeeee", "\"dddddddd\"", "user") + "\n";
@@ -178,8 +156,8 @@ fn nothing_readable_is_wiped_and_nothing_at_all_is_empty() {
     assert_eq!(judge(" \n\t\n\u{feff}").integrity, Empty);
     assert_eq!(judge("\0\0\0").integrity, Wiped);
     assert_eq!(judge("junk\n").integrity, Wiped);
-    assert_eq!(judge(&format!("\u{feff}{}", lines(&good()))).integrity, Intact);
-    assert_eq!(judge(&lines(&good()).replace('\n', "\r\n")).integrity, Intact);
+    assert_eq!(judge(&format!("\u{feff}{}", text_of(&good()))).integrity, Intact);
+    assert_eq!(judge(&text_of(&good()).replace('\n', "\r\n")).integrity, Intact);
 }
 
 #[test]
@@ -199,7 +177,7 @@ fn white_space_that_is_none_in_json_is_trimmed_at_both_ends_of_the_file_only() {
 
 #[test]
 fn a_file_without_header_still_tells_how_its_run_ended() {
-    let summary = judge(&lines(&good()[1..]));
+    let summary = judge(&text_of(&good()[1..]));
     assert_eq!((summary.integrity, summary.ending), (Wiped, Some(Ending::Answered)));
     assert_eq!(summary.findings[0], LineFinding { code: Code::NoHeader, line: 1, byte: Some(0), detail: None });
 }
@@ -216,7 +194,7 @@ fn an_error_keeps_its_message_and_later_notes_do_not_hide_it() {
         r#"{"type":"message","id":"g","parentId":"f","message":{"role":"assistant","provider":"openclaw","stopReason":"stop"}}"#
             .into(),
     );
-    assert_eq!(judge(&lines(&file)).ending, Some(Ending::Error(Some("401 no".into()))));
+    assert_eq!(judge(&text_of(&file)).ending, Some(Ending::Error(Some("401 no".into()))));
 }
 
 #[test]
@@ -224,7 +202,7 @@ fn findings_name_the_line() {
     let mut file = good();
     file.insert(2, String::new());
     file[4] = entry("cccccccc", "\"dddddddd\"", "user");
-    let summary = judge(&lines(&file));
+    let summary = judge(&text_of(&file));
     assert_eq!(summary.findings, [LineFinding { code: Code::Cycle, line: 5, byte: None, detail: None }]);
 }
 
@@ -241,24 +219,24 @@ fn check(text: &[u8]) -> Vec<(Code, u64, Option<u64>)> {
 
 #[test]
 fn what_is_told_of_the_header_stands_where_the_header_stands() {
-    let file = format!("\n{}", lines(&good()).replace(":3,", ":9,"));
+    let file = format!("\n{}", text_of(&good()).replace(":3,", ":9,"));
     assert_eq!(check(file.as_bytes()), [(Code::NewerVersion, 2, Some(1))]);
-    let file = format!("\n{}", lines(&good()).replace("\"version\":3,", ""));
+    let file = format!("\n{}", text_of(&good()).replace("\"version\":3,", ""));
     assert_eq!(check(file.as_bytes()), [(Code::VersionAbsent, 2, Some(1))]);
 }
 
 #[test]
 fn bytes_count_from_the_start_of_the_file_whatever_the_loader_trims() {
-    let file = format!("\u{feff} junk\n{}", lines(&good()));
+    let file = format!("\u{feff} junk\n{}", text_of(&good()));
     let found = [(Code::ByteOrderMark, 1, Some(0)), (Code::JunkBeforeHeader, 1, Some(4))];
     assert_eq!(check(file.as_bytes()), found);
-    let lone = format!("\u{feff}{{\"type\":\"custom\",\"x\":\"\\ud83d\"}}\n{}", lines(&good()));
+    let lone = format!("\u{feff}{{\"type\":\"custom\",\"x\":\"\\ud83d\"}}\n{}", text_of(&good()));
     assert!(check(lone.as_bytes()).contains(&(Code::LoneSurrogate, 1, Some(25))));
 }
 
 #[test]
 fn a_byte_that_is_no_utf8_is_named_itself() {
-    let mut file = lines(&good()).into_bytes();
+    let mut file = text_of(&good()).into_bytes();
     let at = HEADER.len() + 1 + r#"{"type":"mes"#.len();
     file.splice(at..at, *b"\xff");
     let found = check(&file);
@@ -270,5 +248,5 @@ fn an_entry_written_twice_is_no_side_branch() {
     let mut file = good();
     file.insert(3, file[2].clone());
     let twice = (Code::DuplicateId, 3, Some((HEADER.len() + 1 + file[1].len() + 1) as u64));
-    assert_eq!(check(lines(&file).as_bytes()), [twice]);
+    assert_eq!(check(text_of(&file).as_bytes()), [twice]);
 }
