@@ -136,7 +136,10 @@ pub mod render {
     pub mod mended;
     pub mod policy;
     pub mod quarantine;
+    pub mod schema;
     pub mod table;
     pub mod text;
     pub mod validate;
+    pub mod view;
+    pub mod words;
 }

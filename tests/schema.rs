@@ -7,7 +7,7 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use claw_sessions::render::json::schemas;
+use claw_sessions::render::schema::schemas;
 use serde_json::Value;
 use support::{NOW, Store, StoreBuilder};
 

@@ -9,9 +9,10 @@ use crate::decide::verdict::{Classified, Verdicts};
 use crate::decide::{guard, poison};
 use crate::model::inventory::{Content, Inventory};
 use crate::model::store::StoreState;
-use crate::render::json::{self, GcDocument};
+use crate::render::json::GcDocument;
 use crate::render::mended::{MendedDocument, mended};
 use crate::render::text;
+use crate::render::view;
 use crate::store::apply::{self, Left, Outcome};
 use crate::store::boots;
 use crate::store::journal::Journal;
@@ -51,7 +52,7 @@ fn collect(session: &Session, args: &GcArgs) -> Result<Exit, Failure> {
         );
     }
     if let Some(path) = &args.plan {
-        apply::write_document(path, json::to_text(&plan).as_bytes()).map_err(Failure::usage)?;
+        apply::write_document(path, view::to_text(&plan).as_bytes()).map_err(Failure::usage)?;
     }
     let mended = mended(&plan, &inventory, context.view());
     let mut outcome = Outcome { failed: unreadable(&inventory), ..Outcome::default() };

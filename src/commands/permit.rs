@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Failure;
 use super::context::Context;
 use crate::decide::plan::Plan;
-use crate::render::json::LeftDocument;
+use crate::render::view::LeftDocument;
 use crate::store::apply::{self, Left, Outcome};
 use crate::store::journal::{self, Journal};
 use crate::store::manifest::RunState;

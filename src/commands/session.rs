@@ -9,7 +9,8 @@ use chrono::{DateTime, Utc};
 use crate::cli::{Cli, Command, When};
 use crate::config::environment::Environment;
 use crate::render::json;
-use crate::render::text::Layout;
+use crate::render::view;
+use crate::render::words::{Layout, shell};
 
 /// How an invocation ends (design §2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +117,7 @@ impl Session {
 
     /// Prints a document for programs: as it is, never colored.
     pub fn print_document(&self, document: &impl serde::Serialize) -> anyhow::Result<()> {
-        match io::stdout().lock().write_all(json::to_text(document).as_bytes()) {
+        match io::stdout().lock().write_all(view::to_text(document).as_bytes()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
             _ => Ok(()),
         }
@@ -193,7 +194,7 @@ impl Session {
         let profile = global.profile.as_ref().map(|name| ("--profile", name.clone()));
         let mut options = String::new();
         for (name, value) in dir.into_iter().chain(profile) {
-            options.extend([" ", name, " ", &crate::render::text::shell(&value)]);
+            options.extend([" ", name, " ", &shell(&value)]);
         }
         options
     }

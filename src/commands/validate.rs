@@ -11,9 +11,9 @@ use crate::decide::problems::{self, Problem, Problems};
 use crate::model::inventory::Content;
 use crate::model::problem::Code;
 use crate::model::store::StoreState;
-use crate::render::json::View;
 use crate::render::mended::mended;
 use crate::render::validate::{self, RepairDocument, ValidateDocument, ValidateSummary};
+use crate::render::view::View;
 use crate::store::apply::{Left, Outcome};
 use crate::store::read::{self, Depth};
 

@@ -12,12 +12,13 @@ use chrono::{DateTime, Utc};
 
 use super::json::{JsonError, JsonErrorKind};
 use super::line::{self, EntryLine, HeaderLine, Judging, Line, Role};
-use super::mend::Cure;
 use super::problem::{Code, Remedy};
 use super::tree::{Tree, Walk};
+pub use cure::Cure;
 pub use summary::{Ending, Integrity, LineFinding, Summary};
 use watch::Watch;
 
+mod cure;
 mod summary;
 mod watch;
 

@@ -1,15 +1,13 @@
 //! JSON documents for programs (design §6). Every type here is a promise: its schema is in `docs/schema/`.
 
-use std::path::Path;
-
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::escape;
 use super::mended::MendedDocument;
+use super::view::{LeftDocument, View};
 use crate::decide::facts::{Elapsed, Finding, RunState};
-use crate::decide::plan::{Plan, Totals};
+use crate::decide::plan::Totals;
 use crate::decide::rules::Step;
 use crate::decide::startup::Startup;
 use crate::decide::verdict::{Action, FileAction, Reason};
@@ -86,15 +84,6 @@ pub struct GcDocument {
     pub forgotten: Vec<String>,
     /// Past runs that had been cut off, and what became of them.
     pub recovered: Vec<String>,
-}
-
-/// Something left as it was.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct LeftDocument {
-    /// The key or path.
-    pub what: String,
-    /// Why.
-    pub why: String,
 }
 
 /// Evidence and verdicts.
@@ -352,27 +341,6 @@ pub struct ErrorReport {
     pub exit_code: u8,
 }
 
-/// How paths and texts are shown.
-#[derive(Clone, Copy, Debug)]
-pub struct View<'a> {
-    /// Paths below it are shown relative to it.
-    pub state_dir: &'a Path,
-    /// Show error messages whole.
-    pub show_text: bool,
-}
-
-impl View<'_> {
-    /// A path relative to the state directory, absolute outside.
-    pub fn path(&self, path: &Path) -> String {
-        path.strip_prefix(self.state_dir).unwrap_or(path).to_string_lossy().into_owned()
-    }
-
-    /// An error message, whole or its beginning.
-    pub fn message(&self, message: &str) -> String {
-        if self.show_text { message.to_owned() } else { escape::excerpt(message) }
-    }
-}
-
 /// Evidence and verdicts as a document.
 pub fn body(inventory: &Inventory, verdicts: &Verdicts, planned: Totals, startup: Startup, view: View<'_>) -> Body {
     let stores = inventory.selected().map(|store| StoreDocument {
@@ -492,37 +460,4 @@ pub fn run(manifest: &manifest::Manifest) -> RunDocument {
             + mends().filter_map(|record| record.old).map(|old| old.size).sum::<u64>(),
         restorable: restorable && manifest.command != "restore",
     }
-}
-
-/// A document as text: indented, one final newline, safe on a terminal.
-pub fn to_text(document: &impl Serialize) -> String {
-    let mut text = serde_json::to_string_pretty(document).unwrap_or_default();
-    text.push('\n');
-    match escape::escape_json(&text) {
-        std::borrow::Cow::Borrowed(_) => text,
-        std::borrow::Cow::Owned(escaped) => escaped,
-    }
-}
-
-/// The schemas of all documents, by file name.
-pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
-    vec![
-        ("scan", schema::<ScanDocument>()),
-        ("gc", schema::<GcDocument>()),
-        ("validate", schema::<super::validate::ValidateDocument>()),
-        ("checks", schema::<super::validate::ChecksDocument>()),
-        ("quarantine", schema::<super::quarantine::QuarantineDocument>()),
-        ("quarantined", schema::<super::quarantine::QuarantinedDocument>()),
-        ("purge", schema::<super::quarantine::PurgeDocument>()),
-        ("restore", schema::<RestoreDocument>()),
-        ("runs", schema::<RunsDocument>()),
-        ("explain", schema::<ExplainDocument>()),
-        ("plan", schema::<Plan>()),
-        ("error", schema::<ErrorReport>()),
-    ]
-}
-
-/// The schema of what is written, which says more than that of what would be read.
-fn schema<T: JsonSchema>() -> schemars::Schema {
-    schemars::generate::SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>()
 }

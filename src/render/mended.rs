@@ -2,13 +2,12 @@
 
 use std::fmt::Write as _;
 
-use anstyle::Style;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::escape::escape;
-use super::json::View;
-use super::text::count;
+use super::view::View;
+use super::words::{BOLD, count};
 use crate::decide::plan::{Mending, Plan};
 use crate::model::inventory::{Inventory, Salvage};
 use crate::model::names::FileKind;
@@ -84,8 +83,6 @@ fn salvaged(salvage: &Salvage, adoptable: Vec<String>, view: View<'_>) -> Salvag
         adoptable,
     }
 }
-
-const BOLD: Style = Style::new().bold();
 
 /// A line for each, and what a person can do about what did not come back.
 pub(super) fn list(text: &mut String, mended: &[MendedDocument], would: bool) {

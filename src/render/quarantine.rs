@@ -3,17 +3,17 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
 use chrono::{DateTime, Utc};
 use indicatif::HumanBytes;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::escape::escape;
-use super::json::{LeftDocument, View};
 use super::table::{Column, Row, lay_out};
-use super::text::{Layout, count, left, list as lines, next, shell};
 use super::validate::{self, ProblemDocument};
+use super::view::{LeftDocument, View};
+use super::words::{BAD, BOLD, Layout, WARN, count, left, list as lines, next, shell};
 use crate::decide::verdict::{Classified, Reason};
 use crate::model::inventory::Inventory;
 use crate::model::key::Class;
@@ -150,10 +150,6 @@ pub fn quarantined(
         problems: Vec::new(),
     }
 }
-
-const BOLD: Style = Style::new().bold();
-const BAD: Style = AnsiColor::Red.on_default().bold();
-const WARN: Style = AnsiColor::Yellow.on_default();
 
 fn reasons(reasons: &[Reason]) -> String {
     reasons.iter().map(|reason| reason.as_str()).collect::<Vec<_>>().join(" ")

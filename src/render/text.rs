@@ -3,17 +3,18 @@
 
 use std::fmt::Write as _;
 
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
 use chrono::TimeDelta;
 use indicatif::HumanBytes;
 
 use super::escape::escape;
 use super::json::{
-    BindingDocument, Body, ExplainDocument, FileDocument, GcDocument, LeftDocument, Preamble, RestoreDocument,
-    RunsDocument, ScanDocument,
+    BindingDocument, Body, ExplainDocument, FileDocument, GcDocument, Preamble, RestoreDocument, RunsDocument,
+    ScanDocument,
 };
 use super::mended;
 use super::table::{Column, Row, lay_out};
+use super::words::{BAD, BOLD, DIM, Layout, WARN, count, left, list, next, shell, thousands};
 use crate::config::duration;
 use crate::decide::facts::Elapsed;
 use crate::decide::plan::Totals;
@@ -21,26 +22,6 @@ use crate::decide::startup::{Load, Model, Startup};
 use crate::decide::verdict::{Action, FileAction};
 use crate::model::store::StoreState;
 use crate::model::transcript::Integrity;
-
-/// How much to print, and how wide.
-#[derive(Clone, Debug)]
-pub struct Layout {
-    /// Characters in a line.
-    pub width: usize,
-    /// Only the summary.
-    pub quiet: bool,
-    /// Every row, and how everything was found.
-    pub verbose: bool,
-    /// Options that lead to the same state directory, for commands that are suggested.
-    pub same_place: String,
-    /// The file that the plan was written to.
-    pub plan: Option<String>,
-}
-
-const BOLD: Style = Style::new().bold();
-const DIM: Style = Style::new().dimmed();
-const WARN: Style = AnsiColor::Yellow.on_default();
-const BAD: Style = AnsiColor::Red.on_default().bold();
 
 /// `scan`.
 pub fn scan(document: &ScanDocument, details: &[String], layout: &Layout) -> String {
@@ -301,12 +282,6 @@ fn head(preamble: &Preamble, body: &Body) -> String {
     text
 }
 
-pub(super) fn list(text: &mut String, lead: &str, lines: &[String]) {
-    for line in lines {
-        let _ = writeln!(text, "{DIM}{lead}{}{DIM:#}", escape(line));
-    }
-}
-
 fn verdict_line(text: &mut String, body: &Body) {
     let summary = &body.summary;
     let agents: std::collections::BTreeSet<&str> = body.stores.iter().map(|store| store.agent.as_str()).collect();
@@ -461,16 +436,6 @@ fn startup(text: &mut String, startup: &Startup) {
     );
 }
 
-pub(super) fn left(text: &mut String, title: &str, style: Style, left: &[LeftDocument]) {
-    for one in left {
-        let _ = writeln!(text, "{style}{title}{style:#} {}: {}", escape(&one.what), escape(&one.why));
-    }
-}
-
-pub(super) fn next(text: &mut String, command: &str, what: &str) {
-    let _ = writeln!(text, "Next: {BOLD}{}{BOLD:#}  {DIM}{what}{DIM:#}", escape(command));
-}
-
 fn totals(totals: &Totals) -> String {
     let plural = |count: usize| if count == 1 { "" } else { "s" };
     let parts = [
@@ -507,23 +472,5 @@ fn coarse(span: TimeDelta) -> String {
         60..3600 => format!("{}m", seconds / 60),
         3600..86_400 => format!("{}h", seconds / 3600),
         _ => format!("{}d", seconds / 86_400),
-    }
-}
-
-pub(super) fn count(number: usize, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
-}
-
-fn thousands(number: u64) -> String {
-    indicatif::HumanCount(number).to_string()
-}
-
-/// A word as a shell takes it.
-pub fn shell(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@+,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
     }
 }

@@ -8,10 +8,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::escape::escape;
-use super::json::{LeftDocument, View};
 use super::mended::{self, MendedDocument};
 use super::table::{Column, Row, lay_out};
-use super::text::{Layout, count, left, list, next, shell};
+use super::view::{LeftDocument, View};
+use super::words::{BOLD, DIM, Layout, count, left, list, next, shell};
 use crate::decide::problems::{Problem, Problems};
 use crate::model::problem::{Code, Remedy, Severity};
 
@@ -159,9 +159,6 @@ fn remedy(problem: &Problem, same_place: &str) -> Option<String> {
         Remedy::Nothing => None,
     }
 }
-
-const BOLD: Style = Style::new().bold();
-const DIM: Style = Style::new().dimmed();
 
 const fn style(severity: Severity) -> Style {
     match severity {

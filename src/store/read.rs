@@ -12,8 +12,8 @@ use anyhow::Context as _;
 
 use super::dir::{Dir, FileInfo};
 use crate::model::inventory::Content;
-use crate::model::mend::{Cure, Mender, Proof};
-use crate::model::transcript::{Analyzer, Summary};
+use crate::model::mend::{Mender, Proof};
+use crate::model::transcript::{Analyzer, Cure, Summary};
 
 /// How closely to look at transcripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
