@@ -74,6 +74,7 @@ fn damage_is_taken_by_its_severity_and_shown_with_its_first_problem() {
     let show = store.run(["quarantine", "show", key, "--json"]).ok().json();
     let session = &show["sessions"][0];
     assert_eq!(session["problems"][0]["code"], "no-header");
+    assert_eq!(session["integrity"], "wiped");
     assert_eq!((&session["bytes"], &session["reasons"][0]), (&json!(3355), &json!("wiped")));
     let text = store.run(["quarantine", "show", "6f200014-d381-4049-a079-0b2ed82e22fb"]).ok().stdout;
     assert!(text.contains("no-header") && text.contains("3.28 KiB") && text.contains("restore"), "{text}");

@@ -257,8 +257,8 @@ fn a_salvage_says_what_is_gone_and_what_can_be_adopted() {
     let done = store.run(salvage).ok().json();
     let told = &done["repair"]["mended"][0]["salvage"];
     assert_eq!(told["entries"], 2);
-    assert_eq!(told["broken"], json!(["agent:main:telegram:direct:3"]));
     let orphan = told["adoptable"][0].as_str().unwrap();
+    assert_eq!(told["broken"], json!([{"key": "agent:main:telegram:direct:3", "transcript": orphan}]));
     store.run(["restore", "--adopt", orphan, "--key", "agent:main:telegram:direct:3"]).ok();
     assert_eq!(store.sessions("main").as_object().unwrap().len(), 3);
     let scan = store.scan(["--now", NOW]);

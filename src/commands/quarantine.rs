@@ -157,7 +157,10 @@ fn show(session: &Session, id: &str) -> Result<Exit, Failure> {
         let opened = journal::archived(&context.home.real_dir, &one.run, Path::new(archived));
         let found = opened.map(|(dir, name)| read::transcript(&dir, &name, Depth::Thorough, &|_| ()).0);
         one.problems = match found {
-            Ok(Content::Read(summary)) => problems::of_file(Path::new(archived), &summary),
+            Ok(Content::Read(summary)) => {
+                (one.integrity, one.last_at) = (Some(summary.integrity), summary.last_at);
+                problems::of_file(Path::new(archived), &summary)
+            }
             Ok(Content::Unreadable(why)) => vec![Problem::unreadable(Path::new(archived), why)],
             Ok(Content::Absent | Content::Outside(_)) => Vec::new(),
             Err(error) => vec![Problem::unreadable(Path::new(archived), format!("{error:#}"))],

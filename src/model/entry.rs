@@ -251,6 +251,21 @@ fn named_strings(text: &[u8], value: Value, name: &[u8]) -> Vec<String> {
     found
 }
 
+/// The `sessionId` of an entry that breaks off somewhere behind it. `after_key` is where its key ended.
+pub fn session_of_part(text: &[u8], after_key: usize) -> Option<String> {
+    let mut found = None;
+    let mut scanner = Scanner::at(text, after_key);
+    scanner.expect(b':').ok()?;
+    let _ = scanner.object(|scanner, key| {
+        let value = scanner.value()?;
+        if *json::plain(key.of(text)) == *b"sessionId" {
+            found = string(text, value);
+        }
+        Ok::<(), JsonError>(())
+    });
+    found
+}
+
 /// The largest fields of an entry, with their bytes, largest first.
 pub fn largest_fields(text: &[u8], most: usize) -> Vec<(String, usize)> {
     let mut fields = Vec::new();

@@ -12,6 +12,7 @@ use super::key::{self, Class};
 use super::lock::LockState;
 use super::names::FileKind;
 use super::problem::Code;
+use super::salvage::Broken;
 use super::store::{Document, Effective, StoreState};
 use super::transcript::Summary;
 
@@ -169,8 +170,8 @@ pub struct Salvage {
     pub entries: usize,
     /// The backup that comes back in the store's place.
     pub backup: Option<PathBuf>,
-    /// Keys of entries that were broken.
-    pub broken: Vec<String>,
+    /// Entries that were broken.
+    pub broken: Vec<Broken>,
     /// Keys that only a backup has, with that backup.
     pub in_backups: Vec<(String, PathBuf)>,
 }

@@ -17,8 +17,17 @@ pub struct Salvaged {
     pub text: Vec<u8>,
     /// Entries in it.
     pub entries: usize,
-    /// Keys of entries that broke off.
-    pub broken: Vec<String>,
+    /// Entries that broke off.
+    pub broken: Vec<Broken>,
+}
+
+/// An entry that broke off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Its key.
+    pub key: String,
+    /// The session it pointed to, when that can still be read.
+    pub session_id: Option<String>,
 }
 
 /// A broken text is read this many times over, at most, in search of entries.
@@ -53,7 +62,10 @@ fn pieces(text: &[u8]) -> Salvaged {
         at = match members(text, start, &mut found) {
             Stop::End => None,
             Stop::Broken { key, near } => {
-                broken.extend(key.map(|key| json::unescape(key.of(text))));
+                broken.extend(key.map(|key| Broken {
+                    key: json::unescape(key.of(text)),
+                    session_id: entry::session_of_part(text, key.end + 1),
+                }));
                 next_entry(text, near, &mut budget)
             }
         };
@@ -67,7 +79,7 @@ fn pieces(text: &[u8]) -> Salvaged {
     }
     salvaged.extend_from_slice(if found.is_empty() { b"}" } else { b"\n}" });
     let whole: HashSet<String> = found.iter().map(|piece| json::unescape(piece.key.of(text))).collect();
-    broken.retain(|key| !whole.contains(key));
+    broken.retain(|one: &Broken| !whole.contains(&one.key));
     Salvaged { text: salvaged, entries: whole.len(), broken }
 }
 
@@ -186,7 +198,8 @@ mod tests {
         let broken = format!("{}?{}", &text[..second], &text[second + 1..]);
         let found = salvage(broken.as_bytes()).unwrap();
         assert_eq!(keys(&found.text), ["a", "c", "d"]);
-        assert_eq!((found.entries, found.broken), (3, vec!["b".to_owned()]));
+        let b = Broken { key: "b".to_owned(), session_id: Some("x".to_owned()) };
+        assert_eq!((found.entries, found.broken), (3, vec![b]));
     }
 
     #[test]

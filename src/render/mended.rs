@@ -7,11 +7,12 @@ use serde::Serialize;
 
 use super::escape::escape;
 use super::view::View;
-use super::words::{BOLD, count};
+use super::words::{BOLD, count, shell};
 use crate::decide::plan::{Mending, Plan};
 use crate::model::inventory::{Inventory, Salvage};
 use crate::model::names::FileKind;
 use crate::model::problem::Code;
+use crate::model::salvage::Broken;
 
 /// A file that was mended, or would be.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -35,14 +36,24 @@ pub struct SalvageDocument {
     /// The backup that came back in the store's place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup: Option<String>,
-    /// Keys of entries that are gone: they were broken.
-    pub broken: Vec<String>,
+    /// Entries that are gone: they were broken.
+    pub broken: Vec<BrokenDocument>,
     /// Keys that only a backup has.
     pub in_backups: Vec<InBackup>,
     /// Whether those were added.
     pub from_backups: bool,
     /// Transcripts beside the store that nothing refers to now: some may have lost their binding.
     pub adoptable: Vec<String>,
+}
+
+/// An entry that is gone.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct BrokenDocument {
+    /// Its key.
+    pub key: String,
+    /// The transcript that lost its binding with it, when what is left of the entry tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transcript: Option<String>,
 }
 
 /// A key that only a backup has.
@@ -73,7 +84,7 @@ fn salvaged(salvage: &Salvage, adoptable: Vec<String>, view: View<'_>) -> Salvag
     SalvageDocument {
         entries: salvage.entries,
         backup: salvage.backup.as_deref().map(|path| view.path(path)),
-        broken: salvage.broken.clone(),
+        broken: salvage.broken.iter().map(|one| broken(one, &adoptable)).collect(),
         in_backups: salvage
             .in_backups
             .iter()
@@ -82,6 +93,12 @@ fn salvaged(salvage: &Salvage, adoptable: Vec<String>, view: View<'_>) -> Salvag
         from_backups: salvage.from_backups,
         adoptable,
     }
+}
+
+fn broken(one: &Broken, adoptable: &[String]) -> BrokenDocument {
+    let name = one.session_id.as_ref().map(|id| format!("{id}.jsonl"));
+    let is_it = |path: &&String| path.rsplit('/').next() == name.as_deref();
+    BrokenDocument { key: one.key.clone(), transcript: adoptable.iter().find(is_it).cloned() }
 }
 
 /// A line for each, and what a person can do about what did not come back.
@@ -103,8 +120,11 @@ fn tell(text: &mut String, salvage: &SalvageDocument) {
         "  {} back{from}",
         if salvage.entries == 1 { "1 entry".to_owned() } else { format!("{} entries", salvage.entries) }
     );
-    for key in &salvage.broken {
-        let _ = writeln!(text, "  gone for good: {}", escape(key));
+    for BrokenDocument { key, transcript } in &salvage.broken {
+        let how = transcript.as_ref().map_or_else(String::new, |path| {
+            format!("; `restore --adopt {} --key {}` binds its transcript again", shell(path), shell(key))
+        });
+        let _ = writeln!(text, "  gone for good: {}{}", escape(key), escape(&how));
     }
     for InBackup { key, backup } in &salvage.in_backups {
         let what = if salvage.from_backups { "added from" } else { "only in" };
@@ -113,7 +133,8 @@ fn tell(text: &mut String, salvage: &SalvageDocument) {
     if !salvage.in_backups.is_empty() && !salvage.from_backups {
         let _ = writeln!(text, "  --from-backups adds {}", count(salvage.in_backups.len(), "key"));
     }
-    for path in &salvage.adoptable {
+    let told: Vec<&String> = salvage.broken.iter().filter_map(|one| one.transcript.as_ref()).collect();
+    for path in salvage.adoptable.iter().filter(|path| !told.contains(path)) {
         let _ = writeln!(text, "  nothing refers to {}: `restore --adopt` binds it again", escape(path));
     }
 }

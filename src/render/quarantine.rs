@@ -122,6 +122,12 @@ pub struct QuarantinedSession {
     pub archived: Option<String>,
     /// Its bytes.
     pub bytes: u64,
+    /// How sound it is: `show` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub integrity: Option<Integrity>,
+    /// The time of its last line: `show` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_at: Option<DateTime<Utc>>,
     /// What is wrong with it: `show` only.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<ProblemDocument>,
@@ -147,6 +153,8 @@ pub fn quarantined(
         transcript: entry.file.as_deref().map(|path| view.path(path)),
         archived: archived.map(|path| path.to_string_lossy().into_owned()),
         bytes,
+        integrity: None,
+        last_at: None,
         problems: Vec::new(),
     }
 }
@@ -232,6 +240,12 @@ pub fn show(document: &QuarantinedDocument, layout: &Layout) -> String {
                 say("kept as", &format!("claw-sessions/runs/{}/{to}", one.run));
             }
             _ => say("transcript", "none went with it"),
+        }
+        if let Some(integrity) = one.integrity {
+            say("integrity", &format!("{}: at the next use, {}", integrity.as_str(), integrity.at_next_use()));
+        }
+        if let Some(last) = one.last_at {
+            say("last line", &last.format("%Y-%m-%d %H:%M:%SZ").to_string());
         }
         let told: Vec<&ProblemDocument> = one.problems.iter().collect();
         match told.first() {

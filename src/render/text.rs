@@ -42,10 +42,20 @@ pub fn scan(document: &ScanDocument, details: &[String], layout: &Layout) -> Str
         let command = format!("claw-sessions gc -n{}", layout.same_place);
         next(&mut text, &command, "shows what would go; `gc` takes it, `restore latest` brings it back");
     }
+    salvageable(&mut text, &document.body, layout);
     if let Some(one) = document.body.bindings.iter().find(|one| one.action != Action::Keep) {
         next(&mut text, &format!("claw-sessions explain {}{}", shell(&one.key), layout.same_place), "tells why");
     }
     text
+}
+
+/// What is whole of a broken store can be given back.
+fn salvageable(text: &mut String, body: &Body, layout: &Layout) {
+    let broken = |state| matches!(state, StoreState::Malformed | StoreState::Bom | StoreState::RotatedAway);
+    if body.stores.iter().any(|store| broken(store.state)) {
+        let command = format!("claw-sessions validate --repair --salvage -n{}", layout.same_place);
+        next(text, &command, "shows what is whole of a broken store; without -n it gives that back");
+    }
 }
 
 /// `gc`, dry or done.
@@ -86,6 +96,7 @@ pub fn gc(document: &GcDocument, details: &[String], layout: &Layout) -> String 
     } else {
         outcome(&mut text, document, layout);
     }
+    salvageable(&mut text, &document.body, layout);
     text
 }
 

@@ -103,7 +103,7 @@ fn add_from_backups(found: &mut Found, backups: &[Backup], dir: &Dir) -> anyhow:
     }
     if found.salvage.from_backups {
         found.salvage.entries += members.len();
-        found.salvage.broken.retain(|key| !listed.iter().any(|(listed, _)| listed == key));
+        found.salvage.broken.retain(|one| !listed.iter().any(|(key, _)| *key == one.key));
         found.text = document.with_members(&found.text, &members);
     }
     found.salvage.in_backups = listed;
