@@ -41,6 +41,19 @@ fn a_restore_in_a_copy_fills_the_copy_and_leaves_the_original_alone() {
 }
 
 #[test]
+fn a_repair_is_taken_back_in_a_copy_too() {
+    let store = Store::crafted("null-line");
+    let before = store.tree().contents();
+    store.run(["validate", "--repair", "--now", NOW]).ok();
+    let mended = store.tree().exact();
+    let copy = store.root().join("copy");
+    shell(&["cp", "-a", store.state_dir().to_str().unwrap(), copy.to_str().unwrap()]);
+    store.run_bare(["restore", "latest", "--state-dir", copy.to_str().unwrap()], &[]).ok();
+    before.assert_same(&tree(&copy).contents());
+    mended.assert_same(&store.tree().exact());
+}
+
+#[test]
 fn what_was_taken_comes_back_after_a_move() {
     let (store, before) = after_gc();
     let moved = store.root().join("elsewhere");

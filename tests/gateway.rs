@@ -99,6 +99,23 @@ fn a_live_gateway_that_waits_for_the_lock_allows_gc_and_what_is_recent_stays() {
 }
 
 #[test]
+fn beside_a_gateway_with_locks_an_idle_transcript_is_mended_and_no_lock_stays() {
+    let store = store(Some("2026.3.11"));
+    let process = LiveProcess::spawn();
+    store.gateway_lock(process.pid(), process.starttime());
+    let done = store.gc([&LIMITS[..], &["--grace", "30s"]].concat()).ok().json();
+    assert_eq!(verdict(&done, DAMAGED), "repair freezes");
+    assert_eq!(done["done"]["repair"], 1);
+    assert_eq!(verdict(&store.gc(LIMITS).ok().json(), DAMAGED), "keep recent");
+    let left = |name: &str| name.ends_with(".lock") || name.ends_with(".tmp");
+    let names: Vec<_> = std::fs::read_dir(store.path("agents/main/sessions"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(!names.iter().any(|name| left(name)), "{names:?}");
+}
+
+#[test]
 fn without_a_live_gateway_damage_does_not_wait() {
     let store = store(Some("2026.3.11"));
     let process = LiveProcess::spawn();

@@ -64,7 +64,10 @@ fn collect(session: &Session, args: &GcArgs) -> Result<Exit, Failure> {
     }
     outcome.refused.extend(refused);
     if args.boot && !dry {
-        remember(&context, &inventory, &verdicts, &outcome, &mut work)?;
+        // What was done is told all the same.
+        if let Err(failure) = remember(&context, &inventory, &verdicts, &outcome, &mut work) {
+            outcome.failed.push(Left::new("what this start found", format!("{:#}", failure.error)));
+        }
     }
     let forgotten = match &work.journal {
         Some(journal) => forget_old_runs(&context, journal)?,

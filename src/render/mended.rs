@@ -102,18 +102,18 @@ fn broken(one: &Broken, adoptable: &[String]) -> BrokenDocument {
 }
 
 /// A line for each, and what a person can do about what did not come back.
-pub(super) fn list(text: &mut String, mended: &[MendedDocument], would: bool) {
+pub(super) fn list(text: &mut String, mended: &[MendedDocument], would: bool, same_place: &str) {
     for one in mended {
         let codes: Vec<&str> = one.codes.iter().map(|code| code.as_str()).collect();
         let word = if would { "would mend" } else { "mended" };
         let _ = writeln!(text, "{BOLD}{word}{BOLD:#} {}: {}", escape(&one.path), codes.join(", "));
         if let Some(salvage) = &one.salvage {
-            tell(text, salvage);
+            tell(text, salvage, same_place);
         }
     }
 }
 
-fn tell(text: &mut String, salvage: &SalvageDocument) {
+fn tell(text: &mut String, salvage: &SalvageDocument, same_place: &str) {
     let from = salvage.backup.as_ref().map_or_else(String::new, |backup| format!(" from {}", escape(backup)));
     let _ = writeln!(
         text,
@@ -122,7 +122,8 @@ fn tell(text: &mut String, salvage: &SalvageDocument) {
     );
     for BrokenDocument { key, transcript } in &salvage.broken {
         let how = transcript.as_ref().map_or_else(String::new, |path| {
-            format!("; `restore --adopt {} --key {}` binds its transcript again", shell(path), shell(key))
+            let (path, key) = (shell(path), shell(key));
+            format!("; `claw-sessions restore --adopt {path} --key {key}{same_place}` binds its transcript again")
         });
         let _ = writeln!(text, "  gone for good: {}{}", escape(key), escape(&how));
     }

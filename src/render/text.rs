@@ -74,7 +74,7 @@ pub fn gc(document: &GcDocument, details: &[String], layout: &Layout) -> String 
         } else {
             bindings(&mut text, &leaving, layout);
         }
-        mended::list(&mut text, &document.mended, document.run.is_none());
+        mended::list(&mut text, &document.mended, document.run.is_none(), &layout.same_place);
         files(&mut text, &document.body.files, layout, false);
     }
     if document.dry_run {

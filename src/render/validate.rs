@@ -230,7 +230,7 @@ fn line(text: &mut String, problem: &ProblemDocument) {
 }
 
 fn repaired(text: &mut String, repair: &RepairDocument, layout: &Layout) {
-    mended::list(text, &repair.mended, repair.dry_run);
+    mended::list(text, &repair.mended, repair.dry_run, &layout.same_place);
     let style = style(Severity::High);
     left(text, "left alone", style, &repair.skipped);
     left(text, "failed", style, &repair.failed);

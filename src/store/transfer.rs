@@ -73,13 +73,11 @@ pub(super) fn back(run: &Run, record: &MoveRecord, name: &OsStr) -> anyhow::Resu
     Ok(Moved::Yes { frees: info.links == 1 })
 }
 
-/// Gives a file a second name in the archive, so that another can take its place without it ever being gone. Across
-/// file systems it is copied and compared.
+/// Gives a file a second name in the archive, so that another can take its place without it ever being gone. Where that
+/// cannot be, across file systems or for a file of another's, it is copied and compared.
 pub(super) fn keep(from: &Dir, name: &OsStr, archive: &Dir, to: &OsStr, info: &FileInfo) -> anyhow::Result<()> {
-    match from.link_to(name, archive, to) {
-        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => duplicate(from, name, archive, to, info)?,
-        linked => linked
-            .with_context(|| format!("cannot keep {} as {}", from.join(name).display(), archive.join(to).display()))?,
+    if from.link_to(name, archive, to).is_err() {
+        duplicate(from, name, archive, to, info)?;
     }
     archive.sync()
 }

@@ -54,8 +54,7 @@ impl Work<'_> {
             Ok(found) => found,
             Err(not) => return Ok(Some(not)),
         };
-        let lock = lock_name(name);
-        if let Some(owner) = held_by(&dir, &lock)? {
+        if let Some(owner) = held_by(&dir, &lock_name(name))? {
             return Ok(Some(Not::Busy(owner)));
         }
         let (mut file, info) = dir.open_file(name)?;
@@ -69,18 +68,6 @@ impl Work<'_> {
         let (archive, below) = self.run.agent_dir(&item.agent)?;
         let to = self.free_name(&archive, &below, name)?;
         self.plan_mend(item, Some((below.join(&to), info.stamp)), None)?;
-        // A dead lock is evidence for some releases: it stays, and its owner cannot come back.
-        let guard = if dir.info(&lock)?.is_none() {
-            match StoreLock::acquire(&dir, name, &archive, Duration::ZERO)? {
-                Acquired::Ours(lock) => Some(lock),
-                Acquired::Busy(owner) => {
-                    self.settle_mend((&dir, name), (&archive, &to), Ok(()))?;
-                    return Ok(Some(Not::Busy(owner)));
-                }
-            }
-        } else {
-            None
-        };
         let proof = RefCell::new(Proof::default());
         let fill = |emit: &mut atomic::Emit<'_>| {
             read::mend(&mut file, size, &cure, header, |bytes| {
@@ -88,20 +75,27 @@ impl Work<'_> {
                 emit(bytes)
             })
         };
+        let (mut guard, mut not) = (None, None);
+        // The lock is held from here to the rename only: a large file takes longer to write than a turn waits.
         let last_look = |new: Stamp| {
             let after = proof.take().finish();
             anyhow::ensure!(cure.is_exact(&before, &after), "{} has no exact repair", item.path.display());
-            let held = match &guard {
-                Some(guard) => !guard.is_ours(),
-                None => held_by(&dir, &lock)?.is_some(),
+            not = match lock_transcript(&dir, name, &archive)? {
+                Ok(lock) => {
+                    guard = lock;
+                    let same = dir.info(name)?.is_some_and(|now| now.stamp == info.stamp);
+                    (!same).then(|| Not::Changed("it was written meanwhile".to_owned()))
+                }
+                Err(owner) => Some(Not::Busy(owner)),
             };
-            let same = dir.info(name)?.is_some_and(|now| now.stamp == info.stamp);
-            anyhow::ensure!(same && !held, "{} was written meanwhile", item.path.display());
+            anyhow::ensure!(not.is_none(), "{} is in use", item.path.display());
             self.keep_and_announce((&dir, name), (&archive, &to), &info, new)
         };
         let written = atomic::replace_with(&dir, name, fill, &info, last_look);
         drop(guard);
-        self.settle_mend((&dir, name), (&archive, &to), written)
+        let written = if not.is_some() { Ok(()) } else { written };
+        self.settle_mend((&dir, name), (&archive, &to), written)?;
+        Ok(not)
     }
 
     /// Puts another store in place of one that is broken, or that lacks a binding.
@@ -142,7 +136,8 @@ impl Work<'_> {
         let stamp = old.map(|info| info.stamp);
         let written = kept.and_then(|()| lock.replace_store([new.as_slice()], &like, stamp));
         drop(lock);
-        self.settle_mend((&dir, name), (&archive, &to), written)
+        self.settle_mend((&dir, name), (&archive, &to), written)?;
+        Ok(None)
     }
 
     /// Records what is about to be mended. `kept` is where the original goes, and what it is.
@@ -189,8 +184,8 @@ impl Work<'_> {
         (dir, name): (&Dir, &OsStr),
         (archive, to): (&Dir, &OsStr),
         written: anyhow::Result<()>,
-    ) -> anyhow::Result<Option<Not>> {
-        let Some(record) = self.run.manifest.mends.last_mut() else { return written.map(|()| None) };
+    ) -> anyhow::Result<()> {
+        let Some(record) = self.run.manifest.mends.last_mut() else { return written };
         let now = dir.info(name)?.map(|info| info.stamp);
         let same = |one: Option<Stamp>| one.map(|stamp| (stamp.dev, stamp.ino));
         let replaced = same(now) != same(record.old);
@@ -201,8 +196,25 @@ impl Work<'_> {
             // The second name of a file that is in its place.
             archive.remove(to)?;
         }
-        written.map(|()| None)
+        written
     }
+}
+
+/// Takes the lock of a transcript that nobody holds, or says who does. A dead one is evidence for some releases: it
+/// stays, and its owner cannot come back.
+fn lock_transcript<'d>(
+    dir: &'d Dir,
+    name: &OsStr,
+    archive: &Dir,
+) -> anyhow::Result<Result<Option<StoreLock<'d>>, String>> {
+    let lock = lock_name(name);
+    if dir.info(&lock)?.is_some() {
+        return Ok(held_by(dir, &lock)?.map_or(Ok(None), Err));
+    }
+    Ok(match StoreLock::acquire(dir, name, archive, Duration::ZERO)? {
+        Acquired::Ours(lock) => Ok(Some(lock)),
+        Acquired::Busy(owner) => Err(owner),
+    })
 }
 
 /// What the store becomes; `None` when that is not what was planned.

@@ -39,5 +39,12 @@ pub(super) fn verify(run: &Run) -> Vec<String> {
             mismatches.push(format!("{} did not arrive whole in the archive", record.from.display()));
         }
     }
+    for record in run.manifest.mends.iter().filter(|record| record.state == StepState::Done) {
+        let Some((to, old)) = record.to.as_ref().zip(record.old) else { continue };
+        let kept = run.locate(to).and_then(|(dir, name)| dir.info(&name));
+        if !matches!(kept, Ok(Some(info)) if info.stamp.size == old.size) {
+            mismatches.push(format!("the original of {} is not whole in the archive", record.path.display()));
+        }
+    }
     mismatches
 }

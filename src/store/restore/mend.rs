@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{Left, Work};
 use crate::decide::plan::sha256;
+use crate::model::inventory::Stamp;
 use crate::store::apply::read_locked;
 use crate::store::dir::Dir;
 use crate::store::lock::{Acquired, StoreLock, held_by, lock_name};
@@ -48,8 +49,8 @@ impl Work<'_> {
             return Ok(Err(owner));
         }
         let now = dir.info(name)?.map(|info| info.stamp);
-        if now.is_some() && now != record.new {
-            if self.is_in_place(record, &dir, name)? {
+        if now.is_some_and(|now| !self.is_unchanged(now, record)) {
+            if Self::is_in_place(record, &dir, name)? {
                 return Ok(Ok(()));
             }
             return self.beside(record, &dir, name);
@@ -79,7 +80,7 @@ impl Work<'_> {
             Acquired::Ours(lock) => lock,
             Acquired::Busy(owner) => return Ok(Err(format!("{owner}; nothing in it was touched"))),
         };
-        if self.is_in_place(record, dir, name)? {
+        if Self::is_in_place(record, dir, name)? {
             return Ok(Ok(()));
         }
         if dir.info(name)?.is_none() || sha256(&read_locked(dir, name)?.0) != planned {
@@ -94,6 +95,13 @@ impl Work<'_> {
         self.put_over(record, dir, name)
     }
 
+    /// Whether a file is still the mended one. In a copied state directory it is another inode.
+    fn is_unchanged(&self, now: Stamp, record: &MendRecord) -> bool {
+        let Some(new) = record.new else { return false };
+        let moved = self.source.manifest.moved;
+        now == new || (moved && (now.size, now.mtime_ns) == (new.size, new.mtime_ns))
+    }
+
     fn put_over(&self, record: &MendRecord, dir: &Dir, name: &OsStr) -> anyhow::Result<Result<(), String>> {
         let Some(to) = &record.to else { return Ok(Err("there is no original".to_owned())) };
         let (archive, kept) = self.source.locate(to)?;
@@ -103,14 +111,11 @@ impl Work<'_> {
         }
     }
 
-    /// A restore that was cut off had this one back already.
-    fn is_in_place(&self, record: &MendRecord, dir: &Dir, name: &OsStr) -> anyhow::Result<bool> {
-        let there = match &record.to {
-            Some(to) => self.source.locate(to).and_then(|(archive, kept)| archive.info(&kept))?.is_some(),
-            None => false,
-        };
-        let now = dir.info(name)?.map(|info| (info.stamp.size, info.stamp.mtime_ns));
-        Ok(!there && now == record.old.map(|old| (old.size, old.mtime_ns)))
+    /// A restore that was cut off had this one back already; a copy of it may still be in the archive.
+    fn is_in_place(record: &MendRecord, dir: &Dir, name: &OsStr) -> anyhow::Result<bool> {
+        let content = |stamp: Stamp| (stamp.size, stamp.mtime_ns);
+        let now = dir.info(name)?.map(|info| info.stamp);
+        Ok(now.map(content) == record.old.map(content) && now != record.new)
     }
 
     /// The file was written since: its original comes back beside it, when that was asked for.
