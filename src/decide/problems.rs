@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::facts::{Facts, FindingCode};
-use crate::model::entry::{self, Entry};
+use crate::model::entry;
 use crate::model::inventory::{Access, Binding, Content, Inventory, LooseFile, Side, Store};
 use crate::model::json::Scanner;
 use crate::model::names::FileKind;
@@ -116,18 +116,18 @@ pub fn of_text(path: &Path, text: &[u8], now: DateTime<Utc>) -> Vec<Problem> {
         Ok((document, entries)) => {
             let lines = Lines::of(text);
             let effective = document.effective(text);
-            let mut folded: HashMap<String, usize> = HashMap::with_capacity(effective.len());
-            for place in &effective {
-                *folded.entry(place.key.to_lowercase()).or_default() += 1;
+            let collisions = store::case_collisions(&effective);
+            let members =
+                entries.iter().zip(&document.members).map(|(entry, member)| (entry, member.entry.span.of(text)));
+            if store::is_wrapped(members) {
+                return vec![Problem::of(Code::StoreLayout, path)];
             }
             let mut list = Vec::new();
-            let mut layout = Layout::default();
             for place in effective {
                 let member = document.members[place.member];
                 let Some(entry) = entries.get(place.member) else { continue };
-                layout.take(entry, member.entry.span.of(text));
                 let mut binding = Binding::alone(place, entry.clone(), member.entry.span.len() as u64);
-                binding.case_collision = folded.get(&binding.key.to_lowercase()).is_some_and(|&times| times > 1);
+                binding.case_collision = collisions.contains(&binding.key.to_lowercase());
                 let found = Facts::of(&binding, &Side::default(), now, TimeDelta::zero()).findings;
                 let place = lines.place(member.key.start.saturating_sub(1));
                 let at_entry = found.into_iter().filter_map(|finding| match finding.code {
@@ -143,7 +143,7 @@ pub fn of_text(path: &Path, text: &[u8], now: DateTime<Utc>) -> Vec<Problem> {
                 list.extend(at_entry.chain(of_entry).map(|(code, detail)| here(code, detail, place)));
                 list.extend(of_member(&member, text, &lines).map(|(code, place)| here(code, None, place)));
             }
-            if layout.is_another() { vec![Problem::of(Code::StoreLayout, path)] } else { list }
+            list
         }
     }
 }
@@ -155,24 +155,6 @@ pub fn of_file(path: &Path, summary: &Summary) -> Vec<Problem> {
     problems.list.retain(|problem| problem.severity() < Severity::Info);
     problems.list.sort_by_key(Problem::severity);
     problems.list
-}
-
-/// Whether a store has another layout than OpenClaw's, such as `{"version":1,"sessions":{…}}`.
-#[derive(Default)]
-struct Layout {
-    some_entry: bool,
-    some_nested: bool,
-}
-
-impl Layout {
-    fn take(&mut self, entry: &Entry, raw: &[u8]) {
-        self.some_entry |= entry.session_id.is_some() || entry.updated_at.is_some();
-        self.some_nested |= !self.some_entry && entry::holds_entries(raw);
-    }
-
-    fn is_another(&self) -> bool {
-        self.some_nested && !self.some_entry
-    }
 }
 
 impl Problems {

@@ -1,7 +1,7 @@
 //! The store as text: where each binding begins and ends, how some are taken out, and how they come back
 //! (`openclaw-format.md` §2). Nothing here re-serializes: what stays keeps its bytes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -101,6 +101,25 @@ pub struct Effective {
     pub member: usize,
     /// Indices of earlier members with the same key. They come to light if the last one goes, so they go with it.
     pub hidden: Vec<usize>,
+}
+
+/// Keys that differ only in case, folded: two people for some channels, one for OpenClaw's look-up (F§2.4).
+pub fn case_collisions(bindings: &[Effective]) -> HashSet<String> {
+    let mut seen = HashSet::with_capacity(bindings.len());
+    bindings.iter().map(|one| one.key.to_lowercase()).filter(|folded| !seen.insert(folded.clone())).collect()
+}
+
+/// Whether a store has another layout, such as `{"version":1,"sessions":{…}}`: no member is an entry, and entries stand
+/// below one. `members` are the entries with their bytes.
+pub fn is_wrapped<'a>(members: impl IntoIterator<Item = (&'a Entry, &'a [u8])>) -> bool {
+    let mut nested = false;
+    for (entry, raw) in members {
+        if entry.session_id.is_some() || entry.updated_at.is_some() {
+            return false;
+        }
+        nested |= entry::holds_entries(raw);
+    }
+    nested
 }
 
 impl Document {

@@ -12,7 +12,7 @@ use super::dir::{Dir, FileInfo};
 use super::discover::StoreLocation;
 use super::read::Depth;
 use super::{process, salvage, sqlite};
-use crate::model::entry::{self, Entry};
+use crate::model::entry::Entry;
 use crate::model::inventory::{
     Access, Binding, Gateway, Generation, Inventory, Lock, LooseFile, Side, Sighting, Store, Transcript,
 };
@@ -174,7 +174,7 @@ fn load_store(location: &StoreLocation, request: &Request<'_>, listings: &HashMa
         },
     };
     store.bindings = bindings(&store, entries, request.main_key, location.shared);
-    if is_wrapped(&store) {
+    if store::is_wrapped(store.bindings.iter().map(|binding| (&binding.entry, store.entry_bytes(binding)))) {
         store.bindings.clear();
         let problem = "an object, but its members are no session entries: another layout than OpenClaw's";
         return fail(store, StoreState::Malformed, problem.to_owned());
@@ -283,10 +283,7 @@ fn has_backups(listing: &Listing, store: &OsStr) -> bool {
 fn bindings(store: &Store, entries: Vec<Entry>, main_key: &str, shared: bool) -> Vec<Binding> {
     let mut entries: Vec<Option<Entry>> = entries.into_iter().map(Some).collect();
     let effective = store.document.effective(&store.text);
-    let mut folded: HashMap<String, usize> = HashMap::with_capacity(effective.len());
-    for one in &effective {
-        *folded.entry(one.key.to_lowercase()).or_default() += 1;
-    }
+    let collisions = store::case_collisions(&effective);
     effective
         .into_iter()
         .map(|place| {
@@ -300,7 +297,7 @@ fn bindings(store: &Store, entries: Vec<Entry>, main_key: &str, shared: bool) ->
                 channel: parsed.channel.map(str::to_owned).or_else(|| entry.channel.clone()),
                 cron_job: parsed.cron_job.map(str::to_owned),
                 entry_bytes: span.len() as u64,
-                case_collision: folded.get(&place.key.to_lowercase()).is_some_and(|&times| times > 1),
+                case_collision: collisions.contains(&place.key.to_lowercase()),
                 transcript: Transcript::default(),
                 lock: None,
                 key: place.key.clone(),
@@ -309,14 +306,6 @@ fn bindings(store: &Store, entries: Vec<Entry>, main_key: &str, shared: bool) ->
             }
         })
         .collect()
-}
-
-/// A store of another layout, such as `{"version":1,"sessions":{…}}`: entries stand below its members.
-fn is_wrapped(store: &Store) -> bool {
-    let is_entry = |binding: &Binding| binding.entry.session_id.is_some() || binding.entry.updated_at.is_some();
-    !store.bindings.is_empty()
-        && !store.bindings.iter().any(is_entry)
-        && store.bindings.iter().any(|binding| entry::holds_entries(store.entry_bytes(binding)))
 }
 
 fn access(info: FileInfo) -> Access {
