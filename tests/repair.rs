@@ -370,3 +370,29 @@ fn adoption_refuses_what_would_overwrite_or_lead_nowhere() {
     store.restore_latest().ok();
     assert!(before.diff(&store.tree().contents()).is_empty());
 }
+
+#[test]
+fn a_quick_look_mends_what_it_finds_fatal_like_a_whole_one() {
+    let store = Store::crafted("headerless");
+    let text = String::from_utf8(store.read(TRANSCRIPT)).unwrap();
+    let large = format!(r#"{{"type":"custom","id":"00000001","parentId":null,"data":"{}"}}"#, "x".repeat(200_000));
+    let (first, rest) = text.split_once('\n').unwrap();
+    store.write(TRANSCRIPT, format!("{first}\n{large}\n{rest}"));
+    let before = store.tree().contents();
+    let done = store.gc(["--quick", "--now", NOW]).ok().json();
+    assert_eq!((&done["bindings"][0]["action"], &done["done"]["repair"]), (&json!("repair"), &json!(1)));
+    store.restore_latest().ok();
+    assert!(before.diff(&store.tree().contents()).is_empty());
+}
+
+#[test]
+fn the_original_of_a_mended_file_that_went_away_comes_back_beside_its_place() {
+    let store = Store::crafted("null-line");
+    let damaged = store.read(TRANSCRIPT);
+    store.run(REPAIR).ok();
+    store.remove(TRANSCRIPT);
+    assert!(store.restore_latest().code(4).json().to_string().contains("--as-new"));
+    store.run(["restore", "latest", "--as-new"]).ok();
+    let beside = store.tree().0.into_iter().find(|(path, _)| path.to_string_lossy().contains("-restored-"));
+    assert_eq!(beside.unwrap().1.bytes, damaged);
+}

@@ -41,10 +41,19 @@ pub fn transcript(dir: &Dir, name: &OsStr, depth: Depth, advance: &dyn Fn(u64)) 
         Ok(opened) => opened,
         Err(error) => return (Content::Unreadable(format!("{error:#}")), None),
     };
-    let judged = if depth == Depth::Quick && info.stamp.size > QUICK {
-        head_and_tail(&mut file, info.stamp.size).inspect(|_| advance(info.stamp.size)).map(Analyzer::finish)
-    } else {
-        whole(&mut file, info.stamp.size, depth == Depth::Thorough, advance)
+    let size = info.stamp.size;
+    let quick = match depth {
+        Depth::Quick if size > QUICK => head_and_tail(&mut file, size).map(|analyzer| Some(analyzer.finish())),
+        _ => Ok(None),
+    };
+    let judged = match quick {
+        Ok(Some(summary)) if !summary.integrity.is_fatal() => {
+            advance(size);
+            Ok(summary)
+        }
+        // What would hurt the gateway may have an exact repair: only the whole file tells.
+        Ok(_) => whole(&mut file, size, depth == Depth::Thorough, advance),
+        Err(error) => Err(error),
     };
     match judged {
         Ok(summary) => (Content::Read(summary), Some(info)),

@@ -56,7 +56,11 @@ impl Work<'_> {
             return self.beside(record, &dir, name);
         }
         if now.is_none() {
-            let why = "the mended file is not in its place: restore the run that took it first";
+            if self.options.as_new {
+                return self.beside(record, &dir, name);
+            }
+            let why = "the mended file is not in its place: restore the run that took it first, or bring the original \
+                       back beside it with --as-new";
             return Ok(Err(why.to_owned()));
         }
         self.put_over(record, &dir, name)
