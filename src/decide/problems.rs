@@ -267,7 +267,8 @@ impl Problems {
                     (Severity::Fatal, Some(_)) => Remedy::Quarantine,
                     _ => Remedy::Nothing,
                 },
-                Remedy::Quarantine if key.is_none() => Remedy::Nothing,
+                // Only what is bound is mended or taken aside.
+                Remedy::Quarantine | Remedy::Repair if key.is_none() => Remedy::Nothing,
                 remedy => remedy,
             };
             let problem = Problem::of(code, path).with(detail);
