@@ -49,7 +49,7 @@ pub struct GlobalArgs {
     /// Look at this agent only; repeatable.
     #[arg(long, global = true, value_name = "ID")]
     pub agent: Vec<String>,
-    /// The policy file [default: <state>/claw-sessions.toml, else ~/.config/claw-sessions/config.toml].
+    /// The policy file [default: claw-sessions.toml in the state directory, else ~/.config/claw-sessions/config.toml].
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Judge ages as of this time instead of now.

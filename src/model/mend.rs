@@ -1,6 +1,6 @@
 //! Mending a transcript: only what has one exact answer, and no byte besides (design §4, rule 2).
 //!
-//! A first pass over the file, [`Analyzer`](super::transcript::Analyzer), finds out what is wrong and gives a [`Cure`].
+//! A first pass over the file, [`Analyzer`], finds out what is wrong and gives a [`Cure`].
 //! A second pass sends every line through a [`Mender`]. What comes out is judged like any file: when it still has a
 //! problem that can be mended, or one that was not there before, the answer was not exact and nothing is written.
 
