@@ -54,8 +54,10 @@ impl Store {
         // The build directory may be closed to that user.
         let binary = self.root().join("claw-sessions");
         if !binary.exists() {
-            fs::copy(env!("CARGO_BIN_EXE_claw-sessions"), &binary).unwrap();
-            fs::set_permissions(&binary, Permissions::from_mode(0o755)).unwrap();
+            // Copied by a process of its own: a child that another test starts here meanwhile would inherit a file open
+            // for writing, and a file that somebody may write cannot be run.
+            let source = env!("CARGO_BIN_EXE_claw-sessions");
+            assert!(Command::new("install").args(["-m", "755", source]).arg(&binary).status().unwrap().success());
             fs::set_permissions(self.root(), Permissions::from_mode(0o755)).unwrap();
         }
         let mut command = Command::new("setpriv");
