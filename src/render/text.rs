@@ -464,7 +464,9 @@ fn totals(totals: &Totals) -> String {
     if said.is_empty() {
         return "nothing".to_owned();
     }
-    said.push(HumanBytes(totals.freed_bytes).to_string());
+    if totals.freed_bytes > 0 {
+        said.push(HumanBytes(totals.freed_bytes).to_string());
+    }
     said.join(", ")
 }
 
