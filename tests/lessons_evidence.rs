@@ -8,28 +8,9 @@ use std::fs;
 
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
+use support::lessons::{KEY, OTHER, STORE, gc, two_agents};
 use support::openclaw::AUTH;
-use support::{NOW, Output, Store, StoreBuilder, binding, file, keys, tree, verdict};
-
-const KEY: &str = "agent:main:telegram:direct:1";
-const OTHER: &str = "agent:main:telegram:direct:2";
-const STORE: &str = "agents/main/sessions/sessions.json";
-
-fn gc(store: &Store, args: &[&str]) -> Output {
-    store.gc([args, &["--now", NOW]].concat())
-}
-
-/// Agent `main` with two stale conversations, and `desk` with one; an old file that no binding knows beside each.
-fn two_agents() -> Store {
-    StoreBuilder::new()
-        .agent("main")
-        .binding(KEY, |one| one.idle("9d"))
-        .binding(OTHER, |one| one.idle("9d"))
-        .orphan("0a1b2c3d-0000-4000-8000-000000000000", "9d")
-        .agent("desk")
-        .binding("agent:desk:telegram:direct:1", |one| one.idle("9d"))
-        .build()
-}
+use support::{NOW, Store, StoreBuilder, binding, file, keys, tree, verdict};
 
 /// gc refuses the store of `main` for this state, touches nothing beside it, and does the other agent's.
 #[track_caller]

@@ -9,29 +9,11 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use serde_json::json;
+use support::lessons::{KEY, OTHER, STORE, gc, two_agents};
 use support::openclaw::{AUTH, DEAD_PID};
 use support::{LiveProcess, NOW, Output, Store, StoreBuilder, binding, file, lock_payload, sys, verdict};
 
-const KEY: &str = "agent:main:telegram:direct:1";
-const OTHER: &str = "agent:main:telegram:direct:2";
-const STORE: &str = "agents/main/sessions/sessions.json";
 const ALL: [&str; 4] = ["--all", "--now", NOW, "--json"];
-
-fn gc(store: &Store, args: &[&str]) -> Output {
-    store.gc([args, &["--now", NOW]].concat())
-}
-
-/// Agent `main` with two stale conversations, and `desk` with one; an old file that no binding knows beside each.
-fn two_agents() -> Store {
-    StoreBuilder::new()
-        .agent("main")
-        .binding(KEY, |one| one.idle("9d"))
-        .binding(OTHER, |one| one.idle("9d"))
-        .orphan("0a1b2c3d-0000-4000-8000-000000000000", "9d")
-        .agent("desk")
-        .binding("agent:desk:telegram:direct:1", |one| one.idle("9d"))
-        .build()
-}
 
 #[test]
 fn c09_a_running_session_is_left_alone_by_every_command() {

@@ -10,17 +10,11 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::Command;
 
 use serde_json::{Value, json};
+use support::lessons::{KEY, OTHER, STORE, gc};
 use support::openclaw::AUTH;
 use support::{NOW, Output, Store, StoreBuilder, binding, keys, sys, verdict};
 
-const KEY: &str = "agent:main:telegram:direct:1";
-const OTHER: &str = "agent:main:telegram:direct:2";
 const THIRD: &str = "agent:main:telegram:direct:3";
-const STORE: &str = "agents/main/sessions/sessions.json";
-
-fn gc(store: &Store, args: &[&str]) -> Output {
-    store.gc([args, &["--now", NOW]].concat())
-}
 
 /// `KEY` and `OTHER` go, `THIRD` stays.
 fn three() -> Store {

@@ -14,6 +14,7 @@
 
 pub mod build;
 pub mod generate;
+pub mod lessons;
 pub mod mutate;
 pub mod openclaw;
 pub mod process;
