@@ -7,11 +7,13 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use support::{NOW, Output, Store, StoreBuilder, Tree, sys};
+use support::{NOW, Output, Store, StoreBuilder, Tree, lock_payload, sys};
 
 const LIMITS: [&str; 14] = [
     "--idle",
@@ -140,14 +142,15 @@ fn assert_old_or_new(store: &Store, old: &Tree, new: &Tree, at: &str) {
     }
 }
 
-/// Brings everything back that past runs took, the newest first.
-fn restore_all(store: &Store, at: &str) {
+/// Brings everything back that past runs took, the newest first: then all is as it was.
+fn assert_comes_back(first: &Tree, store: &Store, at: &str) {
     let runs = store.run(["runs", "--json"]).ok().json();
     let runs = runs["runs"].as_array().unwrap();
     for run in runs.iter().rev().filter(|run| run["restorable"] == true) {
         let output = store.run(["restore", run["id"].as_str().unwrap()]);
         assert_eq!(output.code, Some(0), "{at}: {output}");
     }
+    assert_contents(first, store, at);
 }
 
 fn assert_contents(expected: &Tree, store: &Store, at: &str) {
@@ -169,6 +172,20 @@ fn on_two_cores(points: &[(&'static str, usize)], work: impl Fn((&'static str, u
     });
 }
 
+/// Kills the command at the points of its calls, and lets `check` look at each store that is left.
+fn killed_anywhere(
+    counts: &BTreeMap<&'static str, usize>,
+    args: &[&str],
+    prepare: impl Fn() -> Store + Sync,
+    check: impl Fn(&Store, &str) + Sync,
+) {
+    on_two_cores(&points(counts), |point| {
+        let store = prepare();
+        kill(&store, args, point);
+        check(&store, &format!("killed at {} {}", point.0, point.1));
+    });
+}
+
 #[test]
 fn a_gc_that_was_killed_anywhere_is_put_right_by_the_next() {
     if !sys::has("strace") {
@@ -183,28 +200,27 @@ fn a_gc_that_was_killed_anywhere_is_put_right_by_the_next() {
         let path = PathBuf::from(format!("agents/{agent}/sessions/sessions.json"));
         first.0[&path].bytes != last.0[&path].bytes
     }));
-    let points = points(&counts);
-    on_two_cores(&points, |point| {
-        let at = format!("killed at {} {}", point.0, point.1);
-        let store = Store::recorded("real-small");
-        kill(&store, &gc, point);
+    killed_anywhere(
+        &counts,
+        &gc,
+        || Store::recorded("real-small"),
+        |store, at| {
+            assert_old_or_new(store, &first, &last, at);
+            assert_each_once(&first, &store.tree(), at);
+            let before = store.tree().exact();
+            for reading in [&["scan"][..], &["runs"], &[&["gc", "-n"], &LIMITS[..]].concat()] {
+                let output = store.run(reading);
+                assert_eq!(output.code, Some(0), "{at}: {output}");
+            }
+            before.assert_same(&store.tree().exact());
 
-        assert_old_or_new(&store, &first, &last, &at);
-        assert_each_once(&first, &store.tree(), &at);
-        let before = store.tree().exact();
-        for reading in [&["scan"][..], &["runs"], &[&["gc", "-n"], &LIMITS[..]].concat()] {
-            let output = store.run(reading);
-            assert_eq!(output.code, Some(0), "{at}: {output}");
-        }
-        before.assert_same(&store.tree().exact());
-
-        let next = store.run([&gc[..], &["--json"]].concat());
-        assert_eq!(next.code, Some(0), "{at}: {next}");
-        assert_contents(&last, &store, &at);
-        assert_each_once(&first, &store.tree(), &at);
-        restore_all(&store, &at);
-        assert_contents(&first, &store, &at);
-    });
+            let next = store.run([&gc[..], &["--json"]].concat());
+            assert_eq!(next.code, Some(0), "{at}: {next}");
+            assert_contents(&last, store, at);
+            assert_each_once(&first, &store.tree(), at);
+            assert_comes_back(&first, store, at);
+        },
+    );
 }
 
 #[test]
@@ -244,8 +260,7 @@ fn an_error_of_any_writing_call_loses_nothing_and_leaves_no_binding_without_its_
             }
             let next = store.run([&gc[..], &["--json"]].concat());
             assert_eq!(next.code, Some(0), "{at}: {next}");
-            restore_all(&store, &at);
-            assert_contents(&first, &store, &at);
+            assert_comes_back(&first, &store, &at);
         }
     });
 }
@@ -274,8 +289,7 @@ fn an_error_of_a_look_at_a_file_never_loses_sight_of_it() {
         assert!(matches!(output.code, Some(0 | 2 | 3 | 4)), "{at}: {output}");
         assert_each_once(&first, &store.tree(), &at);
         store.run(&gc).ok();
-        restore_all(&store, &at);
-        assert_contents(&first, &store, &at);
+        assert_comes_back(&first, &store, &at);
     });
 }
 
@@ -292,14 +306,14 @@ fn a_restore_that_was_killed_anywhere_is_put_right_by_the_next() {
     let taken = reference.tree();
     let counts = count(&reference, &restore);
     assert_contents(&first, &reference, "a whole restore");
-    on_two_cores(&points(&counts), |point| {
-        let at = format!("killed at {} {}", point.0, point.1);
+    let taken_out = || {
         let store = Store::recorded("real-small");
         store.run(&gc).ok();
-        kill(&store, &restore, point);
-
-        assert_old_or_new(&store, &first, &taken, &at);
-        assert_each_once(&first, &store.tree(), &at);
+        store
+    };
+    killed_anywhere(&counts, &restore, taken_out, |store, at| {
+        assert_old_or_new(store, &first, &taken, at);
+        assert_each_once(&first, &store.tree(), at);
         let before = store.tree().exact();
         for reading in [&["scan"][..], &["runs"]] {
             let output = store.run(reading);
@@ -309,8 +323,7 @@ fn a_restore_that_was_killed_anywhere_is_put_right_by_the_next() {
 
         let next = store.run(restore);
         assert_eq!(next.code, Some(0), "{at}: {next}");
-        restore_all(&store, &at);
-        assert_contents(&first, &store, &at);
+        assert_comes_back(&first, store, at);
     });
 }
 
@@ -346,19 +359,15 @@ fn a_repair_that_was_killed_anywhere_is_put_right_by_the_next() {
     let last = reference.tree();
     let changed = first.0.iter().filter(|(path, node)| last.0[*path].bytes != node.bytes).count();
     assert_eq!(changed, 4, "three transcripts and a store");
-    on_two_cores(&points(&counts), |point| {
-        let at = format!("killed at {} {}", point.0, point.1);
-        let store = mendable();
-        kill(&store, &MEND, point);
-        assert_mended_or_not(&store, &first, &last, &at);
+    killed_anywhere(&counts, &MEND, mendable, |store, at| {
+        assert_mended_or_not(store, &first, &last, at);
         let before = store.tree().exact();
         store.run(["scan"]).ok();
         before.assert_same(&store.tree().exact());
 
         store.run(MEND).ok();
-        assert_contents(&last, &store, &at);
-        restore_all(&store, &at);
-        assert_contents(&first, &store, &at);
+        assert_contents(&last, store, at);
+        assert_comes_back(&first, store, at);
     });
 }
 
@@ -381,8 +390,7 @@ fn an_error_of_any_writing_call_of_a_repair_loses_nothing() {
             assert_mended_or_not(&store, &first, &last, &at);
             store.run(MEND).ok();
             assert_contents(&last, &store, &at);
-            restore_all(&store, &at);
-            assert_contents(&first, &store, &at);
+            assert_comes_back(&first, &store, &at);
         }
     });
 }
@@ -399,15 +407,87 @@ fn a_restore_of_a_repair_that_was_killed_anywhere_is_put_right_by_the_next() {
     let last = reference.tree();
     let counts = count(&reference, &restore);
     assert_contents(&first, &reference, "a whole restore");
-    on_two_cores(&points(&counts), |point| {
-        let at = format!("killed at {} {}", point.0, point.1);
+    let mended = || {
         let store = mendable();
         store.run(MEND).ok();
-        kill(&store, &restore, point);
-        assert_mended_or_not(&store, &first, &last, &at);
+        store
+    };
+    killed_anywhere(&counts, &restore, mended, |store, at| {
+        assert_mended_or_not(store, &first, &last, at);
         store.run(restore).ok();
-        restore_all(&store, &at);
-        assert_contents(&first, &store, &at);
+        assert_comes_back(&first, store, at);
+    });
+}
+
+/// Runs the command, and makes this call take half a second, before it does anything or after.
+fn delay(store: &Store, args: &[&str], (name, at): (&str, usize), when: &str) -> Output {
+    let inject = format!("inject={name}:delay_{when}=500000:when={at}");
+    let options =
+        ["-e".to_owned(), format!("trace={name}"), "-o".to_owned(), "/dev/null".to_owned(), "-e".to_owned(), inject];
+    traced(store, args, &options)
+}
+
+/// Writes a turn as OpenClaw does, when it can have the transcript's lock.
+fn take_a_turn(transcript: &Path, turn: &[u8]) {
+    let lock = PathBuf::from(format!("{}.lock", transcript.display()));
+    while fs::File::create_new(&lock).is_err() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    fs::write(&lock, lock_payload(std::process::id(), support::process::starttime(std::process::id()))).unwrap();
+    fs::OpenOptions::new().append(true).open(transcript).unwrap().write_all(turn).unwrap();
+    fs::remove_file(lock).unwrap();
+}
+
+/// A transcript without header, and what OpenClaw appends to it.
+const WIPED: &str = "agents/main/sessions/6f200014-d381-4049-a079-0b2ed82e22fb.jsonl";
+const TURN: &[u8] = b"{\"type\":\"custom\",\"id\":\"the-turn\"}\n";
+
+#[test]
+fn a_turn_that_is_written_while_a_transcript_is_mended_or_put_back_is_never_lost() {
+    if !sys::has("strace") {
+        return sys::skip("no strace");
+    }
+    let mend = ["gc", "--now", NOW, "--jobs=1"];
+    let restore = ["restore", "latest", "--jobs=1"];
+    let reference = Store::recorded("real-small");
+    let (of_mend, of_restore) = (count(&reference, &mend), count(&reference, &restore));
+    let calls = |command, counts: &BTreeMap<&'static str, usize>| -> Vec<_> {
+        let calls = [("renameat", "enter"), ("renameat2", "enter"), ("linkat", "exit"), ("unlinkat", "exit")];
+        let every = calls.into_iter().flat_map(|(name, when)| {
+            let times = counts.get(name).copied().unwrap_or(0);
+            (1..=times).map(move |at| (name, at, when))
+        });
+        every.map(|call| (command, call)).collect()
+    };
+    let points = [calls("mend", &of_mend), calls("restore", &of_restore)].concat();
+    assert!(points.len() > 8, "{points:?}");
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        while let Some((command, (name, at, when))) = points.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let told = format!("{command}: a turn about the {when} of {name} {at}");
+            let store = Store::recorded("real-small");
+            if *command == "restore" {
+                store.run(mend).ok();
+            }
+            let args: &[&str] = if *command == "restore" { &restore } else { &mend };
+            let output = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    std::thread::sleep(Duration::from_millis(300));
+                    take_a_turn(&store.path(WIPED), TURN);
+                });
+                delay(&store, args, (name, *at), when)
+            });
+            let has_turn = || store.read(WIPED).windows(TURN.len()).any(|bytes| bytes == TURN);
+            assert!(has_turn(), "{told}\n{output}");
+            // What was mended before the turn is not put back over it.
+            drop(store.run(restore));
+            assert!(has_turn(), "{told}; restore latest\n{output}");
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(worker);
+        }
     });
 }
 

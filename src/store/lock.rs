@@ -115,6 +115,23 @@ fn payload() -> String {
     format!("{{\n  \"pid\": {pid},\n  \"createdAt\": \"{created_at}\"{starttime}\n}}")
 }
 
+/// Takes the lock of a transcript that nobody holds, or says who does. A dead one is evidence for some releases: it
+/// stays, and its owner cannot come back.
+pub(super) fn of_transcript<'d>(
+    dir: &'d Dir,
+    name: &OsStr,
+    archive: &Dir,
+) -> anyhow::Result<Result<Option<StoreLock<'d>>, String>> {
+    let lock = lock_name(name);
+    if dir.info(&lock)?.is_some() {
+        return Ok(held_by(dir, &lock)?.map_or(Ok(None), Err));
+    }
+    Ok(match StoreLock::acquire(dir, name, archive, Duration::ZERO)? {
+        Acquired::Ours(lock) => Ok(Some(lock)),
+        Acquired::Busy(owner) => Err(owner),
+    })
+}
+
 /// Who holds the lock `name`, in words; `None` when its owner is gone or it is no more there.
 pub(super) fn held_by(dir: &Dir, name: &OsStr) -> anyhow::Result<Option<String>> {
     if dir.info(name)?.is_none() {

@@ -40,7 +40,8 @@ pub struct Manifest {
     pub moved: bool,
     /// The process, by which its temporary files are known.
     pub pid: u32,
-    /// Stores that may refer to what it moves, and beside which it may leave a temporary file or a lock.
+    /// Stores that may refer to what it moves, and, of a restore, mended files: beside each it may leave a temporary file
+    /// or a lock.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub touches: Vec<PathBuf>,
     /// How far it came.

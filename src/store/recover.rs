@@ -14,12 +14,11 @@ use super::apply::{history_line, read_locked, references_now};
 use super::dir::Dir;
 use super::journal::{Journal, Run, past_runs};
 use super::lock::{held_by, lock_name};
-use super::manifest::{MendRecord, MoveRecord, RunState, StepState, StoreRecord};
+use super::manifest::{MoveRecord, RunState, StepState, StoreRecord};
 use super::restore;
 use super::{atomic, transfer};
 use crate::decide::plan::sha256;
 use crate::decide::verdict::{Action, Reason};
-use crate::model::inventory::Stamp;
 use crate::model::store;
 
 /// What was found unfinished and what became of it, one sentence each.
@@ -92,8 +91,10 @@ fn finish(journal: &Journal, mut run: Run) -> anyhow::Result<String> {
         anyhow::bail!("{} lies outside the state directory, which was moved since", elsewhere.path.display());
     }
     for index in 0..run.manifest.mends.len() {
-        if run.manifest.mends[index].state == StepState::Planned {
-            settle_mend(&mut run, index)?;
+        let record = &run.manifest.mends[index];
+        if record.state == StepState::Planned {
+            let mended = transfer::mended(&run, record)?;
+            run.manifest.mends[index].state = if mended { StepState::Done } else { StepState::Skipped };
         }
     }
     for index in 0..run.manifest.stores.len() {
@@ -157,33 +158,6 @@ fn finish(journal: &Journal, mut run: Run) -> anyhow::Result<String> {
         run.id(),
         if mended > 0 { format!(", {mended} are mended") } else { String::new() }
     ))
-}
-
-/// Finds out whether a mended file took its place. If not, the second name of the original goes.
-fn settle_mend(run: &mut Run, index: usize) -> anyhow::Result<()> {
-    let record = run.manifest.mends[index].clone();
-    let place = |dir: &Dir| dir.info(record.path.file_name().unwrap_or_default());
-    let now = match Dir::open(record.path.parent().unwrap_or(Path::new("/"))) {
-        Ok(dir) => place(&dir)?.map(|info| info.stamp),
-        Err(_) => None,
-    };
-    let same = |one: Option<Stamp>| one.map(|stamp| (stamp.dev, stamp.ino));
-    let replaced = match record.old {
-        Some(_) => same(now) != same(record.old) && is_kept(run, &record)?,
-        None => read_if_there(&record.path)?.is_some_and(|text| Some(sha256(&text)) == record.store_sha256),
-    };
-    if let Some(to) = record.to.as_ref().filter(|_| !replaced) {
-        let (archive, name) = run.locate(to)?;
-        archive.remove(&name)?;
-    }
-    run.manifest.mends[index].state = if replaced { StepState::Done } else { StepState::Skipped };
-    Ok(())
-}
-
-fn is_kept(run: &Run, record: &MendRecord) -> anyhow::Result<bool> {
-    let Some(to) = &record.to else { return Ok(false) };
-    let (archive, name) = run.locate(to)?;
-    Ok(archive.info(&name)?.is_some())
 }
 
 /// Finds out what became of a store: by its hash, or, when somebody wrote it since, by what it still holds. An entry

@@ -68,9 +68,8 @@ pub(super) fn continue_restore(journal: &Journal, mut own: Run, options: &Option
     own.manifest.of = Some(options.of.to_owned());
     own.manifest.keys = options.keys.to_vec();
     own.manifest.as_new = options.as_new;
-    let salvaged = source.manifest.mends.iter().filter(|record| record.store_sha256.is_some());
     own.manifest.touches = source.manifest.stores.iter().map(|record| record.path.clone()).collect();
-    own.manifest.touches.extend(salvaged.map(|record| record.path.clone()));
+    own.manifest.touches.extend(source.manifest.mends.iter().map(|record| record.path.clone()));
     own.save()?;
     let mut work =
         Work { source: &mut source, own: &mut own, options, outcome: Outcome::default(), renamed: HashMap::new() };

@@ -14,8 +14,8 @@ use sha2::{Digest, Sha256};
 use super::dir::{Dir, FileInfo, give};
 use super::journal::Run;
 use super::lock::{held_by, lock_name};
-use super::manifest::MoveRecord;
-use crate::decide::plan::DirId;
+use super::manifest::{MendRecord, MoveRecord};
+use crate::decide::plan::{DirId, sha256};
 use crate::model::inventory::Stamp;
 
 /// What came of a move.
@@ -117,6 +117,28 @@ pub(super) fn arrived(run: &Run, record: &MoveRecord) -> anyhow::Result<bool> {
         return Ok(false);
     }
     Ok(true)
+}
+
+/// Whether a mended file took the place of its original, which the archive keeps. If not, the original is in its place
+/// and its second name goes.
+pub(super) fn mended(run: &Run, record: &MendRecord) -> anyhow::Result<bool> {
+    let name = record.path.file_name().unwrap_or_default();
+    let dir = record.path.parent().and_then(|parent| Dir::open(parent).ok());
+    let now = dir.as_ref().map(|dir| dir.info(name)).transpose()?.flatten();
+    let Some((old, to)) = record.old.zip(record.to.as_ref()) else {
+        // There was no file: what is there now is ours, or somebody else's.
+        let (Some(dir), true) = (dir, now.is_some()) else { return Ok(false) };
+        let mut text = Vec::new();
+        dir.open_file(name)?.0.read_to_end(&mut text)?;
+        return Ok(Some(sha256(&text)) == record.store_sha256);
+    };
+    let (archive, kept) = run.locate(to)?;
+    let same = now.is_some_and(|now| (now.stamp.dev, now.stamp.ino) == (old.dev, old.ino));
+    let mended = !same && archive.info(&kept)?.is_some();
+    if !mended {
+        archive.remove(&kept)?;
+    }
+    Ok(mended)
 }
 
 /// Opens the directory that a recorded file was in: component by component from the sessions directory, which must be

@@ -14,7 +14,7 @@ use crate::model::inventory::Stamp;
 use crate::model::mend::Proof;
 use crate::model::store;
 use crate::store::dir::{Dir, FileInfo};
-use crate::store::lock::{Acquired, StoreLock, held_by, lock_name};
+use crate::store::lock::{self, Acquired, StoreLock, held_by, lock_name};
 use crate::store::manifest::{MendRecord, StepState};
 use crate::store::{atomic, read, salvage, transfer};
 
@@ -80,7 +80,7 @@ impl Work<'_> {
         let last_look = |new: Stamp| {
             let after = proof.take().finish();
             anyhow::ensure!(cure.is_exact(&before, &after), "{} has no exact repair", item.path.display());
-            not = match lock_transcript(&dir, name, &archive)? {
+            not = match lock::of_transcript(&dir, name, &archive)? {
                 Ok(lock) => {
                     guard = lock;
                     let same = dir.info(name)?.is_some_and(|now| now.stamp == info.stamp);
@@ -89,12 +89,12 @@ impl Work<'_> {
                 Err(owner) => Some(Not::Busy(owner)),
             };
             anyhow::ensure!(not.is_none(), "{} is in use", item.path.display());
-            self.keep_and_announce((&dir, name), (&archive, &to), &info, new)
+            self.keep_and_announce((&dir, name), (&archive, &to), &info, Some(new))
         };
         let written = atomic::replace_with(&dir, name, fill, &info, last_look);
         drop(guard);
         let written = if not.is_some() { Ok(()) } else { written };
-        self.settle_mend((&dir, name), (&archive, &to), written)?;
+        self.settle_mend(written)?;
         Ok(not)
     }
 
@@ -130,13 +130,13 @@ impl Work<'_> {
             None => FileInfo { mode: 0o600, ..dir.own_info()? },
         };
         let kept = match &old {
-            Some(info) => self.keep_and_announce((&dir, name), (&archive, &to), info, info.stamp),
+            Some(info) => self.keep_and_announce((&dir, name), (&archive, &to), info, None),
             None => Ok(()),
         };
         let stamp = old.map(|info| info.stamp);
         let written = kept.and_then(|()| lock.replace_store([new.as_slice()], &like, stamp));
         drop(lock);
-        self.settle_mend((&dir, name), (&archive, &to), written)?;
+        self.settle_mend(written)?;
         Ok(None)
     }
 
@@ -169,52 +169,25 @@ impl Work<'_> {
         (dir, name): (&Dir, &OsStr),
         (archive, to): (&Dir, &OsStr),
         info: &FileInfo,
-        new: Stamp,
+        new: Option<Stamp>,
     ) -> anyhow::Result<()> {
         transfer::keep(dir, name, archive, to, info)?;
         if let Some(record) = self.run.manifest.mends.last_mut() {
-            record.new = Some(new);
+            record.new = new;
         }
         self.run.save()
     }
 
-    /// What became of the file that was recorded last: an error may have come after the rename.
-    fn settle_mend(
-        &mut self,
-        (dir, name): (&Dir, &OsStr),
-        (archive, to): (&Dir, &OsStr),
-        written: anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
-        let Some(record) = self.run.manifest.mends.last_mut() else { return written };
-        let now = dir.info(name)?.map(|info| info.stamp);
-        let same = |one: Option<Stamp>| one.map(|stamp| (stamp.dev, stamp.ino));
-        let replaced = same(now) != same(record.old);
-        record.state = if replaced { StepState::Done } else { StepState::Skipped };
-        if replaced {
-            record.new = now;
-        } else {
-            // The second name of a file that is in its place.
-            archive.remove(to)?;
+    /// What became of the file that was recorded last: an error may have come after the rename. What is in its place
+    /// by now may be somebody else's already, so what was announced stays as it is.
+    fn settle_mend(&mut self, written: anyhow::Result<()>) -> anyhow::Result<()> {
+        let Some(record) = self.run.manifest.mends.last() else { return written };
+        let mended = transfer::mended(&self.run, record)?;
+        if let Some(record) = self.run.manifest.mends.last_mut() {
+            record.state = if mended { StepState::Done } else { StepState::Skipped };
         }
         written
     }
-}
-
-/// Takes the lock of a transcript that nobody holds, or says who does. A dead one is evidence for some releases: it
-/// stays, and its owner cannot come back.
-fn lock_transcript<'d>(
-    dir: &'d Dir,
-    name: &OsStr,
-    archive: &Dir,
-) -> anyhow::Result<Result<Option<StoreLock<'d>>, String>> {
-    let lock = lock_name(name);
-    if dir.info(&lock)?.is_some() {
-        return Ok(held_by(dir, &lock)?.map_or(Ok(None), Err));
-    }
-    Ok(match StoreLock::acquire(dir, name, archive, Duration::ZERO)? {
-        Acquired::Ours(lock) => Ok(Some(lock)),
-        Acquired::Busy(owner) => Err(owner),
-    })
 }
 
 /// What the store becomes; `None` when that is not what was planned.

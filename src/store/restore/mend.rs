@@ -8,9 +8,11 @@ use crate::decide::plan::sha256;
 use crate::model::inventory::Stamp;
 use crate::store::apply::read_locked;
 use crate::store::dir::Dir;
-use crate::store::lock::{Acquired, StoreLock, held_by, lock_name};
+use crate::store::lock::{self, Acquired, StoreLock};
 use crate::store::manifest::{MendRecord, StepState};
 use crate::store::transfer;
+
+const NO_ORIGINAL: &str = "there is no original";
 
 impl Work<'_> {
     /// The mended files whose originals go back: all of a whole run, else those of the wanted keys.
@@ -45,9 +47,13 @@ impl Work<'_> {
         if let Some(planned) = &record.store_sha256 {
             return self.store_original(record, &dir, name, planned);
         }
-        if let Some(owner) = held_by(&dir, &lock_name(name))? {
-            return Ok(Err(owner));
-        }
+        let Some(to) = &record.to else { return Ok(Err(NO_ORIGINAL.to_owned())) };
+        let (archive, _) = self.source.locate(to)?;
+        // Held until the original is in its place: a turn that is written meanwhile would go with the mended file.
+        let _lock = match lock::of_transcript(&dir, name, &archive)? {
+            Ok(lock) => lock,
+            Err(owner) => return Ok(Err(owner)),
+        };
         let now = dir.info(name)?.map(|info| info.stamp);
         if now.is_some_and(|now| !self.is_unchanged(now, record)) {
             if Self::is_in_place(record, &dir, name)? {
@@ -107,7 +113,7 @@ impl Work<'_> {
     }
 
     fn put_over(&self, record: &MendRecord, dir: &Dir, name: &OsStr) -> anyhow::Result<Result<(), String>> {
-        let Some(to) = &record.to else { return Ok(Err("there is no original".to_owned())) };
+        let Some(to) = &record.to else { return Ok(Err(NO_ORIGINAL.to_owned())) };
         let (archive, kept) = self.source.locate(to)?;
         match archive.info(&kept)? {
             Some(info) => transfer::put_over(&archive, &kept, dir, name, &info).map(Ok),
@@ -119,7 +125,7 @@ impl Work<'_> {
     fn is_in_place(record: &MendRecord, dir: &Dir, name: &OsStr) -> anyhow::Result<bool> {
         let content = |stamp: Stamp| (stamp.size, stamp.mtime_ns);
         let now = dir.info(name)?.map(|info| info.stamp);
-        Ok(now.map(content) == record.old.map(content) && now != record.new)
+        Ok(now.map(content) == record.old.map(content) && (record.new.is_none() || now != record.new))
     }
 
     /// The file was written since: its original comes back beside it, when that was asked for.
