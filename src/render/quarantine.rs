@@ -247,11 +247,12 @@ pub fn show(document: &QuarantinedDocument, layout: &Layout) -> String {
         if let Some(last) = one.last_at {
             say("last line", &last.format("%Y-%m-%d %H:%M:%SZ").to_string());
         }
-        let told: Vec<&ProblemDocument> = one.problems.iter().collect();
-        match told.first() {
-            Some(first) => {
-                let more = told.len() - 1;
-                let rest = if more > 0 { format!("; {} more", count(more, "problem")) } else { String::new() };
+        match one.problems.split_first() {
+            Some((first, more)) => {
+                let rest = match more.len() {
+                    0 => String::new(),
+                    more => format!("; {} more", count(more, "problem")),
+                };
                 let _ = writeln!(text, "  {:<12}{}{rest}", "problem", validate::sentence(first));
             }
             None => {

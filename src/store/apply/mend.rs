@@ -182,11 +182,12 @@ impl Work<'_> {
     /// by now may be somebody else's already, so what was announced stays as it is.
     fn settle_mend(&mut self, written: anyhow::Result<()>) -> anyhow::Result<()> {
         let Some(record) = self.run.manifest.mends.last() else { return written };
-        let mended = transfer::mended(&self.run, record)?;
+        let mended = transfer::mended(&self.run, record);
         if let Some(record) = self.run.manifest.mends.last_mut() {
-            record.state = if mended { StepState::Done } else { StepState::Skipped };
+            // What cannot be looked at may be mended: a restore looks again.
+            record.state = if matches!(mended, Ok(false)) { StepState::Skipped } else { StepState::Done };
         }
-        written
+        written.and(mended.map(drop))
     }
 }
 
