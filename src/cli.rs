@@ -173,10 +173,14 @@ pub struct GcArgs {
     /// Safety.
     #[command(flatten)]
     pub safety: SafetyArgs,
-    /// Before the gateway starts: with --salvage, with the poison detector, in one line, and never a reason not to start:
-    /// exits 0 whatever it found or could not do, wrong usage excepted.
+    /// Before the gateway starts: with --salvage, --deadline 20s and the poison detector, in one line, and never a reason
+    /// not to start: exits 0 whatever it found or could not do, a wrong command line excepted.
     #[arg(long, help_heading = "Start-up", conflicts_with_all = ["plan", "apply"])]
     pub boot: bool,
+    /// Begin nothing after this time. What was not checked or not done is named; the next start begins with it [default
+    /// with --boot: 20s].
+    #[arg(long, value_name = "DUR", value_parser = duration::parse, help_heading = "Start-up")]
+    pub deadline: Option<TimeDelta>,
     /// With --boot: take a session aside, whatever its class, that was found failed or cut off, with an unchanged
     /// transcript, at this many starts in a row.
     #[arg(long, value_name = "N", help_heading = "Start-up", default_value_t = 3, requires = "boot")]
@@ -211,6 +215,9 @@ pub struct PolicyArgs {
     /// At most N bindings for an agent; the longest idle go first.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "What goes")]
     pub max_bindings: Option<u32>,
+    /// At most N bindings that a start resumes; the others are deferred: taken out until `restore --deferred` readmits them.
+    #[arg(long, value_name = "N", help_heading = "What goes")]
+    pub max_resumes: Option<u32>,
     /// Every binding that is not live: the manual recipe, undoable.
     #[arg(long, help_heading = "What goes")]
     pub all: bool,
@@ -369,11 +376,21 @@ pub struct ValidateArgs {
   claw-sessions runs                        which runs there were
   claw-sessions restore latest              all that the last run took
   claw-sessions restore agent:main:telegram:direct:42
+  claw-sessions restore --deferred --next 2     two of those that --max-resumes took out
   claw-sessions restore --adopt FILE --key KEY        bind a transcript that lost its binding")]
 pub struct RestoreArgs {
     /// A run (its id, a unique prefix, or `latest`), or the key of a binding.
-    #[arg(value_name = "RUN|KEY", required_unless_present = "adopt")]
+    #[arg(value_name = "RUN|KEY", required_unless_present_any = ["adopt", "deferred"])]
     pub what: Option<String>,
+    /// Readmit what the startup budget took out, what was active last first; a key that was bound anew stays as it is.
+    #[arg(long, conflicts_with_all = ["what", "as_new", "adopt"])]
+    pub deferred: bool,
+    /// Only the next N.
+    #[arg(long, value_name = "N", requires = "deferred", value_parser = clap::value_parser!(u32).range(1..))]
+    pub next: Option<u32>,
+    /// All of them: the same as no --next.
+    #[arg(long, requires = "deferred", conflicts_with = "next")]
+    pub all: bool,
     /// Bring back under a new key and file name what would collide.
     #[arg(long, conflicts_with = "adopt")]
     pub as_new: bool,
@@ -440,6 +457,7 @@ impl PolicyArgs {
             error_idle: self.error_idle,
             grace: self.grace,
             max_bindings: self.max_bindings.map(|count| count as usize),
+            max_resumes: self.max_resumes.map(|count| count as usize),
             protect: self.protect.clone(),
             unprotect: self.unprotect.clone(),
             keep: self.keep.clone(),

@@ -26,6 +26,7 @@ pub mod commands {
     mod adopt;
     mod boot;
     mod completions;
+    mod deferred;
     mod explain;
     mod gc;
     mod near;
@@ -110,6 +111,8 @@ pub mod store {
     pub mod boots;
     pub mod cache;
     pub mod config_file;
+    pub mod deadline;
+    pub mod deferred;
     pub mod dir;
     pub mod discover;
     pub mod gateway;
@@ -137,6 +140,7 @@ pub mod render {
     pub mod policy;
     pub mod quarantine;
     pub mod schema;
+    mod startup;
     pub mod table;
     pub mod text;
     pub mod validate;

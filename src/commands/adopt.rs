@@ -5,7 +5,7 @@ use std::path::Path;
 use chrono::Utc;
 
 use super::context::{Context, directory_id, schema};
-use super::permit::{PATIENCE, Work, left};
+use super::permit::{Limits, Work, left};
 use super::{Exit, Failure, Session};
 use crate::config::policy::PolicyFlags;
 use crate::decide::plan::{MendItem, Mending, Plan};
@@ -22,7 +22,7 @@ use crate::store::apply::Outcome;
 /// Binds `file` under `key`.
 pub(super) fn run(session: &Session, file: &Path, key: &str, online: bool) -> Result<Exit, Failure> {
     let mut context = Context::new(session, &PolicyFlags::default())?;
-    let mut work = Work::begin(&context, online, PATIENCE)?;
+    let mut work = Work::begin(&context, online, Limits::default())?;
     let inventory = context.load()?;
     let (loose, summary) = adoptable(&context, &inventory, file)?;
     let store = store_of(&inventory, loose, key)?;
@@ -51,6 +51,8 @@ pub(super) fn run(session: &Session, file: &Path, key: &str, online: bool) -> Re
         bindings: if bound { vec![key.to_owned()] } else { Vec::new() },
         files: 0,
         bytes: 0,
+        still_deferred: None,
+        superseded: Vec::new(),
         recovered: work.recovered,
         refused: left(&context, outcome.refused.into_iter().chain(outcome.skipped)),
         failed: left(&context, outcome.failed),
@@ -96,7 +98,9 @@ fn adoptable<'a>(
         }
         Content::Read(summary) => Ok((loose, summary)),
         Content::Unreadable(why) | Content::Outside(why) => Err(anyhow::anyhow!(why.clone()).into()),
-        Content::Absent => Err(anyhow::anyhow!("{} was not read", loose.path.display()).into()),
+        Content::Absent | Content::NotChecked { .. } => {
+            Err(anyhow::anyhow!("{} was not read", loose.path.display()).into())
+        }
     }
 }
 

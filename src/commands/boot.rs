@@ -1,42 +1,122 @@
 //! `gc --boot`: what is said and how it ends when gc runs before the gateway: one line, and no reason not to start.
 
-use chrono::Utc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use super::{Exit, Failure, Session};
+use chrono::{TimeDelta, Utc};
+
+use super::context::Context;
+use super::permit::{self, Limits};
+use super::{Exit, Failure, Session, session};
 use crate::render::json::GcDocument;
 use crate::render::text;
+use crate::render::view::LeftDocument;
 
 /// Priorities of syslog, which the journal reads from the beginning of a line.
 const ERROR: u8 = 3;
 const WARNING: u8 = 4;
 const INFO: u8 = 6;
 
-/// Whether the whole text is wanted besides the line: when a person looks.
-pub(super) fn wants_text(session: &Session) -> bool {
-    session.cli.global.wants_json() || session.on_terminal()
-}
+/// How long a start may take; systemd gives a gateway 30 s.
+pub(super) const DEADLINE: TimeDelta = TimeDelta::seconds(20);
 
-/// Tells what was done.
-pub(super) fn tell(session: &Session, document: &GcDocument) {
-    let trouble = !document.refused.is_empty() || !document.failed.is_empty();
-    let seconds = (Utc::now() - session.started_at).as_seconds_f64();
-    line(session, if trouble { WARNING } else { INFO }, &text::boot(document, seconds));
-}
+/// How long a start waits for another claw-sessions, and for a store lock.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A failure is told and is no failure of the start; wrong usage is one.
-pub(super) fn forgive(session: &Session, result: Result<Exit, Failure>) -> Result<Exit, Failure> {
-    match result {
-        Err(failure) if failure.exit != Exit::Usage => {
-            line(session, ERROR, &format!("{:#}; the gateway starts as it is", failure.error));
-            Ok(Exit::Done)
-        }
-        Ok(_) => Ok(Exit::Done),
-        usage => usage,
+/// How long after the deadline a reading that does not end is given up.
+const READING_SLACK: Duration = Duration::from_millis(500);
+
+/// The same for a change, which is better ended than cut off.
+const CHANGING_SLACK: Duration = Duration::from_secs(5);
+
+/// So many problems are noted of one start; the first ones tell.
+const NOTED: usize = 20;
+
+/// Ends a start that hangs: on a disk that does not answer no deadline is looked at.
+pub(super) struct Watch(Arc<AtomicBool>);
+
+impl Watch {
+    /// Watches from now on.
+    pub(super) fn start(session: &Session, limit: Duration) -> Self {
+        let changing = Arc::new(AtomicBool::new(false));
+        let (seen, prefix) = (Arc::clone(&changing), prefix(session, WARNING));
+        let watch = move || {
+            std::thread::sleep(limit + READING_SLACK);
+            let mut what = "nothing was changed";
+            if seen.load(Ordering::Acquire) {
+                std::thread::sleep(CHANGING_SLACK.saturating_sub(READING_SLACK));
+                what = "the next run finishes or reverts what was begun";
+            }
+            let seconds = limit.as_secs_f64();
+            let text = format!("the disk did not answer within {seconds} s; {what}; the gateway starts");
+            session::say_last(&format!("{prefix}claw-sessions: {text}"));
+            std::process::exit(Exit::Done.code().into());
+        };
+        // Without a thread the deadline alone has to do.
+        let _ = std::thread::Builder::new().name("watch".to_owned()).spawn(watch);
+        Self(changing)
+    }
+
+    /// Says whether something is being changed.
+    pub(super) fn changing(&self, changing: bool) {
+        self.0.store(changing, Ordering::Release);
     }
 }
 
+/// Tells and notes what was done.
+pub(super) fn tell(session: &Session, context: &Context<'_>, document: &GcDocument) -> Result<Exit, Failure> {
+    let lists = [&document.failed, &document.refused, &document.late];
+    let problems: Vec<String> = lists.into_iter().flatten().map(sentence).collect();
+    let priority = if problems.is_empty() { INFO } else { WARNING };
+    if !problems.is_empty() && !document.dry_run {
+        note(context, document.run.as_deref(), problems);
+    }
+    let seconds = (Utc::now() - session.started_at).as_seconds_f64();
+    line(session, priority, &text::boot(document, seconds));
+    if session.cli.global.wants_json() {
+        session.print_document(document)?;
+    } else if session.on_terminal() {
+        let details = context.details(&document.preamble.gateway);
+        session.print(&text::gc(document, &details, &session.layout()))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// A failure is told, and noted where it can be, and is no failure of the start.
+pub(super) fn forgive(session: &Session, context: Option<&Context<'_>>, failure: &Failure) -> Result<Exit, Failure> {
+    let error = format!("{:#}", failure.error);
+    if let Some(context) = context {
+        note(context, None, vec![error.clone()]);
+    }
+    line(session, ERROR, &format!("{error}; the gateway starts as it is"));
+    if session.cli.global.wants_json() {
+        session.print_document(&failure.document(Exit::Done))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Notes in the run's manifest, or in one of its own, what could not be done. Where nothing can be written, the line
+/// has to do.
+fn note(context: &Context<'_>, run: Option<&str>, mut problems: Vec<String>) {
+    let more = problems.len().saturating_sub(NOTED);
+    problems.truncate(NOTED);
+    problems.extend((more > 0).then(|| format!("and {more} more")));
+    let limits = Limits { patience: Duration::ZERO, ..Limits::default() };
+    if let Ok(journal) = permit::open(context, limits) {
+        let _ = journal.note(run, "gc", context.session.started_at, problems);
+    }
+}
+
+fn sentence(left: &LeftDocument) -> String {
+    format!("{}: {}", left.what, left.why)
+}
+
 fn line(session: &Session, priority: u8, text: &str) {
-    let prefix =
-        if session.environment.var("JOURNAL_STREAM").is_some() { format!("<{priority}>") } else { String::new() };
-    session.say(&format!("{prefix}claw-sessions: {text}"));
+    session.say(&format!("{}claw-sessions: {text}", prefix(session, priority)));
+}
+
+/// The journal reads a priority at the beginning of a line.
+fn prefix(session: &Session, priority: u8) -> String {
+    if session.environment.var("JOURNAL_STREAM").is_some() { format!("<{priority}>") } else { String::new() }
 }

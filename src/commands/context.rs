@@ -1,6 +1,5 @@
 //! What every verb begins with: find, configure, load.
 
-use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -18,10 +17,11 @@ use crate::decide::plan::{DirId, Plan, Totals};
 use crate::decide::rules::Judge;
 use crate::decide::startup::{self, Startup};
 use crate::decide::verdict::{Classified, Verdicts};
-use crate::model::inventory::{Gateway, Generation, Inventory};
+use crate::model::inventory::{Boots, Gateway, Generation, Inventory};
 use crate::render::json::{self, Body, Preamble};
 use crate::render::view::View;
 use crate::store::cache::Cache;
+use crate::store::deadline::Deadline;
 use crate::store::dir::Dir;
 use crate::store::home::{self, Home};
 use crate::store::load::{self, Request};
@@ -67,9 +67,6 @@ impl<'a> Context<'a> {
                         stale but by an explicit limit";
             warnings.push(what.to_owned());
         }
-        if file.as_ref().is_some_and(|file| file.max_resumes.is_some()) {
-            warnings.push("max-resumes in the policy file is not used by this version".to_owned());
-        }
         let mut details = home.notes.clone();
         details.extend(config.notes.iter().cloned());
         let version = config.config.version();
@@ -113,7 +110,7 @@ impl<'a> Context<'a> {
 
     /// The same, as closely as `look` says.
     pub(super) fn load_with(&mut self, look: Look) -> Result<Inventory, Failure> {
-        let Look { depth, archives, salvage, sightings } = look;
+        let Look { depth, archives, salvage, boot, deadline } = look;
         let global = &self.session.cli.global;
         let found = discover::stores(&self.home, &self.config.config, &global.agent, global.store.as_deref())
             .map_err(Failure::usage)?;
@@ -148,7 +145,8 @@ impl<'a> Context<'a> {
             depth,
             archives,
             salvage,
-            sightings: if sightings { boots::read(&self.home.real_dir) } else { BTreeMap::new() },
+            boots: if boot { boots::read(&self.home.real_dir) } else { Boots::default() },
+            deadline,
             begin: &|files, bytes| progress.begin(files, bytes),
             advance: &|bytes| progress.advance(bytes),
         });
@@ -249,13 +247,15 @@ pub(super) struct Look {
     pub(super) archives: bool,
     /// Give back what is whole of broken stores; with what only their backups have, if true.
     pub(super) salvage: Option<bool>,
-    /// At what earlier starts found.
-    pub(super) sightings: bool,
+    /// As a start does: knowing what earlier starts left.
+    pub(super) boot: bool,
+    /// Until when.
+    pub(super) deadline: Deadline,
 }
 
 impl Default for Look {
     fn default() -> Self {
-        Self { depth: Depth::Whole, archives: false, salvage: None, sightings: false }
+        Self { depth: Depth::Whole, archives: false, salvage: None, boot: false, deadline: Deadline::default() }
     }
 }
 

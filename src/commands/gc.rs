@@ -1,13 +1,16 @@
 //! `gc`: take stale, failed and damaged bindings out of the stores.
 
+use std::path::PathBuf;
+use std::time::Instant;
+
 use super::context::{Context, Look};
-use super::permit::{BOOT_PATIENCE, PATIENCE, Work, beside_gateway, left};
+use super::permit::{Limits, Work, beside_gateway, left};
 use super::{Exit, Failure, Session, boot};
 use crate::cli::GcArgs;
 use crate::decide::plan::{self, Plan, Totals};
 use crate::decide::verdict::{Classified, Verdicts};
 use crate::decide::{guard, poison};
-use crate::model::inventory::{Content, Inventory};
+use crate::model::inventory::{Boots, Content, Inventory};
 use crate::model::store::StoreState;
 use crate::render::json::GcDocument;
 use crate::render::mended::{MendedDocument, mended};
@@ -15,23 +18,59 @@ use crate::render::text;
 use crate::render::view;
 use crate::store::apply::{self, Left, Outcome};
 use crate::store::boots;
+use crate::store::deadline::{Deadline, OVER};
 use crate::store::journal::Journal;
 
 /// Runs the verb.
 pub(super) fn run(session: &Session, args: &GcArgs) -> Result<Exit, Failure> {
-    let result = collect(session, args);
-    if args.boot { boot::forgive(session, result) } else { result }
-}
-
-fn collect(session: &Session, args: &GcArgs) -> Result<Exit, Failure> {
-    let dry = args.dry_run || args.plan.is_some();
+    let began = Instant::now();
     if let Some(path) = args.plan.as_ref().filter(|path| fs_err::symlink_metadata(path).is_ok()) {
         return Err(Failure::usage(anyhow::anyhow!("{} exists", path.display())).hint("name a new file for the plan"));
     }
-    let mut context = Context::new(session, &args.flags())?;
-    let patience = if args.boot { BOOT_PATIENCE } else { PATIENCE };
-    let mut work = if dry { Work::dry(&context) } else { Work::begin(&context, args.safety.online, patience)? };
-    let (mut inventory, verdicts, plan) = decide(&mut context, args)?;
+    let limit = args.deadline.or(args.boot.then_some(boot::DEADLINE)).and_then(|limit| limit.to_std().ok());
+    let time = Time { reading: Deadline::for_reading(began, limit), all: Deadline::after(began, limit) };
+    let context = Context::new(session, &args.flags());
+    if !args.boot {
+        let mut context = context?;
+        let document = pass(&mut context, args, time, None)?;
+        return show(session, &context, &document);
+    }
+    let watch = limit.map(|limit| boot::Watch::start(session, limit));
+    match context {
+        Err(failure) => boot::forgive(session, None, &failure),
+        Ok(mut context) => match pass(&mut context, args, time, watch.as_ref()) {
+            Ok(document) => boot::tell(session, &context, &document),
+            Err(failure) => boot::forgive(session, Some(&context), &failure),
+        },
+    }
+}
+
+/// When to stop.
+#[derive(Clone, Copy)]
+struct Time {
+    reading: Deadline,
+    all: Deadline,
+}
+
+/// One pass: load, judge, plan, and, unless it is a dry run, carry the plan out.
+fn pass(
+    context: &mut Context<'_>,
+    args: &GcArgs,
+    time: Time,
+    watch: Option<&boot::Watch>,
+) -> Result<GcDocument, Failure> {
+    let changing = |changing| {
+        if let Some(watch) = watch {
+            watch.changing(changing);
+        }
+    };
+    let dry = args.dry_run || args.plan.is_some();
+    let patience = if args.boot { boot::PATIENCE } else { Limits::default().patience };
+    changing(!dry);
+    let limits = Limits { patience, deadline: time.all };
+    let mut work = if dry { Work::dry(context) } else { Work::begin(context, args.safety.online, limits)? };
+    changing(false);
+    let (mut inventory, verdicts, plan) = decide(context, args, time.reading)?;
     let planned = plan.totals();
     let mut refused = refusals(&inventory);
     if let Some(why) = guard::refusal(&plan, &inventory, &context.policy, context.now) {
@@ -46,7 +85,7 @@ fn collect(session: &Session, args: &GcArgs) -> Result<Exit, Failure> {
         refused.push(Left::new("the plan", format!("{why}; gc would refuse it")));
     }
     if dry {
-        let beside = beside_gateway(&context, args.safety.online);
+        let beside = beside_gateway(context, args.safety.online);
         refused.extend(
             beside.map(|why| Left::new("the plan", format!("{why}; stop it first, or accept that with --online"))),
         );
@@ -55,30 +94,32 @@ fn collect(session: &Session, args: &GcArgs) -> Result<Exit, Failure> {
         apply::write_document(path, view::to_text(&plan).as_bytes()).map_err(Failure::usage)?;
     }
     let mended = mended(&plan, &inventory, context.view());
-    let mut outcome = Outcome { failed: unreadable(&inventory), ..Outcome::default() };
+    let mut outcome = Outcome { failed: unreadable(&inventory), late: unread(&inventory), ..Outcome::default() };
     if !dry && !plan.is_empty() {
         inventory.release_texts();
-        let failed = outcome.failed;
-        outcome = work.carry_out(&context, plan, "gc")?;
+        let Outcome { failed, late, .. } = outcome;
+        changing(true);
+        outcome = work.carry_out(context, plan, "gc")?;
         outcome.failed.extend(failed);
+        outcome.late.extend(late);
     }
     outcome.refused.extend(refused);
     if args.boot && !dry {
+        changing(true);
         // What was done is told all the same.
-        if let Err(failure) = remember(&context, &inventory, &verdicts, &outcome, &mut work) {
+        if let Err(failure) = remember(context, &inventory, &verdicts, &outcome, &mut work) {
             outcome.failed.push(Left::new("what this start found", format!("{:#}", failure.error)));
         }
     }
     let forgotten = match &work.journal {
-        Some(journal) => forget_old_runs(&context, journal)?,
-        None => Vec::new(),
+        Some(journal) if !time.all.has_passed() => forget_old_runs(context, journal)?,
+        _ => Vec::new(),
     };
     let told = Told { recovered: work.recovered, forgotten, mended };
-    let document = document(&context, &inventory, &verdicts, planned, dry, outcome, told);
-    show(session, &context, &document, args.boot)
+    Ok(document(context, &inventory, &verdicts, planned, dry, outcome, told))
 }
 
-/// Notes which sessions this start found failed or cut off, and where they stand.
+/// Notes which sessions this start found failed or cut off, where they stand, and what it left unread.
 fn remember(
     context: &Context<'_>,
     inventory: &Inventory,
@@ -90,9 +131,10 @@ fn remember(
         let key = (one.store(inventory).path.clone(), one.binding(inventory).key.clone());
         !outcome.taken.contains(&key)
     };
-    let found = poison::sightings(inventory, &verdicts.bindings, stays);
-    if !found.is_empty() || !inventory.sightings.is_empty() {
-        boots::write(work.journal(context)?, &found)?;
+    let sessions = poison::sightings(inventory, &verdicts.bindings, stays);
+    let found = Boots { sessions, not_checked: inventory.not_checked() };
+    if found != boots::read(&context.home.real_dir) {
+        boots::write(work.journal(context)?, found)?;
     }
     Ok(())
 }
@@ -105,9 +147,13 @@ struct Told {
 }
 
 /// Loads, judges and plans, or takes the plan from a file.
-fn decide(context: &mut Context<'_>, args: &GcArgs) -> Result<(Inventory, Verdicts, Plan), Failure> {
+fn decide(
+    context: &mut Context<'_>,
+    args: &GcArgs,
+    deadline: Deadline,
+) -> Result<(Inventory, Verdicts, Plan), Failure> {
     let salvage = (args.salvage.salvage || args.boot).then_some(args.salvage.from_backups);
-    let look = Look { depth: context.depth(), salvage, sightings: args.boot, ..Look::default() };
+    let look = Look { depth: context.depth(), salvage, boot: args.boot, deadline, ..Look::default() };
     let inventory = context.load_with(look)?;
     let mut verdicts = context.judge(&inventory).classify();
     let Some(path) = &args.apply else {
@@ -151,6 +197,16 @@ fn unreadable(inventory: &Inventory) -> Vec<Left> {
         .collect()
 }
 
+/// Transcripts that the deadline left unread.
+fn unread(inventory: &Inventory) -> Vec<Left> {
+    let unread = inventory.not_checked();
+    let words = |(path, begun): (PathBuf, bool)| {
+        let how = if begun { "read to its end" } else { "read" };
+        Left::new(path.display(), format!("{OVER} before it was {how}"))
+    };
+    unread.into_iter().map(words).collect()
+}
+
 /// gc forgets its own runs after a while, and never one that quarantined something (design §4).
 fn forget_old_runs(context: &Context<'_>, journal: &Journal) -> Result<Vec<String>, Failure> {
     match context.policy.keep_runs.value {
@@ -184,24 +240,20 @@ fn document(
         skipped: left(context, outcome.skipped),
         failed: left(context, outcome.failed),
         refused: left(context, outcome.refused.into_iter().chain(mismatches)),
+        late: left(context, outcome.late),
         mended: told.mended,
         forgotten: told.forgotten,
         recovered: told.recovered,
     }
 }
 
-fn show(session: &Session, context: &Context<'_>, document: &GcDocument, boot: bool) -> Result<Exit, Failure> {
-    if boot {
-        boot::tell(session, document);
-        if !boot::wants_text(session) {
-            return Ok(Exit::Done);
-        }
-    }
+fn show(session: &Session, context: &Context<'_>, document: &GcDocument) -> Result<Exit, Failure> {
     if session.cli.global.wants_json() {
         session.print_document(document)?;
     } else {
         let details = context.details(&document.preamble.gateway);
         session.print(&text::gc(document, &details, &session.layout()))?;
     }
-    Ok(Exit::after(!document.refused.is_empty(), !document.failed.is_empty()))
+    let partial = !document.failed.is_empty() || !document.late.is_empty();
+    Ok(Exit::after(!document.refused.is_empty(), partial))
 }

@@ -7,15 +7,25 @@ use super::context::Context;
 use crate::decide::plan::Plan;
 use crate::render::view::LeftDocument;
 use crate::store::apply::{self, Left, Outcome};
+use crate::store::deadline::Deadline;
 use crate::store::journal::{self, Journal};
 use crate::store::manifest::RunState;
 use crate::store::recover;
 
-/// How long to wait for another claw-sessions and for a store lock.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a verb that changes things may take.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    /// How long to wait for another claw-sessions, and for a store lock.
+    pub(super) patience: Duration,
+    /// When to begin nothing more.
+    pub(super) deadline: Deadline,
+}
 
-/// The same before the gateway starts.
-pub(super) const BOOT_PATIENCE: Duration = Duration::from_secs(2);
+impl Default for Limits {
+    fn default() -> Self {
+        Self { patience: Duration::from_secs(5), deadline: Deadline::default() }
+    }
+}
 
 /// Why nothing may be changed beside a live gateway: one that offers outsiders no lock may write at the same moment
 /// (design §5).
@@ -44,7 +54,7 @@ pub(super) fn refuse_beside_gateway(context: &Context<'_>, online: bool) -> Resu
 pub(super) struct Work {
     pub(super) journal: Option<Journal>,
     pub(super) recovered: Vec<String>,
-    patience: Duration,
+    limits: Limits,
 }
 
 impl Work {
@@ -54,24 +64,29 @@ impl Work {
         let cut_off = runs.into_iter().filter(|run| run.state == RunState::Unfinished);
         let told =
             cut_off.map(|run| format!("the run {} was cut off; the next gc or restore finishes it first", run.id));
-        Self { journal: None, recovered: told.chain(problems).collect(), patience: PATIENCE }
+        Self { journal: None, recovered: told.chain(problems).collect(), limits: Limits::default() }
     }
 
     /// Refuses beside a live gateway without lock, and finishes what was cut off. Where there never was a run there is
     /// nothing to finish, and nothing to make before there is something to do.
-    pub(super) fn begin(context: &Context<'_>, online: bool, patience: Duration) -> Result<Self, Failure> {
+    pub(super) fn begin(context: &Context<'_>, online: bool, limits: Limits) -> Result<Self, Failure> {
         refuse_beside_gateway(context, online)?;
         if !journal::exists(&context.home.real_dir) {
-            return Ok(Self { journal: None, recovered: Vec::new(), patience });
+            return Ok(Self { journal: None, recovered: Vec::new(), limits });
         }
-        let journal = open(context, patience)?;
-        let recovered = recover::recover(&journal, &context.home.real_dir, context.session.started_at, patience)?;
-        Ok(Self { journal: Some(journal), recovered, patience })
+        let journal = open(context, limits)?;
+        let recovered = recover(context, &journal, limits)?;
+        if limits.deadline.has_passed() {
+            let told = if recovered.is_empty() { String::new() } else { format!("; {}", recovered.join("; ")) };
+            return Err(Failure::refused(anyhow::anyhow!("the time was over before the stores were read{told}")));
+        }
+        Ok(Self { journal: Some(journal), recovered, limits })
     }
 
     /// Carries a plan out, as the verb `command`.
     pub(super) fn carry_out(&mut self, context: &Context<'_>, plan: Plan, command: &str) -> Result<Outcome, Failure> {
-        let options = apply::Options { command, started_at: context.session.started_at, patience: self.patience };
+        let Limits { patience, deadline } = self.limits;
+        let options = apply::Options { command, started_at: context.session.started_at, patience, deadline };
         Ok(apply::apply(plan, self.journal(context)?, &options)?)
     }
 
@@ -79,19 +94,26 @@ impl Work {
     pub(super) fn journal(&mut self, context: &Context<'_>) -> Result<&Journal, Failure> {
         let journal = match self.journal.take() {
             Some(journal) => journal,
-            None => open(context, self.patience)?,
+            None => open(context, self.limits)?,
         };
         Ok(self.journal.insert(journal))
     }
 }
 
 /// Opens the journal for writing, with our lock.
-pub(super) fn open(context: &Context<'_>, patience: Duration) -> Result<Journal, Failure> {
-    Journal::open(&context.home.real_dir, patience)?.map_err(|journal::Busy| {
+pub(super) fn open(context: &Context<'_>, limits: Limits) -> Result<Journal, Failure> {
+    Journal::open(&context.home.real_dir, limits.deadline.clip(limits.patience))?.map_err(|journal::Busy| {
         let dir = context.home.state_dir.display();
         Failure::refused(anyhow::anyhow!("another claw-sessions is at work on {dir}"))
             .hint("try again when it has ended")
     })
+}
+
+/// Finishes the runs that were cut off, and says so.
+pub(super) fn recover(context: &Context<'_>, journal: &Journal, limits: Limits) -> Result<Vec<String>, Failure> {
+    let Limits { patience, deadline } = limits;
+    let started_at = context.session.started_at;
+    Ok(recover::recover(journal, &context.home.real_dir, &recover::Options { started_at, patience, deadline })?)
 }
 
 /// Left items as documents, with paths relative to the state directory.

@@ -6,7 +6,7 @@ use std::path::Path;
 use chrono::TimeDelta;
 
 use super::context::{Context, Look, schema};
-use super::permit::{PATIENCE, Work, beside_gateway, left, open};
+use super::permit::{Limits, Work, beside_gateway, left, open};
 use super::{Exit, Failure, Session, near};
 use crate::cli::{QuarantineArgs, QuarantineCommand};
 use crate::config::policy::PolicyFlags;
@@ -17,6 +17,7 @@ use crate::render::quarantine::{
     self, AsideDocument, PurgeDocument, PurgedSession, QuarantineDocument, QuarantinedDocument,
 };
 use crate::store::apply::{Left, Outcome};
+use crate::store::deadline::Deadline;
 use crate::store::manifest::{EntryRecord, Manifest};
 use crate::store::purge::Purged;
 use crate::store::read::Depth;
@@ -34,7 +35,8 @@ pub(super) fn run(session: &Session, args: &QuarantineArgs) -> Result<Exit, Fail
 
 fn take(session: &Session, args: &QuarantineArgs) -> Result<Exit, Failure> {
     let mut context = Context::new(session, &PolicyFlags::default())?;
-    let mut work = if args.dry_run { Work::dry(&context) } else { Work::begin(&context, args.online, PATIENCE)? };
+    let mut work =
+        if args.dry_run { Work::dry(&context) } else { Work::begin(&context, args.online, Limits::default())? };
     let depth = if args.damaged { Depth::Thorough } else { context.depth() };
     let mut inventory = context.load_with(Look { depth, ..Look::default() })?;
     let named = named(&inventory, &args.what)?;
@@ -155,14 +157,15 @@ fn show(session: &Session, id: &str) -> Result<Exit, Failure> {
     for one in &mut document.sessions {
         let Some(archived) = &one.archived else { continue };
         let opened = journal::archived(&context.home.real_dir, &one.run, Path::new(archived));
-        let found = opened.map(|(dir, name)| read::transcript(&dir, &name, Depth::Thorough, &|_| ()).0);
+        let found =
+            opened.map(|(dir, name)| read::transcript(&dir, &name, Depth::Thorough, Deadline::default(), &|_| ()).0);
         one.problems = match found {
             Ok(Content::Read(summary)) => {
                 (one.integrity, one.last_at) = (Some(summary.integrity), summary.last_at);
                 problems::of_file(Path::new(archived), &summary)
             }
             Ok(Content::Unreadable(why)) => vec![Problem::unreadable(Path::new(archived), why)],
-            Ok(Content::Absent | Content::Outside(_)) => Vec::new(),
+            Ok(Content::Absent | Content::Outside(_) | Content::NotChecked { .. }) => Vec::new(),
             Err(error) => vec![Problem::unreadable(Path::new(archived), format!("{error:#}"))],
         }
         .iter()
@@ -195,7 +198,7 @@ fn purge(session: &Session, age: TimeDelta, yes: bool) -> Result<Exit, Failure> 
     let purged = if due.sessions.is_empty() {
         due
     } else {
-        let journal = open(&context, PATIENCE)?;
+        let journal = open(&context, Limits::default())?;
         purge::purge(&journal, state_dir, session.started_at, age)?
     };
     if session.cli.global.wants_json() {

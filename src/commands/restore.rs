@@ -1,15 +1,15 @@
 //! `restore`: put back what a run took away.
 
 use super::context::Context;
-use super::permit::{PATIENCE, left, open, refuse_beside_gateway};
-use super::{Exit, Failure, Session, adopt};
+use super::permit::{Limits, left, open, recover, refuse_beside_gateway};
+use super::{Exit, Failure, Session, adopt, deferred};
 use crate::cli::RestoreArgs;
 use crate::config::policy::PolicyFlags;
 use crate::render::json::{self, RestoreDocument};
 use crate::render::text;
 use crate::store::journal::{self};
 use crate::store::manifest::{Manifest, StepState};
-use crate::store::{recover, restore};
+use crate::store::restore;
 
 /// Runs the verb.
 pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure> {
@@ -19,6 +19,9 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure
             "restore takes a run or a key: --agent and --store do not narrow it"
         )));
     }
+    if args.deferred {
+        return deferred::run(session, args.next.map(|next| next as usize), args.online);
+    }
     if let (Some(file), Some(key)) = (&args.adopt, &args.key) {
         return adopt::run(session, file, key, args.online);
     }
@@ -27,8 +30,9 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure
     refuse_beside_gateway(&context, args.online)?;
     let (runs, _) = journal::past_runs(&context.home.real_dir);
     find(&runs, what)?;
-    let journal = open(&context, PATIENCE)?;
-    let recovered = recover::recover(&journal, &context.home.real_dir, session.started_at, PATIENCE)?;
+    let limits = Limits::default();
+    let journal = open(&context, limits)?;
+    let recovered = recover(&context, &journal, limits)?;
     let (runs, _) = journal::past_runs(&context.home.real_dir);
     let (of, keys) = find(&runs, what)?;
     let options = restore::Options {
@@ -36,7 +40,8 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure
         keys: &keys,
         as_new: args.as_new,
         started_at: session.started_at,
-        patience: PATIENCE,
+        patience: limits.patience,
+        deadline: limits.deadline,
     };
     let outcome = restore::restore(&journal, &options)?;
     let document = RestoreDocument {
@@ -49,6 +54,8 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure
         bindings: outcome.bindings,
         files: outcome.files,
         bytes: outcome.bytes,
+        still_deferred: None,
+        superseded: Vec::new(),
         recovered,
         refused: left(&context, outcome.refused),
         failed: left(&context, outcome.failed),

@@ -1,7 +1,7 @@
 //! `runs`: past runs: what each took, what can still be restored.
 
 use super::context::{Context, schema};
-use super::permit::{PATIENCE, open};
+use super::permit::{Limits, open};
 use super::{Exit, Failure, Session};
 use crate::cli::{RunsArgs, RunsCommand};
 use crate::config::policy::PolicyFlags;
@@ -14,7 +14,7 @@ pub(super) fn run(session: &Session, args: &RunsArgs) -> Result<Exit, Failure> {
     let context = Context::new(session, &PolicyFlags::default())?;
     let (forgotten, kept) = match args.command {
         Some(RunsCommand::Prune { older_than }) if journal::exists(&context.home.real_dir) => {
-            let journal = open(&context, PATIENCE)?;
+            let journal = open(&context, Limits::default())?;
             journal.forget_older(session.started_at, older_than)?
         }
         _ => (Vec::new(), Vec::new()),

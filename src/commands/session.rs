@@ -71,6 +71,16 @@ impl Failure {
         Self { exit: Exit::Refused, error: error.into(), hint: None }
     }
 
+    /// The same for programs.
+    pub fn document(&self, exit: Exit) -> json::ErrorReport {
+        json::ErrorReport {
+            schema: super::context::schema("error"),
+            error: format!("{:#}", self.error),
+            hint: self.hint.clone(),
+            exit_code: exit.code(),
+        }
+    }
+
     /// With a way out.
     #[must_use]
     pub fn hint(self, hint: impl Into<String>) -> Self {
@@ -126,13 +136,7 @@ impl Session {
     /// Says what ended the invocation, on standard error, or as a document when JSON was asked for.
     pub fn report(&self, failure: &Failure) {
         if self.cli.global.wants_json() {
-            let report = json::ErrorReport {
-                schema: super::context::schema("error"),
-                error: format!("{:#}", failure.error),
-                hint: failure.hint.clone(),
-                exit_code: failure.exit.code(),
-            };
-            let _ = self.print_document(&report);
+            let _ = self.print_document(&failure.document(failure.exit));
         }
         let stderr = io::stderr();
         let mut stream = AutoStream::new(stderr.lock(), self.choice(AutoStream::choice(&io::stderr())));
@@ -198,4 +202,9 @@ impl Session {
         }
         options
     }
+}
+
+/// Says a line on standard error when the invocation is given up.
+pub(super) fn say_last(text: &str) {
+    let _ = writeln!(io::stderr(), "{}", crate::render::escape::escape(text));
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::context::{Context, Look, schema};
-use super::permit::{PATIENCE, Work, beside_gateway, left};
+use super::permit::{Limits, Work, beside_gateway, left};
 use super::{Exit, Failure, Session};
 use crate::cli::ValidateArgs;
 use crate::config::policy::PolicyFlags;
@@ -51,7 +51,8 @@ pub(super) fn run(session: &Session, args: &ValidateArgs) -> Result<Exit, Failur
 
 /// Mends what has one exact answer, or says what that would be.
 fn repair(context: &mut Context<'_>, args: &ValidateArgs) -> Result<RepairDocument, Failure> {
-    let mut work = if args.dry_run { Work::dry(context) } else { Work::begin(context, args.online, PATIENCE)? };
+    let mut work =
+        if args.dry_run { Work::dry(context) } else { Work::begin(context, args.online, Limits::default())? };
     let salvage = args.salvage.salvage.then_some(args.salvage.from_backups);
     let inventory = context.load_with(Look { depth: Depth::Thorough, salvage, ..Look::default() })?;
     let verdicts = context.judge(&inventory).mend();
@@ -127,7 +128,7 @@ fn files(session: &Session, args: &ValidateArgs) -> Result<Exit, Failure> {
             read::Alone::Transcript(content) => {
                 let why = match content {
                     Content::Unreadable(why) | Content::Outside(why) => why,
-                    Content::Absent | Content::Read(_) => String::new(),
+                    Content::Absent | Content::Read(_) | Content::NotChecked { .. } => String::new(),
                 };
                 problems.list.push(Problem::unreadable(path, why));
             }

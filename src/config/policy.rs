@@ -112,6 +112,8 @@ pub struct Policy {
     pub reset: Option<ResetRules>,
     /// At most so many bindings for one agent.
     pub max_bindings: Sourced<Option<usize>>,
+    /// At most so many bindings that a start resumes, in the whole state directory; the others are deferred.
+    pub max_resumes: Sourced<Option<usize>>,
     /// Keys that stay, as patterns with `*` and `?`, each with its source.
     pub keep: Vec<Sourced<String>>,
     /// Keys to look at, as patterns; empty means all.
@@ -149,6 +151,8 @@ pub struct PolicyFlags {
     pub grace: Option<TimeDelta>,
     /// `--max-bindings`.
     pub max_bindings: Option<usize>,
+    /// `--max-resumes`.
+    pub max_resumes: Option<usize>,
     /// `--protect`.
     pub protect: Vec<Class>,
     /// `--unprotect`.

@@ -7,10 +7,12 @@ use chrono::{TimeDelta, TimeZone};
 use super::facts::{Facts, Finding};
 use super::references::References;
 use super::rules::{Case, Judge, Step, Trail, clock_words};
+use super::startup::Model;
 use super::verdict::{Action, Classified, ClassifiedFile, FileAction, Reason, Verdict, Verdicts};
-use crate::model::inventory::{Binding, LooseFile};
+use crate::model::inventory::{Binding, Content, LooseFile};
 use crate::model::key::Class;
 use crate::model::names::FileKind;
+use crate::model::transcript::Integrity;
 
 /// An unbound transcript younger than this may belong to a run that is not in the store yet.
 const ORPHAN_AGE: TimeDelta = TimeDelta::hours(24);
@@ -25,6 +27,7 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
     pub fn classify(&self) -> Verdicts {
         let mut bindings = self.judge_bindings(|_| Trail::default(), |case, trail| self.verdict(case, trail)).0;
         self.over_count(&mut bindings, &mut HashMap::new());
+        self.over_budget(&mut bindings, &mut HashMap::new());
         self.settle_files(&mut bindings);
         let files = self.judge_files(&bindings);
         Verdicts { bindings, files }
@@ -59,6 +62,7 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         let mut trails: HashMap<(usize, usize), Trail> =
             bindings.iter().zip(trails).map(|(one, trail)| ((one.store, one.index), trail)).collect();
         self.over_count(&mut bindings, &mut trails);
+        self.over_budget(&mut bindings, &mut trails);
         let asked = bindings.iter().filter(|one| one.binding(self.inventory).key == key);
         asked.map(|one| trails.remove(&(one.store, one.index)).unwrap_or_default().into_steps()).collect()
     }
@@ -148,6 +152,37 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         }
     }
 
+    /// Rule 6: of the bindings that a start resumes those beyond the budget are deferred, a program's first, then the
+    /// longest idle; protected ones count but stay.
+    fn over_budget(&self, bindings: &mut [Classified], trails: &mut HashMap<(usize, usize), Trail>) {
+        let Some(limit) = self.policy.max_resumes.value else { return };
+        let model = Model::of(self.inventory);
+        let resumed: Vec<usize> = (0..bindings.len())
+            .filter(|&at| !bindings[at].verdict.action.removes() && model.resumes(bindings[at].binding(self.inventory)))
+            .collect();
+        let mut excess = resumed.len().saturating_sub(limit);
+        let mut free: Vec<usize> =
+            resumed.iter().copied().filter(|&at| bindings[at].verdict.reasons == [Reason::WithinLimits]).collect();
+        free.sort_by_key(|&at| {
+            let one = &bindings[at];
+            let idle = one.facts.idle.map_or(0, |idle| idle.seconds);
+            std::cmp::Reverse((one.binding(self.inventory).class.is_synthetic(), idle))
+        });
+        for at in free {
+            let one = &mut bindings[at];
+            let over = excess > 0;
+            let trail = trails.entry((one.store, one.index)).or_default();
+            if trail.test(Reason::OverBudget, over, || {
+                let (model, source) = (model.as_str(), &self.policy.max_resumes.source);
+                let words = clock_words(&one.facts);
+                format!("{} resumable remain by {model}; limit {limit} ({source}); {words}", resumed.len())
+            }) {
+                one.verdict = Verdict::new(Action::Defer, Reason::OverBudget);
+                excess -= 1;
+            }
+        }
+    }
+
     /// Which transcripts go with their bindings: those that nothing that stays refers to.
     fn settle_files(&self, bindings: &mut [Classified]) {
         let kept = References::of_kept(self.inventory, bindings);
@@ -164,15 +199,17 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
     }
 
     fn judge_files(&self, bindings: &[Classified]) -> Vec<ClassifiedFile> {
-        let all = References::of_all(self.inventory, bindings);
+        // A transcript that was not read may refer to any of them.
+        let read = bindings.iter().all(|one| one.facts.integrity != Integrity::NotChecked);
+        let all = read.then(|| References::of_all(self.inventory, bindings));
         let judge = |(index, file)| {
-            let (action, reason) = self.judge_file(file, &all);
+            let (action, reason) = self.judge_file(file, all.as_ref());
             ClassifiedFile { index, action, reason }
         };
         self.inventory.files.iter().enumerate().map(judge).collect()
     }
 
-    fn judge_file(&self, file: &LooseFile, references: &References) -> (FileAction, Reason) {
+    fn judge_file(&self, file: &LooseFile, references: Option<&References>) -> (FileAction, Reason) {
         let keep = |reason| (FileAction::Keep, reason);
         if !self.policy.only.is_empty() {
             return keep(Reason::NotSelected);
@@ -186,8 +223,10 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         match file.kind {
             FileKind::Orphan => {
                 let quiet = |time| self.now - time >= ORPHAN_AGE;
-                if !file.stores_known || self.inventory.side.unreadable.cron_runs {
-                    keep(Reason::StoreUnknown)
+                let unknown = !file.stores_known || self.inventory.side.unreadable.cron_runs;
+                let Some(references) = references.filter(|_| !unknown) else { return keep(Reason::StoreUnknown) };
+                if matches!(file.content, Content::NotChecked { .. }) {
+                    keep(Reason::NotChecked)
                 } else if references.refer_to(&file.path, None) {
                     keep(Reason::Referenced)
                 } else if file.held {

@@ -239,6 +239,7 @@ fn integrity(binding: &Binding) -> Integrity {
         Content::Read(summary) => summary.integrity,
         Content::Unreadable(_) => Integrity::Unreadable,
         Content::Outside(_) => Integrity::Outside,
+        Content::NotChecked { .. } => Integrity::NotChecked,
         Content::Absent if binding.lock.is_some() || !expects_file(binding) => Integrity::NeverWritten,
         Content::Absent => Integrity::Missing,
     }
@@ -340,6 +341,6 @@ fn remarks(binding: &Binding, findings: &mut Vec<Finding>) {
         })),
         Content::Unreadable(why) => findings.push(Finding::with(FindingCode::Problem(Code::Unreadable), why)),
         Content::Outside(why) => findings.push(Finding::with(FindingCode::Problem(Code::Outside), why)),
-        Content::Absent => {}
+        Content::Absent | Content::NotChecked { .. } => {}
     }
 }

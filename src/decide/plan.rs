@@ -77,7 +77,7 @@ pub struct Item {
     pub key: String,
     /// What the key names.
     pub class: Class,
-    /// `expire` or `quarantine`.
+    /// `expire`, `quarantine` or `defer`.
     pub action: Action,
     /// Why; the first decides.
     pub reasons: Vec<Reason>,
@@ -88,6 +88,9 @@ pub struct Item {
     pub session_id: Option<String>,
     /// Bytes of the entry.
     pub entry_bytes: u64,
+    /// When it was last active; of deferred ones the youngest are readmitted first.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub active_at: Option<DateTime<Utc>>,
     /// The transcript that goes with it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub file: Option<PlannedFile>,
@@ -211,6 +214,7 @@ impl Plan {
                         entry_sha256: sha256(store.entry_bytes(binding)),
                         session_id: binding.entry.session_id.clone(),
                         entry_bytes: binding.entry_bytes,
+                        active_at: one.facts.active_at,
                         file: one.file.clone().zip(transcript.stamp).map(|(path, stamp)| PlannedFile {
                             path,
                             stamp,
@@ -341,6 +345,7 @@ impl Plan {
         Totals {
             expire: count(Action::Expire),
             quarantine: count(Action::Quarantine),
+            defer: count(Action::Defer),
             repair: self.mends.iter().filter(|item| matches!(item.how, Mending::Transcript { .. })).count(),
             salvage: self.mends.iter().filter(|item| matches!(item.how, Mending::Salvage { .. })).count(),
             transcripts: transcripts.len(),
@@ -443,6 +448,9 @@ pub struct Totals {
     pub expire: usize,
     /// Bindings that go into quarantine.
     pub quarantine: usize,
+    /// Bindings that the startup budget takes out, to be readmitted.
+    #[serde(default)]
+    pub defer: usize,
     /// Transcripts that are mended.
     #[serde(default)]
     pub repair: usize,

@@ -3,6 +3,7 @@
 
 use crate::decide::facts::RunState;
 use crate::model::inventory::{Binding, Inventory, Sighting, Store};
+use crate::model::transcript::Integrity;
 
 use super::verdict::Classified;
 
@@ -35,11 +36,14 @@ pub fn sightings(
     classified: &[Classified],
     stays: impl Fn(&Classified) -> bool,
 ) -> Vec<Sighting> {
-    let suspects = classified.iter().filter(|one| is_suspect(one.facts.run) && stays(one));
-    suspects
-        .map(|one| {
-            let (store, binding) = (one.store(inventory), one.binding(inventory));
-            Sighting { starts: starts(inventory, store, binding), ..sighting(inventory, store, binding) }
-        })
-        .collect()
+    let seen = classified.iter().filter(|one| stays(one)).filter_map(|one| {
+        let (store, binding) = (one.store(inventory), one.binding(inventory));
+        let now = sighting(inventory, store, binding);
+        if one.facts.integrity == Integrity::NotChecked {
+            // Not looked at this time: what is known of it stays.
+            return inventory.sightings.get(&(now.store, now.key)).cloned();
+        }
+        is_suspect(one.facts.run).then(|| Sighting { starts: starts(inventory, store, binding), ..now })
+    });
+    seen.collect()
 }

@@ -218,7 +218,7 @@ impl Problems {
                 let problem = Problem::of(Code::Unreadable, path).with(why.clone());
                 self.list.push(Problem { key: Some(binding.key.clone()), ..problem });
             }
-            Content::Absent | Content::Outside(_) => {}
+            Content::Absent | Content::Outside(_) | Content::NotChecked { .. } => {}
         }
         if transcript.linked {
             self.list.push(Problem::of(Code::HardLinked, path));
@@ -244,7 +244,7 @@ impl Problems {
             Content::Unreadable(why) => {
                 self.list.push(Problem::of(Code::Unreadable, &file.path).with(why.clone()));
             }
-            Content::Absent | Content::Outside(_) => return,
+            Content::Absent | Content::Outside(_) | Content::NotChecked { .. } => return,
         }
         self.list.extend(owner(inventory, &file.path, Some(file.access)));
     }

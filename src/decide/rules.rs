@@ -193,7 +193,9 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
                 if binding.entry.archived { "archived in OpenClaw" } else { "not archived in OpenClaw" }.to_owned()
             }),
         ];
-        checks.into_iter().find(|(reason, applies, values)| trail.test(*reason, *applies, values)).map(|found| found.0)
+        let found = checks.into_iter().find(|(reason, applies, values)| trail.test(*reason, *applies, values));
+        let unread = facts.integrity == Integrity::NotChecked;
+        found.map(|found| found.0).or_else(|| unread.then_some(Reason::NotChecked))
     }
 
     /// Rule 2.

@@ -1,12 +1,17 @@
-//! The startup estimate: how long resumed runs can hold `lane=main` after a start (design §6, F§9).
+//! The startup estimate: how long resumed runs can hold `lane=main` after a start (design §6, F§9), and the budget that
+//! bounds it.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::verdict::Classified;
+use super::facts::RunState;
+use super::verdict::{Action, Classified};
 use crate::config::policy::Policy;
-use crate::model::inventory::{Content, Inventory};
-use crate::model::transcript::Ending;
+use crate::model::inventory::{Binding, Content, Inventory};
+use crate::model::transcript::{Ending, Integrity};
 
 /// Which bindings a start resumes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -16,6 +21,38 @@ pub enum Model {
     AllBindings,
     /// Rows that say `running` and end with an unanswered message: what OpenClaw 2026.4.24 and later runs again.
     InterruptedOnly,
+}
+
+impl Model {
+    /// The model that the installed OpenClaw follows.
+    pub fn of(inventory: &Inventory) -> Self {
+        if inventory.openclaw.resumes_interrupted { Self::InterruptedOnly } else { Self::AllBindings }
+    }
+
+    /// Its name in texts and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AllBindings => "all-bindings",
+            Self::InterruptedOnly => "interrupted-only",
+        }
+    }
+
+    /// Whether a start resumes this binding.
+    pub fn resumes(self, binding: &Binding) -> bool {
+        match (self, &binding.transcript.content) {
+            (Self::AllBindings, _) => true,
+            (Self::InterruptedOnly, Content::Read(summary)) => {
+                !binding.class.is_synthetic()
+                    && binding.entry.status.as_deref() == Some("running")
+                    && matches!(summary.ending, Some(Ending::Unanswered | Ending::InTool))
+            }
+            // It may be one of them.
+            (Self::InterruptedOnly, Content::NotChecked { .. }) => {
+                !binding.class.is_synthetic() && binding.entry.status.as_deref() == Some("running")
+            }
+            (Self::InterruptedOnly, _) => false,
+        }
+    }
 }
 
 /// How many are resumed, and how long they can hold the lane.
@@ -29,10 +66,10 @@ pub struct Load {
 }
 
 /// The estimate before and after.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Startup {
-    /// Which bindings count.
+    /// Which bindings count: the model that the installed OpenClaw follows.
     pub model: Model,
     /// Slots of `lane=main`.
     pub slots: u32,
@@ -42,7 +79,68 @@ pub struct Startup {
     pub before: Load,
     /// As the plan leaves them.
     pub after: Load,
+    /// The same by the other model.
+    pub other: Estimate,
+    /// The same for each agent that has resumable bindings, as if it were alone.
+    pub agents: Vec<AgentLoad>,
+    /// The resumable bindings that cost most, worst first.
+    pub costliest: Vec<Cost>,
+    /// `max-resumes`, when it is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
 }
+
+/// An estimate by one model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Estimate {
+    /// Which bindings count.
+    pub model: Model,
+    /// As the stores are.
+    pub before: Load,
+    /// As the plan leaves them.
+    pub after: Load,
+}
+
+/// The estimate for one agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AgentLoad {
+    /// The agent.
+    pub agent: String,
+    /// As its store is.
+    pub before: Load,
+    /// As the plan leaves it.
+    pub after: Load,
+}
+
+/// A resumable binding and what makes it dear: each holds a slot for the whole timeout at worst.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Cost {
+    /// Its agent.
+    pub agent: String,
+    /// Its key.
+    pub key: String,
+    /// How sound its transcript is: one that freezes holds the whole gateway.
+    pub integrity: Integrity,
+    /// How its last run stands: what did not end well once holds its slot again.
+    pub run: RunState,
+    /// What is read for it: transcript and entry.
+    pub bytes: u64,
+    /// What happens to it.
+    pub action: Action,
+}
+
+/// The startup budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Budget {
+    /// So many may be resumed.
+    pub max_resumes: u64,
+    /// So many more stay, because they are protected or in use.
+    pub over: u64,
+}
+
+/// So many of the costliest bindings are named.
+const NAMED: usize = 10;
 
 /// Estimates the start as the stores were, and without the bindings that leave.
 pub fn estimate(
@@ -51,26 +149,81 @@ pub fn estimate(
     policy: &Policy,
     leaves: impl Fn(&Classified) -> bool,
 ) -> Startup {
-    let model = if inventory.openclaw.resumes_interrupted { Model::InterruptedOnly } else { Model::AllBindings };
+    let model = Model::of(inventory);
     let slots = policy.slots.value.max(1);
     let timeout_seconds = policy.timeout_seconds.value;
     let load = |resumable: u64| Load {
         resumable,
         worst_seconds: resumable.div_ceil(u64::from(slots)).saturating_mul(timeout_seconds),
     };
-    let counts = |one: &&Classified| {
-        let binding = one.binding(inventory);
-        match (model, &binding.transcript.content) {
-            (Model::AllBindings, _) => true,
-            (Model::InterruptedOnly, Content::Read(summary)) => {
-                !binding.class.is_synthetic()
-                    && binding.entry.status.as_deref() == Some("running")
-                    && matches!(summary.ending, Some(Ending::Unanswered | Ending::InTool))
-            }
-            (Model::InterruptedOnly, _) => false,
-        }
+    let count = |model: Model| {
+        let resumed = classified.iter().filter(|one| model.resumes(one.binding(inventory)));
+        let stays: Vec<bool> = resumed.map(|one| !leaves(one)).collect();
+        (load(stays.len() as u64), load(stays.into_iter().filter(|stays| *stays).count() as u64))
     };
-    let before = classified.iter().filter(counts).count() as u64;
-    let after = classified.iter().filter(|one| !leaves(one)).filter(counts).count() as u64;
-    Startup { model, slots, timeout_seconds, before: load(before), after: load(after) }
+    let resumed: Vec<&Classified> = classified.iter().filter(|one| model.resumes(one.binding(inventory))).collect();
+    let mut agents: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for one in &resumed {
+        let (before, after) = agents.entry(&one.binding(inventory).agent).or_default();
+        *before += 1;
+        *after += u64::from(!leaves(one));
+    }
+    let other = match model {
+        Model::AllBindings => Model::InterruptedOnly,
+        Model::InterruptedOnly => Model::AllBindings,
+    };
+    let ((before, after), (other_before, other_after)) = (count(model), count(other));
+    let budget = policy
+        .max_resumes
+        .value
+        .map(|limit| Budget { max_resumes: limit as u64, over: after.resumable.saturating_sub(limit as u64) });
+    Startup {
+        model,
+        slots,
+        timeout_seconds,
+        before,
+        after,
+        other: Estimate { model: other, before: other_before, after: other_after },
+        agents: agents
+            .into_iter()
+            .map(|(agent, (before, after))| AgentLoad {
+                agent: agent.to_owned(),
+                before: load(before),
+                after: load(after),
+            })
+            .collect(),
+        costliest: costliest(inventory, resumed),
+        budget,
+    }
+}
+
+fn costliest(inventory: &Inventory, resumed: Vec<&Classified>) -> Vec<Cost> {
+    let bytes = |one: &Classified| {
+        let binding = one.binding(inventory);
+        binding.entry_bytes + binding.transcript.stamp.map_or(0, |stamp| stamp.size)
+    };
+    let mut resumed = resumed;
+    resumed.sort_by_cached_key(|one| {
+        let harm = match one.facts.integrity {
+            Integrity::Freezes => 2,
+            Integrity::Blocks => 1,
+            _ => 0,
+        };
+        let unwell = match one.facts.run {
+            RunState::Interrupted => 3,
+            RunState::Errored => 2,
+            RunState::Aborted => 1,
+            _ => 0,
+        };
+        Reverse((harm, unwell, bytes(one)))
+    });
+    let cost = |one: &Classified| Cost {
+        agent: one.binding(inventory).agent.clone(),
+        key: one.binding(inventory).key.clone(),
+        integrity: one.facts.integrity,
+        run: one.facts.run,
+        bytes: bytes(one),
+        action: one.verdict.action,
+    };
+    resumed.into_iter().take(NAMED).map(cost).collect()
 }

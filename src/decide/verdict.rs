@@ -20,7 +20,7 @@ pub enum Action {
     Quarantine,
     /// It stays, and its transcript is mended; the original goes into the run's archive.
     Repair,
-    /// It is taken out by the startup budget, to be readmitted. No rule gives it yet.
+    /// It is taken out by the startup budget, to be readmitted by `restore --deferred`.
     Defer,
 }
 
@@ -109,6 +109,7 @@ reasons! {
     Symlink "symlink" "untouchable" "the store is reached through a symbolic link";
     Outside "outside" "untouchable" "the transcript leads out of its sessions directory, or is a symbolic link";
     Unreadable "unreadable" "untouchable" "the transcript could not be read";
+    NotChecked "not-checked" "untouchable" "the time was over before its transcript was read";
     Pinned "pinned" "untouchable" "pinned by --keep, the policy file or in OpenClaw";
     Archived "archived" "untouchable" "archived in OpenClaw by a person";
     AgeUnknown "age-unknown" "untouchable" "neither the entry nor the transcript has a usable clock";
@@ -140,6 +141,7 @@ reasons! {
     ResetStale "reset-stale" "staleness" "OpenClaw's own reset rule would discard it at its next message";
     PruneAfter "prune-after" "staleness" "idle for longer than session.maintenance.pruneAfter";
     OverCount "over-count" "count" "more bindings than allowed for its agent; among the longest idle";
+    OverBudget "over-budget" "budget" "more resumable bindings than --max-resumes allows; a program's first, then the longest idle";
     WithinLimits "within-limits" "none" "no rule applies";
     SharedId "shared-id" "file" "its file stays: another binding or file refers to it";
     Orphan "orphan" "file" "nothing refers to it";

@@ -77,6 +77,17 @@ pub struct Inventory {
     pub sightings: BTreeMap<(PathBuf, String), Sighting>,
 }
 
+/// What earlier starts leave for the next one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Boots {
+    /// Bindings that were found failed or cut off.
+    pub sessions: Vec<Sighting>,
+    /// Transcripts that the deadline left unread, relative to the state directory, and whether reading was begun.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub not_checked: BTreeMap<PathBuf, bool>,
+}
+
 /// A binding that a start found failed or cut off.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -96,6 +107,19 @@ pub struct Sighting {
 }
 
 impl Inventory {
+    /// The transcripts that the deadline left unread, and whether reading was begun.
+    pub fn not_checked(&self) -> BTreeMap<PathBuf, bool> {
+        let bound = self.selected().flat_map(|store| &store.bindings);
+        let bound = bound.filter_map(|binding| Some((binding.transcript.path.as_ref()?, &binding.transcript.content)));
+        let loose = self.files.iter().map(|file| (&file.path, &file.content));
+        let relative = |path: &Path| path.strip_prefix(&self.state_dir).unwrap_or(path).to_owned();
+        let unread = bound.chain(loose).filter_map(|(path, content)| match content {
+            Content::NotChecked { begun } => Some((relative(path), *begun)),
+            _ => None,
+        });
+        unread.collect()
+    }
+
     /// The stores that were asked for.
     pub fn selected(&self) -> impl Iterator<Item = &Store> {
         self.stores.iter().filter(|store| store.selected)
@@ -283,6 +307,11 @@ pub enum Content {
     Unreadable(String),
     /// Leads out of the sessions directory, or is a symbolic link; in words.
     Outside(String),
+    /// Not read, or not to its end: the time was over.
+    NotChecked {
+        /// Whether reading it was begun.
+        begun: bool,
+    },
 }
 
 /// A lock file.

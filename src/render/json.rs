@@ -78,6 +78,8 @@ pub struct GcDocument {
     pub failed: Vec<LeftDocument>,
     /// Stores, or the whole run, that were refused for safety.
     pub refused: Vec<LeftDocument>,
+    /// What the deadline left: not checked, or not done.
+    pub late: Vec<LeftDocument>,
     /// Files that were mended, or would be.
     pub mended: Vec<MendedDocument>,
     /// Past runs that were forgotten because of their age.
@@ -277,6 +279,12 @@ pub struct RestoreDocument {
     pub files: usize,
     /// Their bytes, entries included.
     pub bytes: u64,
+    /// With --deferred: how many are deferred still.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub still_deferred: Option<usize>,
+    /// Deferred keys that were bound anew meanwhile: they are not readmitted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub superseded: Vec<String>,
     /// Past runs that had been cut off, and what became of them.
     pub recovered: Vec<String>,
     /// What was left alone because a key or name is taken.
@@ -325,6 +333,9 @@ pub struct RunDocument {
     pub bytes: u64,
     /// Whether something of it can still be brought back.
     pub restorable: bool,
+    /// What could not be done.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
 }
 
 /// An error, when JSON was asked for and there is no document.
@@ -459,5 +470,6 @@ pub fn run(manifest: &manifest::Manifest) -> RunDocument {
             + moves().map(|record| record.stamp.size).sum::<u64>()
             + mends().filter_map(|record| record.old).map(|old| old.size).sum::<u64>(),
         restorable: restorable && manifest.command != "restore",
+        problems: manifest.problems.clone(),
     }
 }

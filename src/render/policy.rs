@@ -29,6 +29,9 @@ pub fn lines(policy: &Policy) -> Vec<String> {
     if let Some(count) = policy.max_bindings.value {
         lines.push(format!("limit max-bindings {count} ({})", policy.max_bindings.source));
     }
+    if let Some(count) = policy.max_resumes.value {
+        lines.push(format!("limit max-resumes {count} ({})", policy.max_resumes.source));
+    }
     lines.extend(policy.keep.iter().map(|pattern| format!("keep {} ({})", pattern.value, pattern.source)));
     if let Some(limit) = policy.max_removals {
         lines.push(format!("limit max-removals {limit}"));

@@ -13,12 +13,13 @@ use super::json::{
     ScanDocument,
 };
 use super::mended;
+use super::startup;
 use super::table::{Column, Row, lay_out};
-use super::words::{BAD, BOLD, DIM, Layout, WARN, count, left, list, next, shell, thousands};
+use super::view::LeftDocument;
+use super::words::{BAD, BOLD, DIM, Layout, WARN, count, left, list, next, shell};
 use crate::config::duration;
 use crate::decide::facts::Elapsed;
 use crate::decide::plan::Totals;
-use crate::decide::startup::{Load, Model, Startup};
 use crate::decide::verdict::{Action, FileAction};
 use crate::model::store::StoreState;
 use crate::model::transcript::Integrity;
@@ -35,9 +36,9 @@ pub fn scan(document: &ScanDocument, details: &[String], layout: &Layout) -> Str
         bindings(&mut text, &rows, layout);
         files(&mut text, &document.body.files, layout, layout.verbose);
     }
-    startup(&mut text, &document.body.startup);
+    startup::lines(&mut text, &document.body.startup, layout);
     let summary = &document.body.summary;
-    let goes = summary.expire + summary.quarantine + summary.repair;
+    let goes = summary.expire + summary.quarantine + summary.repair + summary.defer;
     if goes > 0 || document.body.files.iter().any(|file| file.action != FileAction::Keep) {
         let command = format!("claw-sessions gc -n{}", layout.same_place);
         next(&mut text, &command, "shows what would go; `gc` takes it, `restore latest` brings it back");
@@ -78,9 +79,10 @@ pub fn gc(document: &GcDocument, details: &[String], layout: &Layout) -> String 
         files(&mut text, &document.body.files, layout, false);
     }
     if document.dry_run {
-        startup(&mut text, &document.body.startup);
+        startup::lines(&mut text, &document.body.startup, layout);
         left(&mut text, "failed", BAD, &document.failed);
         left(&mut text, "refused", BAD, &document.refused);
+        late(&mut text, &document.late, layout);
         if document.planned == Totals::default() {
             let _ = writeln!(text, "\nNothing to do.");
         } else {
@@ -113,24 +115,38 @@ fn outcome(text: &mut String, document: &GcDocument, layout: &Layout) {
     left(text, "left alone", WARN, &document.skipped);
     left(text, "failed", BAD, &document.failed);
     left(text, "refused", BAD, &document.refused);
+    late(text, &document.late, layout);
     if let Some(run) = &document.run {
-        startup(text, &document.body.startup);
-        let comes_back = done.expire + done.quarantine + done.transcripts + done.archive + done.remove > 0
+        startup::lines(text, &document.body.startup, layout);
+        let comes_back = done.expire + done.quarantine + done.defer + done.transcripts + done.archive + done.remove > 0
             || done.repair + done.salvage > 0;
         if comes_back {
             next(text, &format!("claw-sessions restore {run}{}", layout.same_place), "brings it back, byte for byte");
+        }
+        if done.defer > 0 {
+            let command = format!("claw-sessions restore --deferred --next 2{}", layout.same_place);
+            next(text, &command, "readmits the two that were active last");
         }
         if done.purge > 0 {
             let _ = writeln!(text, "Deleted for good, as asked: {}.", count(done.purge, "archive"));
         }
     } else {
-        let nothing = document.planned == Totals::default() && document.refused.is_empty();
+        let nothing = document.planned == Totals::default() && document.refused.is_empty() && document.late.is_empty();
         let _ = writeln!(text, "\n{}", if nothing { "Nothing to do." } else { "Nothing was changed." });
     }
     if !document.forgotten.is_empty() {
         let ids = document.forgotten.join(", ");
         let _ =
             writeln!(text, "Forgotten, because of their age: {} ({ids}).", count(document.forgotten.len(), "past run"));
+    }
+}
+
+/// What the deadline left: the first of it, or all.
+fn late(text: &mut String, late: &[LeftDocument], layout: &Layout) {
+    let shown = if layout.verbose { late.len() } else { late.len().min(5) };
+    left(text, "not in time", WARN, &late[..shown]);
+    if shown < late.len() {
+        let _ = writeln!(text, "{WARN}not in time{WARN:#} {} more (-v names them)", late.len() - shown);
     }
 }
 
@@ -148,9 +164,13 @@ pub fn boot(document: &GcDocument, seconds: f64) -> String {
         "; start-up at worst {} s, before {} s",
         startup.after.worst_seconds, startup.before.worst_seconds
     );
-    for (what, list) in
-        [("left alone", &document.skipped), ("failed", &document.failed), ("refused", &document.refused)]
-    {
+    let lists = [
+        ("left alone", &document.skipped),
+        ("failed", &document.failed),
+        ("refused", &document.refused),
+        ("not in time", &document.late),
+    ];
+    for (what, list) in lists {
         if let Some(first) = list.first() {
             let more = if list.len() > 1 { format!(" and {} more", list.len() - 1) } else { String::new() };
             let _ = write!(text, "; {what}: {}: {}{more}", first.what, first.why);
@@ -184,6 +204,33 @@ pub fn restore(document: &RestoreDocument, layout: &Layout) -> String {
     } else if !document.of.is_empty() {
         let _ = writeln!(text, "Nothing was restored: nothing of {} is away.", document.of.join(", "));
     }
+    left(&mut text, "refused", WARN, &document.refused);
+    left(&mut text, "failed", BAD, &document.failed);
+    text
+}
+
+/// `restore --deferred`.
+pub fn deferred(document: &RestoreDocument, layout: &Layout) -> String {
+    let mut text = String::new();
+    list(&mut text, "recovered: ", &document.recovered);
+    let still = document.still_deferred.unwrap_or_default();
+    if !document.bindings.is_empty() {
+        let _ = writeln!(
+            text,
+            "{BOLD}Readmitted{BOLD:#}: {} and {} ({}); {still} deferred still.",
+            count(document.bindings.len(), "binding"),
+            count(document.files, "file"),
+            HumanBytes(document.bytes)
+        );
+        if !layout.quiet {
+            list(&mut text, "  ", &document.bindings);
+        }
+    } else if still == 0 {
+        let _ = writeln!(text, "Nothing is deferred.");
+    } else {
+        let _ = writeln!(text, "Nothing was readmitted; {still} deferred still.");
+    }
+    list(&mut text, "bound anew meanwhile, and left as it is: ", &document.superseded);
     left(&mut text, "refused", WARN, &document.refused);
     left(&mut text, "failed", BAD, &document.failed);
     text
@@ -227,6 +274,11 @@ pub fn runs(document: &RunsDocument, layout: &Layout) -> String {
         })
         .collect();
     text.push_str(&lay_out(&columns, &rows, layout.width));
+    for run in &document.runs {
+        for problem in run.problems.iter().take(if layout.verbose { usize::MAX } else { 1 }) {
+            let _ = writeln!(text, "{WARN}{}{WARN:#} could not do all: {}", run.id, escape(problem));
+        }
+    }
     text
 }
 
@@ -298,18 +350,19 @@ fn verdict_line(text: &mut String, body: &Body) {
     let agents: std::collections::BTreeSet<&str> = body.stores.iter().map(|store| store.agent.as_str()).collect();
     let _ = writeln!(
         text,
-        "{} of {}: {} stay, {} expire, {} to quarantine{}; {}; {} in all, {} would leave",
+        "{} of {}: {} stay, {} expire, {} to quarantine{}{}; {}; {} in all, {} would leave",
         count(summary.bindings, "binding"),
         count(agents.len(), "agent"),
         summary.keep,
         summary.expire,
         summary.quarantine,
         if summary.repair > 0 { format!(", {} to repair", summary.repair) } else { String::new() },
+        if summary.defer > 0 { format!(", {} to defer", summary.defer) } else { String::new() },
         count(summary.orphans, "orphan"),
         HumanBytes(summary.bytes),
         HumanBytes(summary.freed_bytes)
     );
-    share(text, summary.expire + summary.quarantine, summary.bindings);
+    share(text, summary.expire + summary.quarantine + summary.defer, summary.bindings);
 }
 
 /// A run that takes most of a store is worth a second look.
@@ -431,27 +484,12 @@ fn files(text: &mut String, files: &[FileDocument], layout: &Layout, all: bool) 
     text.push_str(&lay_out(&columns, &rows, layout.width));
 }
 
-fn startup(text: &mut String, startup: &Startup) {
-    let model = match startup.model {
-        Model::AllBindings => "all-bindings: an upper bound",
-        Model::InterruptedOnly => "interrupted-only",
-    };
-    let load = |load: Load| format!("{} s for {} resumable", thousands(load.worst_seconds), load.resumable);
-    let _ = writeln!(
-        text,
-        "\nStart-up, at worst: {} before, {} after ({} slots × {} s; model {model})",
-        load(startup.before),
-        load(startup.after),
-        startup.slots,
-        startup.timeout_seconds
-    );
-}
-
 fn totals(totals: &Totals) -> String {
     let plural = |count: usize| if count == 1 { "" } else { "s" };
     let parts = [
         (totals.expire, "expired".to_owned()),
         (totals.quarantine, "quarantined".to_owned()),
+        (totals.defer, "deferred".to_owned()),
         (totals.repair, "mended".to_owned()),
         (totals.salvage, format!("store{} salvaged", plural(totals.salvage))),
         (totals.transcripts, format!("transcript{} moved", plural(totals.transcripts))),

@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 
+use super::deadline::{Deadline, OVER};
 use super::dir::{Dir, FileInfo};
 use super::journal::{Journal, Run};
 use super::lock::{Acquired, StoreLock, held_by, lock_name};
@@ -24,7 +25,7 @@ use super::transfer;
 mod loose;
 mod mend;
 mod verify;
-use crate::decide::plan::{DirId, Item, Plan, StorePlan, Totals, sha256, sha256_of};
+use crate::decide::plan::{DirId, Item, MendItem, Mending, Plan, StorePlan, Totals, sha256, sha256_of};
 use crate::decide::references::References;
 use crate::decide::verdict::{Action, Reason};
 use crate::model::entry;
@@ -40,6 +41,8 @@ pub struct Options<'a> {
     pub started_at: DateTime<Utc>,
     /// How long to wait for a store lock.
     pub patience: Duration,
+    /// When to begin nothing more.
+    pub deadline: Deadline,
 }
 
 /// What came of it.
@@ -58,6 +61,8 @@ pub struct Outcome {
     pub failed: Vec<Left>,
     /// Stores that were refused whole.
     pub refused: Vec<Left>,
+    /// What the deadline left. Files that were to follow their bindings stay planned: the next run moves them.
+    pub late: Vec<Left>,
     /// What is not as it was meant to be, found by reading everything again.
     pub mismatches: Vec<String>,
 }
@@ -86,21 +91,37 @@ pub fn apply(plan: Plan, journal: &Journal, options: &Options<'_>) -> anyhow::Re
         return Ok(outcome);
     }
     let run = journal.begin(options.command, plan.now, options.started_at)?;
-    let mut work = Work { run, outcome: &mut outcome, leaving: HashSet::new(), archived: HashSet::new() };
+    let (patience, deadline) = (options.patience, options.deadline);
+    let mut work =
+        Work { run, outcome: &mut outcome, leaving: HashSet::new(), archived: HashSet::new(), patience, deadline };
     work.run.manifest.touches.clone_from(&plan.known_stores);
     work.run.save()?;
-    for item in &plan.mends {
-        work.mend(item, options.patience);
+    // What matters most comes first: a deadline leaves the end of it.
+    let (transcripts, stores): (Vec<&MendItem>, Vec<&MendItem>) =
+        plan.mends.iter().partition(|item| matches!(item.how, Mending::Transcript { .. }));
+    for item in stores {
+        work.mend(item);
     }
     let mut left_behind = HashSet::new();
     for store in &plan.stores {
-        match work.take_out(store, options.patience, &mut left_behind) {
+        let done = if work.is_late() {
+            let why = format!("{OVER} before its {} bindings were taken out", store.items.len());
+            work.outcome.late.push(Left::new(store.path.display(), why));
+            Err(None)
+        } else {
+            work.take_out(store, &mut left_behind).map_err(Some)
+        };
+        match done {
+            Err(None) => {}
             Ok(None) => continue,
             Ok(Some(why)) => work.outcome.refused.push(Left::new(store.path.display(), why)),
-            Err(error) => work.outcome.failed.push(Left::new(store.path.display(), format!("{error:#}"))),
+            Err(Some(error)) => work.outcome.failed.push(Left::new(store.path.display(), format!("{error:#}"))),
         }
         // A store that was not changed keeps all its files.
         left_behind.extend(store.items.iter().filter_map(|item| item.file.as_ref()).map(|file| file.path.clone()));
+    }
+    for item in transcripts {
+        work.mend(item);
     }
     work.move_transcripts(&left_behind);
     work.loose_files(&plan)?;
@@ -115,6 +136,8 @@ struct Work<'a> {
     leaving: HashSet<PathBuf>,
     /// Names in the archive that a move of the manifest takes.
     archived: HashSet<PathBuf>,
+    patience: Duration,
+    deadline: Deadline,
 }
 
 /// A binding that may leave, found again in the store as it is now.
@@ -126,12 +149,7 @@ struct Leaving<'a> {
 impl Work<'_> {
     /// Takes the planned bindings out of one store, or says why it was refused; after a refusal or an error the store is
     /// as it was. `left_behind` collects the transcripts of bindings that stay.
-    fn take_out(
-        &mut self,
-        plan: &StorePlan,
-        patience: Duration,
-        left_behind: &mut HashSet<PathBuf>,
-    ) -> anyhow::Result<Option<String>> {
+    fn take_out(&mut self, plan: &StorePlan, left_behind: &mut HashSet<PathBuf>) -> anyhow::Result<Option<String>> {
         let name = plan.path.file_name().unwrap_or_default();
         let dir = Dir::open(plan.path.parent().unwrap_or(Path::new("/")))?;
         if dir.id()? != plan.dir {
@@ -139,7 +157,7 @@ impl Work<'_> {
         }
         let (archive, below) = self.run.agent_dir(&plan.agent)?;
         self.run.announce_dead_lock(&dir, name, &archive, &below)?;
-        let taken = StoreLock::acquire(&dir, name, &archive, patience);
+        let taken = StoreLock::acquire(&dir, name, &archive, self.deadline.clip(self.patience));
         self.run.settle_dead_lock(&dir, name, &archive);
         let lock = match taken? {
             Acquired::Ours(lock) => lock,
@@ -198,10 +216,15 @@ impl Work<'_> {
         Err(error)
     }
 
+    fn is_late(&self) -> bool {
+        self.deadline.has_passed()
+    }
+
     fn count(&mut self, item: &Item) {
         let done = &mut self.outcome.done;
         match item.action {
             Action::Quarantine => done.quarantine += 1,
+            Action::Defer => done.defer += 1,
             _ => done.expire += 1,
         }
         done.freed_bytes += item.entry_bytes;
@@ -302,6 +325,11 @@ impl Work<'_> {
                 self.run.manifest.moves[index].state = StepState::Skipped;
                 continue;
             }
+            if self.is_late() {
+                let left = Left::new(record.from.display(), format!("{OVER}: the next run moves it"));
+                self.outcome.late.push(left);
+                continue;
+            }
             if self.carry_out(index) {
                 self.outcome.done.transcripts += 1;
             }
@@ -374,18 +402,11 @@ impl Work<'_> {
         }
         self.run.save()?;
         self.outcome.run = Some(self.run.id().to_owned());
-        self.outcome.mismatches = verify::verify(&self.run);
-        journal.remember(&history_line(&self.run.manifest))
+        if !self.is_late() {
+            self.outcome.mismatches = verify::verify(&self.run);
+        }
+        journal.remember(&self.run.manifest.history_line())
     }
-}
-
-/// One line of `history.jsonl`.
-pub(super) fn history_line(manifest: &super::manifest::Manifest) -> serde_json::Value {
-    serde_json::json!({
-        "run": manifest.id, "command": manifest.command, "startedAt": manifest.started_at,
-        "finishedAt": manifest.finished_at, "now": manifest.now, "totals": manifest.totals,
-        "problems": manifest.problems.len(),
-    })
 }
 
 /// Reads a store, with what it is.
@@ -479,9 +500,11 @@ fn entry_record(leaving: &Leaving<'_>, document: &Document, cuts: &[Span]) -> Op
         entry_at: in_removed(member.entry.span)?,
         entry_sha256: item.entry_sha256.clone(),
         session_id: item.session_id.clone(),
+        active_at: item.active_at,
         file: item.file.as_ref().map(|file| file.path.clone()),
         restored: false,
         purged: false,
+        superseded: false,
     })
 }
 

@@ -1,33 +1,32 @@
-//! What starts found: which sessions were failed or cut off, and at how many starts in a row. It stands in
-//! `claw-sessions/boots.json`, never in a store.
+//! What starts leave for the next one: which sessions were failed or cut off, and at how many starts in a row; which
+//! transcripts the deadline left unread. It stands in `claw-sessions/boots.json`, never in a store.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::journal::{self, Journal};
-use crate::model::inventory::Sighting;
+use crate::model::inventory::Boots;
 
 const NAME: &str = "boots.json";
 const SCHEMA: &str = "claw-sessions/boots/v1";
 
 #[derive(Serialize, Deserialize)]
-struct Boots {
+struct Document {
     schema: String,
-    sessions: Vec<Sighting>,
+    #[serde(flatten)]
+    boots: Boots,
 }
 
 /// What the last start noted. What cannot be read counts as nothing: then it takes more starts to see a loop.
-pub fn read(state_dir: &Path) -> BTreeMap<(PathBuf, String), Sighting> {
+pub fn read(state_dir: &Path) -> Boots {
     let text = fs_err::read(journal::own_path(state_dir).join(NAME)).unwrap_or_default();
-    let boots = serde_json::from_slice::<Boots>(&text).ok().filter(|boots| boots.schema == SCHEMA);
-    let sessions = boots.map(|boots| boots.sessions).unwrap_or_default();
-    sessions.into_iter().map(|one| ((one.store.clone(), one.key.clone()), one)).collect()
+    let document = serde_json::from_slice::<Document>(&text).ok().filter(|document| document.schema == SCHEMA);
+    document.map(|document| document.boots).unwrap_or_default()
 }
 
-/// Notes what this start found; what it did not find is forgotten.
-pub fn write(journal: &Journal, found: &[Sighting]) -> anyhow::Result<()> {
-    let boots = Boots { schema: SCHEMA.to_owned(), sessions: found.to_vec() };
-    journal.write_own(NAME, &serde_json::to_vec_pretty(&boots)?)
+/// Notes what this start leaves; what it did not find is forgotten.
+pub fn write(journal: &Journal, boots: Boots) -> anyhow::Result<()> {
+    let document = Document { schema: SCHEMA.to_owned(), boots };
+    journal.write_own(NAME, &serde_json::to_vec_pretty(&document)?)
 }

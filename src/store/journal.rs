@@ -142,6 +142,32 @@ impl Journal {
         Ok((forgotten, kept))
     }
 
+    /// Says in the manifest of `run`, or in one of its own, what could not be done.
+    pub fn note(
+        &self,
+        run: Option<&str>,
+        command: &str,
+        started_at: DateTime<Utc>,
+        problems: Vec<String>,
+    ) -> anyhow::Result<()> {
+        if let Some(id) = run {
+            let mut run = self.open_run(id)?;
+            run.manifest.problems = problems;
+            return run.save();
+        }
+        // What fails at every start is noted once.
+        let last = past_runs(&self.state_dir).0.pop().filter(|last| last.is_note() && last.problems == problems);
+        let mut run = match last {
+            Some(last) => self.open_run(&last.id)?,
+            None => self.begin(command, started_at, started_at)?,
+        };
+        run.manifest.problems = problems;
+        run.manifest.state = RunState::Done;
+        run.manifest.finished_at = Some(Utc::now());
+        run.save()?;
+        self.remember(&run.manifest.history_line())
+    }
+
     /// Writes a file of claw-sessions' own.
     pub(super) fn write_own(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
         let like = FileInfo { mode: 0o600, ..self.like };

@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::cache::Cache;
+use super::deadline::{Deadline, OVER};
 use super::dir::{Dir, FileInfo};
 use super::discover::StoreLocation;
 use super::read::Depth;
 use super::{process, salvage, sqlite};
 use crate::model::entry::Entry;
 use crate::model::inventory::{
-    Access, Binding, Gateway, Generation, Inventory, Lock, LooseFile, Side, Sighting, Store, Transcript,
+    Access, Binding, Boots, Gateway, Generation, Inventory, Lock, LooseFile, Side, Store, Transcript,
 };
 use crate::model::key;
 use crate::model::names::{self, FileKind, NameKind};
@@ -38,8 +39,10 @@ pub struct Request<'a> {
     pub gateway: &'a (dyn Fn() -> Gateway + Sync),
     /// What other files say.
     pub side: Side,
-    /// What earlier starts found.
-    pub sightings: BTreeMap<(PathBuf, String), Sighting>,
+    /// What earlier starts found, and left unread.
+    pub boots: Boots,
+    /// When to stop reading.
+    pub deadline: Deadline,
     /// What is remembered of transcripts.
     pub cache: &'a Cache,
     /// How closely to look at transcripts.
@@ -57,6 +60,8 @@ pub struct Request<'a> {
 /// Loads everything.
 pub fn load(request: Request<'_>) -> Inventory {
     let (gateway, (stores, files)) = rayon::join(request.gateway, || read_all(&request));
+    let sightings = request.boots.sessions.into_iter();
+    let sightings = sightings.map(|one| ((one.store.clone(), one.key.clone()), one)).collect();
     Inventory {
         state_dir: request.state_dir.to_owned(),
         owner: Dir::open(request.state_dir).and_then(|dir| dir.own_info()).ok().map(|info| info.uid),
@@ -65,12 +70,12 @@ pub fn load(request: Request<'_>) -> Inventory {
         stores,
         files,
         side: request.side,
-        sightings: request.sightings,
+        sightings,
     }
 }
 
 fn read_all(request: &Request<'_>) -> (Vec<Store>, Vec<LooseFile>) {
-    let listings = list_directories(request.stores);
+    let listings = list_directories(request.stores, request.deadline);
     let mut stores: Vec<Store> =
         request.stores.par_iter().map(|location| load_store(location, request, &listings)).collect();
     let mut files = loose::loose_files(&stores, &listings);
@@ -85,18 +90,23 @@ struct Listing {
     locks: HashMap<OsString, Lock>,
 }
 
-/// Lists every directory once; one that cannot be listed is left out, and told about where its store is loaded.
-fn list_directories(stores: &[StoreLocation]) -> HashMap<PathBuf, Listing> {
+/// Lists every directory once; one that cannot be listed, or not in time, is left out, and told about where its store is
+/// loaded.
+fn list_directories(stores: &[StoreLocation], deadline: Deadline) -> HashMap<PathBuf, Listing> {
     let mut paths: Vec<&Path> = stores.iter().map(|store| store.dir.as_path()).collect();
     paths.sort_unstable();
     paths.dedup();
-    paths.into_par_iter().filter_map(|path| Some((path.to_owned(), list(path)?))).collect()
+    paths.into_par_iter().filter_map(|path| Some((path.to_owned(), list(path, deadline)?))).collect()
 }
 
-fn list(path: &Path) -> Option<Listing> {
+fn list(path: &Path, deadline: Deadline) -> Option<Listing> {
     let dir = Dir::open(path).ok()?;
     let mut names = BTreeMap::new();
     for entry in fs_err::read_dir(path).ok()?.filter_map(Result::ok) {
+        // Half a directory would make the other half look missing.
+        if deadline.has_passed() {
+            return None;
+        }
         let name = entry.file_name();
         if let Ok(Some(info)) = dir.info(&name) {
             names.insert(name, info);
@@ -143,6 +153,9 @@ fn load_store(location: &StoreLocation, request: &Request<'_>, listings: &HashMa
     let name = location.path.file_name().unwrap_or_default();
     if let Some(sign) = sqlite::sign_of_migration(request.state_dir, &location.agent) {
         return fail(store, StoreState::Sqlite, sign);
+    }
+    if listing.is_none() && request.deadline.has_passed() {
+        return fail(store, StoreState::Unreadable, format!("{OVER} before it was read"));
     }
     let text = match find_store(location, listing, &mut store) {
         Ok(text) => text,

@@ -97,6 +97,15 @@ impl Manifest {
         }
     }
 
+    /// One line of `history.jsonl`.
+    pub(super) fn history_line(&self) -> serde_json::Value {
+        serde_json::json!({
+            "run": self.id, "command": self.command, "startedAt": self.started_at,
+            "finishedAt": self.finished_at, "now": self.now, "totals": self.totals,
+            "problems": self.problems.len(),
+        })
+    }
+
     /// Whether a path is still the one that was meant.
     pub fn is_ours(&self, path: &Path) -> bool {
         !self.moved || path.starts_with(&self.state_dir)
@@ -105,6 +114,11 @@ impl Manifest {
     /// Whether it ended longer ago than `age`.
     pub fn is_old(&self, now: DateTime<Utc>, age: TimeDelta) -> bool {
         self.state != RunState::Unfinished && now - self.finished_at.unwrap_or(self.started_at) >= age
+    }
+
+    /// Whether it did nothing and only says what could not be done.
+    pub fn is_note(&self) -> bool {
+        self.stores.is_empty() && self.moves.is_empty() && self.mends.is_empty() && self.purged.is_empty()
     }
 
     /// Whether it took bindings into quarantine that are still there.
@@ -181,7 +195,7 @@ pub struct EntryRecord {
     pub key: String,
     /// What the key names.
     pub class: Class,
-    /// `expire` or `quarantine`.
+    /// `expire`, `quarantine` or `defer`.
     pub action: Action,
     /// Why.
     pub reasons: Vec<Reason>,
@@ -194,6 +208,9 @@ pub struct EntryRecord {
     /// The session it points to.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub session_id: Option<String>,
+    /// When it was last active.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub active_at: Option<DateTime<Utc>>,
     /// The transcript it points to, when that went too.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub file: Option<PathBuf>,
@@ -203,6 +220,9 @@ pub struct EntryRecord {
     /// It was deleted for good, on request.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub purged: bool,
+    /// It was deferred, and its key was bound anew since: it is not readmitted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub superseded: bool,
 }
 
 impl EntryRecord {

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
+use super::deadline::{Deadline, Timed};
 use super::dir::{Dir, FileInfo};
 use crate::model::inventory::Content;
 use crate::model::mend::{Mender, Proof};
@@ -36,7 +37,13 @@ pub const QUICK: u64 = 128 * 1024;
 const STEP: u64 = 1 << 20;
 
 /// Reads and judges the transcript `name`. `advance` is told of the bytes that were read.
-pub fn transcript(dir: &Dir, name: &OsStr, depth: Depth, advance: &dyn Fn(u64)) -> (Content, Option<FileInfo>) {
+pub fn transcript(
+    dir: &Dir,
+    name: &OsStr,
+    depth: Depth,
+    deadline: Deadline,
+    advance: &dyn Fn(u64),
+) -> (Content, Option<FileInfo>) {
     let (mut file, info) = match dir.open_file(name) {
         Ok(opened) => opened,
         Err(error) => return (Content::Unreadable(format!("{error:#}")), None),
@@ -52,11 +59,12 @@ pub fn transcript(dir: &Dir, name: &OsStr, depth: Depth, advance: &dyn Fn(u64)) 
             Ok(summary)
         }
         // What would hurt the gateway may have an exact repair: only the whole file tells.
-        Ok(_) => whole(&mut file, size, depth == Depth::Thorough, advance),
+        Ok(_) => whole(&mut file, size, depth == Depth::Thorough, deadline, advance),
         Err(error) => Err(error),
     };
     match judged {
         Ok(summary) => (Content::Read(summary), Some(info)),
+        Err(_) if deadline.has_passed() => (Content::NotChecked { begun: true }, Some(info)),
         Err(error) => {
             let why = format!("cannot read {}: {error}", dir.join(name).display());
             (Content::Unreadable(why), Some(info))
@@ -64,12 +72,12 @@ pub fn transcript(dir: &Dir, name: &OsStr, depth: Depth, advance: &dyn Fn(u64)) 
     }
 }
 
-fn whole(file: &mut File, size: u64, thorough: bool, advance: &dyn Fn(u64)) -> io::Result<Summary> {
-    let (mut summary, cure) = judge(file, size, thorough, advance)?;
+fn whole(file: &mut File, size: u64, thorough: bool, deadline: Deadline, advance: &dyn Fn(u64)) -> io::Result<Summary> {
+    let (mut summary, cure) = judge(file, size, thorough, deadline, advance)?;
     // What would hurt the gateway is rare: only then, and for a check, is it worth a second pass.
     if let Some(cure) = cure.filter(|_| thorough || summary.integrity.is_fatal()) {
         let mut proof = if thorough { Proof::thorough() } else { Proof::default() };
-        mend(file, size, &cure, PLACEHOLDER, |bytes| {
+        mend(file, size, &cure, PLACEHOLDER, deadline, |bytes| {
             proof.take(bytes);
             Ok(())
         })?;
@@ -104,7 +112,7 @@ pub fn alone(path: &Path) -> anyhow::Result<Alone> {
         begins_like_a_store(&dir, name)
     };
     if !is_store {
-        return Ok(Alone::Transcript(transcript(&dir, name, Depth::Thorough, &|_| ()).0));
+        return Ok(Alone::Transcript(transcript(&dir, name, Depth::Thorough, Deadline::default(), &|_| ()).0));
     }
     let read = dir.open_file(name).and_then(|(mut file, _)| {
         let mut bytes = Vec::new();
@@ -136,10 +144,11 @@ pub(super) fn judge(
     file: &mut File,
     size: u64,
     thorough: bool,
+    deadline: Deadline,
     advance: &dyn Fn(u64),
 ) -> io::Result<(Summary, Option<Cure>)> {
     let mut analyzer = if thorough { Analyzer::thorough() } else { Analyzer::default() };
-    feed(&mut analyzer, &mut first(file, size)?, advance)?;
+    feed(&mut analyzer, &mut first(file, size, deadline)?, advance)?;
     Ok(analyzer.finish_with_cure())
 }
 
@@ -149,15 +158,16 @@ pub(super) fn mend(
     size: u64,
     cure: &Cure,
     header: &[u8],
+    deadline: Deadline,
     mut emit: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut mender = Mender::new(cure, header);
-    lines(&mut first(file, size)?, &|_| (), |text, terminated| mender.line(text, terminated, &mut emit))
+    lines(&mut first(file, size, deadline)?, &|_| (), |text, terminated| mender.line(text, terminated, &mut emit))
 }
 
-fn first(file: &mut File, size: u64) -> io::Result<impl BufRead> {
+fn first(file: &mut File, size: u64, deadline: Deadline) -> io::Result<impl BufRead> {
     file.rewind()?;
-    Ok(BufReader::with_capacity(CHUNK.min(size as usize + 1), (&*file).take(size)))
+    Ok(BufReader::with_capacity(CHUNK.min(size as usize + 1), Timed::new((&*file).take(size), deadline)))
 }
 
 /// The first lines, then the last ones; the lines that the cuts go through are left out.

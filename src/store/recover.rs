@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::apply::{history_line, read_locked, references_now};
+use super::apply::{read_locked, references_now};
+use super::deadline::{Deadline, OVER};
 use super::dir::Dir;
 use super::journal::{Journal, Run, past_runs};
 use super::lock::{held_by, lock_name};
@@ -21,25 +22,37 @@ use crate::decide::plan::sha256;
 use crate::decide::verdict::{Action, Reason};
 use crate::model::store;
 
+/// How to recover.
+#[derive(Clone, Copy)]
+pub struct Options {
+    /// The time now.
+    pub started_at: DateTime<Utc>,
+    /// How long to wait for a store lock.
+    pub patience: Duration,
+    /// When to begin nothing more.
+    pub deadline: Deadline,
+}
+
 /// What was found unfinished and what became of it, one sentence each.
-pub fn recover(
-    journal: &Journal,
-    state_dir: &Path,
-    started_at: DateTime<Utc>,
-    patience: Duration,
-) -> anyhow::Result<Vec<String>> {
+pub fn recover(journal: &Journal, state_dir: &Path, options: &Options) -> anyhow::Result<Vec<String>> {
+    let Options { started_at, patience, deadline } = *options;
     journal.sweep_stillborn()?;
     let (runs, mut told) = past_runs(state_dir);
     for manifest in runs.into_iter().filter(|manifest| manifest.state == RunState::Unfinished) {
         let id = manifest.id.clone();
+        if deadline.has_passed() {
+            told.push(format!("the run {id} was cut off; {OVER}, the next run finishes it"));
+            continue;
+        }
         let done = journal.open_run(&id).and_then(|run| {
             sweep_own(&run);
             match manifest.of {
                 Some(of) => {
                     let (keys, as_new) = (&manifest.keys, manifest.as_new);
-                    finish_restore(journal, run, &restore::Options { of: &of, keys, as_new, started_at, patience })
+                    let options = restore::Options { of: &of, keys, as_new, started_at, patience, deadline };
+                    finish_restore(journal, run, &options)
                 }
-                None => finish(journal, run),
+                None => finish(journal, run, deadline),
             }
         });
         // What cannot be finished now is told, and stays for a later run: it must not stop this one.
@@ -86,7 +99,7 @@ fn sweep(file: &Path, pid: u32) {
     }
 }
 
-fn finish(journal: &Journal, mut run: Run) -> anyhow::Result<String> {
+fn finish(journal: &Journal, mut run: Run, deadline: Deadline) -> anyhow::Result<String> {
     if let Some(elsewhere) = run.manifest.stores.iter().find(|record| !run.manifest.is_ours(&record.path)) {
         anyhow::bail!("{} lies outside the state directory, which was moved since", elsewhere.path.display());
     }
@@ -114,6 +127,10 @@ fn finish(journal: &Journal, mut run: Run) -> anyhow::Result<String> {
         if record.state != StepState::Planned {
             continue;
         }
+        if deadline.has_passed() {
+            run.save()?;
+            return Ok(format!("the run {} was cut off; {OVER}, the next run moves its other files", run.id()));
+        }
         let stays = match record.why {
             // A store's dead lock goes only to make room for ours.
             Reason::LockDead => is_store_lock(&record.from),
@@ -135,8 +152,9 @@ fn finish(journal: &Journal, mut run: Run) -> anyhow::Result<String> {
     let taken: Vec<Action> =
         stores.flat_map(|record| &record.entries).filter(|entry| !entry.restored).map(|entry| entry.action).collect();
     let done = taken.len();
-    manifest.totals.quarantine = taken.into_iter().filter(|action| *action == Action::Quarantine).count();
-    manifest.totals.expire = done - manifest.totals.quarantine;
+    let count = |wanted: Action| taken.iter().filter(|action| **action == wanted).count();
+    (manifest.totals.quarantine, manifest.totals.defer) = (count(Action::Quarantine), count(Action::Defer));
+    manifest.totals.expire = done - manifest.totals.quarantine - manifest.totals.defer;
     manifest.totals.transcripts = manifest.moves.iter().filter(|record| record.state == StepState::Done).count();
     let mended = |store: bool| {
         let records = manifest.mends.iter().filter(|record| record.state == StepState::Done);
@@ -152,7 +170,7 @@ fn finish(journal: &Journal, mut run: Run) -> anyhow::Result<String> {
     manifest.state = RunState::Done;
     manifest.finished_at = Some(Utc::now());
     run.save()?;
-    journal.remember(&history_line(&run.manifest))?;
+    journal.remember(&run.manifest.history_line())?;
     Ok(format!(
         "the run {} was cut off and is finished now: {done} bindings were out, {moved} files followed, {left} stay{}",
         run.id(),

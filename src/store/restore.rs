@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::apply::{Left, history_line, read_locked};
+use super::apply::{Left, read_locked};
+use super::deadline::{Deadline, OVER};
 use super::dir::{Dir, FileInfo};
 use super::journal::{Journal, Run};
 use super::lock::{Acquired, StoreLock};
@@ -36,6 +37,8 @@ pub struct Options<'a> {
     pub started_at: DateTime<Utc>,
     /// How long to wait for a store lock.
     pub patience: Duration,
+    /// When to begin nothing more; what is left follows when the next run finishes this one.
+    pub deadline: Deadline,
 }
 
 /// What came of it.
@@ -71,8 +74,14 @@ pub(super) fn continue_restore(journal: &Journal, mut own: Run, options: &Option
     own.manifest.touches = source.manifest.stores.iter().map(|record| record.path.clone()).collect();
     own.manifest.touches.extend(source.manifest.mends.iter().map(|record| record.path.clone()));
     own.save()?;
-    let mut work =
-        Work { source: &mut source, own: &mut own, options, outcome: Outcome::default(), renamed: HashMap::new() };
+    let mut work = Work {
+        source: &mut source,
+        own: &mut own,
+        options,
+        outcome: Outcome::default(),
+        renamed: HashMap::new(),
+        late: false,
+    };
     work.files(|record| record.why != Reason::LockDead);
     for index in 0..work.source.manifest.stores.len() {
         let path = work.source.manifest.stores[index].path.clone();
@@ -84,9 +93,15 @@ pub(super) fn continue_restore(journal: &Journal, mut own: Run, options: &Option
     // Dead locks come last: one of them may stand where our own lock stood a moment ago.
     work.give_back_cleared();
     work.files(|record| record.why == Reason::LockDead);
+    let late = work.late;
     let mut outcome = work.outcome;
     settle(&mut source);
     source.save()?;
+    if late {
+        own.save()?;
+        outcome.failed.push(Left::new(own.id(), format!("{OVER}: the next run goes on with it")));
+        return Ok(outcome);
+    }
     // A dead lock that could not be put back is still in this run's archive: then the run is kept.
     let holds_nothing = own.manifest.moves.iter().all(|record| record.restored || record.state == StepState::Skipped);
     if outcome.bindings.is_empty() && outcome.files == 0 && holds_nothing {
@@ -99,7 +114,7 @@ pub(super) fn continue_restore(journal: &Journal, mut own: Run, options: &Option
     own.manifest.finished_at = Some(Utc::now());
     own.save()?;
     outcome.run = Some(own.id().to_owned());
-    journal.remember(&history_line(&own.manifest))?;
+    journal.remember(&own.manifest.history_line())?;
     Ok(outcome)
 }
 
@@ -132,6 +147,8 @@ struct Work<'a> {
     outcome: Outcome,
     /// Transcripts that came back under another name.
     renamed: HashMap<PathBuf, PathBuf>,
+    /// The deadline left something.
+    late: bool,
 }
 
 /// An entry that goes back into its store.
@@ -144,6 +161,11 @@ struct Returning {
 impl Work<'_> {
     fn wanted(&self, key: &str) -> bool {
         self.options.keys.is_empty() || self.options.keys.iter().any(|wanted| wanted == key)
+    }
+
+    fn in_time(&mut self) -> bool {
+        self.late |= self.options.deadline.has_passed();
+        !self.late
     }
 
     /// The files that go back: all of a whole run, else those of the wanted keys.
@@ -161,7 +183,7 @@ impl Work<'_> {
         for index in 0..self.source.manifest.moves.len() {
             let record = self.source.manifest.moves[index].clone();
             let due = record.is_away() && of_kind(&record);
-            if due && (all || of_keys.contains(&record.from)) {
+            if due && (all || of_keys.contains(&record.from)) && self.in_time() {
                 self.file(index, &record);
             }
         }
@@ -233,7 +255,7 @@ impl Work<'_> {
     fn store(&mut self, index: usize) -> anyhow::Result<()> {
         let record = self.source.manifest.stores[index].clone();
         let due = |entry: &super::manifest::EntryRecord| entry.is_away() && self.wanted(&entry.key);
-        if record.state != StepState::Done || !record.entries.iter().any(due) {
+        if record.state != StepState::Done || !record.entries.iter().any(due) || !self.in_time() {
             return Ok(());
         }
         let parent = record.path.parent().unwrap_or(Path::new("/"));
@@ -246,7 +268,7 @@ impl Work<'_> {
         let dir = Dir::open_below(&self.source.manifest.state_dir, parent)?;
         let (archive, below) = self.own.agent_dir(&record.agent)?;
         self.own.announce_dead_lock(&dir, name, &archive, &below)?;
-        let taken = StoreLock::acquire(&dir, name, &archive, self.options.patience);
+        let taken = StoreLock::acquire(&dir, name, &archive, self.options.deadline.clip(self.options.patience));
         self.own.settle_dead_lock(&dir, name, &archive);
         let lock = match taken? {
             Acquired::Ours(lock) => lock,

@@ -37,6 +37,10 @@ pub fn resolve(flags: &PolicyFlags, file: Option<&PolicyFile>, config: &LoadedCo
             ],
             default(None),
         ),
+        max_resumes: first(
+            [flag(flags.max_resumes.map(Some), "--max-resumes"), setting(file.max_resumes.map(Some), "max-resumes")],
+            default(None),
+        ),
         keep: layers.keep(),
         only: flags.only.clone(),
         all: flags.all,

@@ -28,6 +28,8 @@ pub enum Integrity {
     Unreadable,
     /// Leads out of its sessions directory, or is a symbolic link: not followed.
     Outside,
+    /// Not read: the time was over.
+    NotChecked,
     /// No file, and none expected.
     NeverWritten,
     /// Nothing of the above.
@@ -47,6 +49,7 @@ impl Integrity {
             Self::Torn => "torn",
             Self::Unreadable => "unreadable",
             Self::Outside => "outside",
+            Self::NotChecked => "not-checked",
             Self::NeverWritten => "never-written",
             Self::Intact => "intact",
         }
@@ -68,6 +71,7 @@ impl Integrity {
             Self::Torn => "the last entries are lost",
             Self::Unreadable => "unknown: it could not be read",
             Self::Outside => "unknown: it was not followed",
+            Self::NotChecked => "unknown: it was not read",
             Self::NeverWritten | Self::Intact => "normal",
         }
     }

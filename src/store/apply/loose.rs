@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{Left, Work, references_now};
 use crate::decide::plan::{FileItem, Plan};
 use crate::decide::verdict::FileAction;
+use crate::store::deadline::OVER;
 use crate::store::dir::Dir;
 use crate::store::manifest::StepState;
 
@@ -14,6 +15,11 @@ impl Work<'_> {
     /// Archives and removes loose files, and deletes what was asked to be deleted: all of them recorded first.
     pub(super) fn loose_files(&mut self, plan: &Plan) -> anyhow::Result<()> {
         if plan.files.is_empty() {
+            return Ok(());
+        }
+        if self.is_late() {
+            let late = plan.files.iter().map(|item| Left::new(item.file.path.display(), format!("{OVER}: it stays")));
+            self.outcome.late.extend(late);
             return Ok(());
         }
         let orphans = plan.files.iter().any(|item| item.action == FileAction::Archive);
@@ -49,7 +55,10 @@ impl Work<'_> {
         self.run.manifest.purged = purged.iter().map(|item| item.file.path.clone()).collect();
         self.run.save()?;
         for (at, item) in moved.into_iter().enumerate() {
-            if self.carry_out(first + at) {
+            if self.is_late() {
+                let left = Left::new(item.file.path.display(), format!("{OVER}: the next run moves it"));
+                self.outcome.late.push(left);
+            } else if self.carry_out(first + at) {
                 match item.action {
                     FileAction::Remove => self.outcome.done.remove += 1,
                     _ => self.outcome.done.archive += 1,
@@ -58,6 +67,10 @@ impl Work<'_> {
         }
         let mut gone = Vec::new();
         for item in purged {
+            if self.is_late() {
+                self.outcome.late.push(Left::new(item.file.path.display(), format!("{OVER}: it stays")));
+                continue;
+            }
             match purge(item) {
                 Ok(true) => {
                     gone.push(item.file.path.clone());

@@ -1,10 +1,9 @@
 //! Mending a file: the new one is written beside it and judged, the old one gets a second name in the run's archive,
 //! and only then the new one takes its place. At every moment one of the two, whole, has the name.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::Context as _;
 
@@ -13,6 +12,7 @@ use crate::decide::plan::{MendItem, Mending, sha256};
 use crate::model::inventory::Stamp;
 use crate::model::mend::Proof;
 use crate::model::store;
+use crate::store::deadline::OVER;
 use crate::store::dir::{Dir, FileInfo};
 use crate::store::lock::{self, Acquired, StoreLock, held_by, lock_name};
 use crate::store::manifest::{MendRecord, StepState};
@@ -24,15 +24,18 @@ enum Not {
     Changed(String),
     /// A lock is held.
     Busy(String),
+    /// The time was over.
+    Late,
 }
 
 impl Work<'_> {
     /// Mends one file, or says why not; a file that was not mended is as it was.
-    pub(super) fn mend(&mut self, item: &MendItem, patience: Duration) {
+    pub(super) fn mend(&mut self, item: &MendItem) {
         let what = item.path.display();
         let done = match &item.how {
+            _ if self.is_late() => Ok(Some(Not::Late)),
             Mending::Transcript { header } => self.transcript(item, header.as_bytes()),
-            Mending::Salvage { .. } | Mending::Adopt { .. } => self.store(item, patience),
+            Mending::Salvage { .. } | Mending::Adopt { .. } => self.store(item),
         };
         let totals = &mut self.outcome.done;
         match done {
@@ -44,6 +47,7 @@ impl Work<'_> {
             Ok(Some(Not::Changed(why))) => {
                 self.outcome.skipped.push(Left::new(what, format!("changed-since-plan: {why}")));
             }
+            Ok(Some(Not::Late)) => self.outcome.late.push(Left::new(what, format!("{OVER} before it was mended"))),
             Ok(Some(Not::Busy(why))) => self.outcome.refused.push(Left::new(what, why)),
             Err(error) => self.outcome.failed.push(Left::new(what, format!("{error:#}"))),
         }
@@ -63,17 +67,24 @@ impl Work<'_> {
         }
         let size = info.stamp.size;
         let reading = || format!("cannot read {}", item.path.display());
-        let (before, cure) = read::judge(&mut file, size, false, &|_| ()).with_context(reading)?;
+        let deadline = self.deadline;
+        let (before, cure) = match read::judge(&mut file, size, false, deadline, &|_| ()) {
+            Err(_) if deadline.has_passed() => return Ok(Some(Not::Late)),
+            judged => judged.with_context(reading)?,
+        };
         let Some(cure) = cure else { return Ok(Some(Not::Changed("there is nothing to mend".to_owned()))) };
         let (archive, below) = self.run.agent_dir(&item.agent)?;
         let to = self.free_name(&archive, &below, name)?;
         self.plan_mend(item, Some((below.join(&to), info.stamp)), None)?;
         let proof = RefCell::new(Proof::default());
+        let late = Cell::new(false);
         let fill = |emit: &mut atomic::Emit<'_>| {
-            read::mend(&mut file, size, &cure, header, |bytes| {
+            let written = read::mend(&mut file, size, &cure, header, deadline, |bytes| {
                 proof.borrow_mut().take(bytes);
                 emit(bytes)
-            })
+            });
+            late.set(written.is_err() && deadline.has_passed());
+            written
         };
         let (mut guard, mut not) = (None, None);
         // The lock is held from here to the rename only: a large file takes longer to write than a turn waits.
@@ -93,20 +104,21 @@ impl Work<'_> {
         };
         let written = atomic::replace_with(&dir, name, fill, &info, last_look);
         drop(guard);
+        let not = not.or_else(|| late.get().then_some(Not::Late));
         let written = if not.is_some() { Ok(()) } else { written };
         self.settle_mend(written)?;
         Ok(not)
     }
 
     /// Puts another store in place of one that is broken, or that lacks a binding.
-    fn store(&mut self, item: &MendItem, patience: Duration) -> anyhow::Result<Option<Not>> {
+    fn store(&mut self, item: &MendItem) -> anyhow::Result<Option<Not>> {
         let (dir, name) = match place(item)? {
             Ok(found) => found,
             Err(not) => return Ok(Some(not)),
         };
         let (archive, below) = self.run.agent_dir(&item.agent)?;
         self.run.announce_dead_lock(&dir, name, &archive, &below)?;
-        let taken = StoreLock::acquire(&dir, name, &archive, patience);
+        let taken = StoreLock::acquire(&dir, name, &archive, self.deadline.clip(self.patience));
         self.run.settle_dead_lock(&dir, name, &archive);
         let lock = match taken? {
             Acquired::Ours(lock) => lock,

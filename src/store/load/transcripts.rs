@@ -1,5 +1,6 @@
 //! Reading transcripts: each once, on all cores, handed to whoever points at it.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
@@ -10,10 +11,11 @@ use rayon::prelude::*;
 
 use super::locate::info;
 use super::{Listing, Request};
-use crate::model::inventory::{Content, LooseFile, Store};
+use crate::model::inventory::{Content, LooseFile, Stamp, Store};
 use crate::model::line::{self, Line};
 use crate::model::names::FileKind;
 use crate::model::transcript::Integrity;
+use crate::store::deadline::{Deadline, Timed};
 use crate::store::dir::FileInfo;
 use crate::store::read::{self, Depth};
 
@@ -24,19 +26,23 @@ pub(super) fn read_transcripts(
     listings: &HashMap<PathBuf, Listing>,
     request: &Request<'_>,
 ) {
-    let mut wanted: HashMap<PathBuf, u64> = HashMap::new();
+    let mut wanted: HashMap<PathBuf, (Rank, u64)> = HashMap::new();
     for binding in stores.iter().filter(|store| store.selected).flat_map(|store| &store.bindings) {
         if let (Some(path), Some(stamp)) = (&binding.transcript.path, binding.transcript.stamp) {
-            wanted.insert(path.clone(), stamp.size);
+            wanted.insert(path.clone(), (Rank::of(path, true, stamp, request), stamp.size));
         }
     }
     for file in files.iter().filter(|file| is_read(file, request)) {
-        wanted.insert(file.path.clone(), file.stamp.size);
+        wanted.insert(file.path.clone(), (Rank::of(&file.path, false, file.stamp, request), file.stamp.size));
     }
-    (request.begin)(wanted.len(), wanted.values().sum());
+    (request.begin)(wanted.len(), wanted.values().map(|(_, size)| size).sum());
+    let mut wanted: Vec<(Rank, PathBuf)> = wanted.into_iter().map(|(path, (rank, _))| (rank, path)).collect();
+    wanted.sort_unstable();
+    // A bridge hands them out in this order: what a deadline leaves is the end of it.
     let contents: HashMap<PathBuf, (Content, Option<FileInfo>)> = wanted
-        .into_par_iter()
-        .map(|(path, _)| {
+        .into_iter()
+        .par_bridge()
+        .map(|(_, path)| {
             let read = read_one(&path, listings, request);
             (path, read)
         })
@@ -50,7 +56,11 @@ pub(super) fn read_transcripts(
                 transcript.stamp = Some(info.stamp);
             }
             if matches!(content, Content::Read(summary) if summary.integrity == Integrity::Wiped) {
-                transcript.cut_header = cut_header(path, listings);
+                transcript.cut_header = cut_header(path, listings, request.deadline);
+                if transcript.cut_header.is_none() && request.deadline.has_passed() {
+                    // Its header may still be found: none is made up for it.
+                    transcript.content = Content::NotChecked { begun: true };
+                }
             }
         }
     }
@@ -58,6 +68,37 @@ pub(super) fn read_transcripts(
         if let Some((content, _)) = contents.get(&file.path) {
             file.content = content.clone();
         }
+    }
+}
+
+/// Which transcript is read first, where a deadline may leave some unread.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    turn: Turn,
+    /// The one written last is used next.
+    newest: Reverse<i64>,
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Turn {
+    /// The last start did not come to it.
+    Left,
+    Bound,
+    Orphan,
+    /// The last start could not read it to its end: it must not keep the others from being read.
+    Endless,
+}
+
+impl Rank {
+    fn of(path: &Path, bound: bool, stamp: Stamp, request: &Request<'_>) -> Self {
+        let relative = path.strip_prefix(request.state_dir).unwrap_or(path);
+        let turn = match request.boots.not_checked.get(relative) {
+            Some(false) => Turn::Left,
+            Some(true) => Turn::Endless,
+            None if bound => Turn::Bound,
+            None => Turn::Orphan,
+        };
+        Self { turn, newest: Reverse(stamp.mtime_ns) }
     }
 }
 
@@ -73,13 +114,13 @@ const LONGEST_COPY: u64 = 256 << 20;
 
 /// The header of the newest `.bak.<TS>` beside a transcript without header, when the first line of what is left stands
 /// in it: then `sessions.compact` made both (F§4.5).
-fn cut_header(path: &Path, listings: &HashMap<PathBuf, Listing>) -> Option<Vec<u8>> {
+fn cut_header(path: &Path, listings: &HashMap<PathBuf, Listing>, deadline: Deadline) -> Option<Vec<u8>> {
     let listing = listings.get(path.parent()?)?;
     let name = path.file_name()?;
     let first_line = |name: &OsStr| -> Option<Vec<u8>> {
         let mut line = Vec::new();
         let (file, _) = listing.dir.open_file(name).ok()?;
-        BufReader::new(file).read_until(b'\n', &mut line).ok()?;
+        BufReader::new(Timed::new(file, deadline)).read_until(b'\n', &mut line).ok()?;
         Some(line)
     };
     let rest = first_line(name)?;
@@ -93,7 +134,10 @@ fn cut_header(path: &Path, listings: &HashMap<PathBuf, Listing>) -> Option<Vec<u
         let header = first_line(name)?;
         let is_header = matches!(line::read(header.trim_ascii_end()), Ok(Line::Header(found, _)) if found.id.is_some());
         let (file, _) = listing.dir.open_file(name).ok().filter(|_| is_header)?;
-        let fits = BufReader::new(file).split(b'\n').map_while(Result::ok).any(|line| line == rest.trim_ascii_end());
+        let fits = BufReader::new(Timed::new(file, deadline))
+            .split(b'\n')
+            .map_while(Result::ok)
+            .any(|line| line == rest.trim_ascii_end());
         fits.then(|| header.trim_ascii_end().to_vec())
     })
 }
@@ -107,7 +151,11 @@ fn read_one(path: &Path, listings: &HashMap<PathBuf, Listing>, request: &Request
             (request.advance)(info.stamp.size);
             return (Content::Read(summary), Some(info));
         }
-        let (content, info) = read::transcript(&listing.dir, inside.as_os_str(), request.depth, request.advance);
+        if request.deadline.has_passed() {
+            return (Content::NotChecked { begun: false }, listed);
+        }
+        let (content, info) =
+            read::transcript(&listing.dir, inside.as_os_str(), request.depth, request.deadline, request.advance);
         if let (Content::Read(summary), Some(info), Depth::Whole) = (&content, &info, request.depth) {
             request.cache.put(info, summary);
         }

@@ -21,7 +21,7 @@ impl Work<'_> {
         for index in 0..self.source.manifest.mends.len() {
             let record = self.source.manifest.mends[index].clone();
             let wanted = all || record.keys.iter().any(|key| self.wanted(key));
-            if !wanted || record.restored || record.state != StepState::Done {
+            if !wanted || record.restored || record.state != StepState::Done || !self.in_time() {
                 continue;
             }
             match self.original(&record) {

@@ -1,0 +1,82 @@
+//! `restore --deferred`: readmits what the startup budget took out, what was active last first.
+
+use super::context::{Context, schema};
+use super::permit::{Limits, left, open, recover, refuse_beside_gateway};
+use super::{Exit, Failure, Session};
+use crate::config::policy::PolicyFlags;
+use crate::render::json::RestoreDocument;
+use crate::render::text;
+use crate::store::deferred::{self, Deferred};
+use crate::store::restore::{self, Outcome};
+use crate::store::{journal, manifest::Manifest};
+
+/// Readmits the `next` deferred bindings, or all.
+pub(super) fn run(session: &Session, next: Option<usize>, online: bool) -> Result<Exit, Failure> {
+    let context = Context::new(session, &PolicyFlags::default())?;
+    let runs = || journal::past_runs(&context.home.real_dir).0;
+    let mut document = RestoreDocument {
+        schema: schema("restore"),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        state_dir: context.home.state_dir.to_string_lossy().into_owned(),
+        run: None,
+        of: Vec::new(),
+        adopted: None,
+        bindings: Vec::new(),
+        files: 0,
+        bytes: 0,
+        still_deferred: Some(0),
+        superseded: Vec::new(),
+        recovered: Vec::new(),
+        refused: Vec::new(),
+        failed: Vec::new(),
+    };
+    // A timer asks every few minutes: where nothing waits, nothing is refused or written.
+    if runs().iter().any(is_waiting) {
+        refuse_beside_gateway(&context, online)?;
+        let limits = Limits::default();
+        let journal = open(&context, limits)?;
+        document.recovered = recover(&context, &journal, limits)?;
+        let (due, superseded) = deferred::set_aside_superseded(&journal, deferred::of(&runs()))?;
+        document.superseded = superseded.into_iter().map(|one| one.key).collect();
+        let chosen = &due[..next.unwrap_or(due.len()).min(due.len())];
+        for (of, keys) in by_run(chosen) {
+            let (patience, deadline, started_at) = (limits.patience, limits.deadline, session.started_at);
+            let options = restore::Options { of: &of, keys: &keys, as_new: false, started_at, patience, deadline };
+            add(&context, &mut document, restore::restore(&journal, &options)?);
+            document.of.push(of);
+        }
+        document.still_deferred = Some(deferred::of(&runs()).len());
+    }
+    if session.cli.global.wants_json() {
+        session.print_document(&document)?;
+    } else {
+        session.print(&text::deferred(&document, &session.layout()))?;
+    }
+    Ok(Exit::after(!document.refused.is_empty(), !document.failed.is_empty()))
+}
+
+/// Whether a run took deferred bindings that are still away, or may have and was cut off.
+fn is_waiting(run: &Manifest) -> bool {
+    run.state == crate::store::manifest::RunState::Unfinished || !deferred::of(std::slice::from_ref(run)).is_empty()
+}
+
+/// The keys of each run, in the order of their first.
+fn by_run(chosen: &[Deferred]) -> Vec<(String, Vec<String>)> {
+    let mut runs: Vec<(String, Vec<String>)> = Vec::new();
+    for one in chosen {
+        match runs.iter_mut().find(|(run, _)| *run == one.run) {
+            Some((_, keys)) => keys.push(one.key.clone()),
+            None => runs.push((one.run.clone(), vec![one.key.clone()])),
+        }
+    }
+    runs
+}
+
+fn add(context: &Context<'_>, document: &mut RestoreDocument, outcome: Outcome) {
+    document.run = outcome.run.or(document.run.take());
+    document.bindings.extend(outcome.bindings);
+    document.files += outcome.files;
+    document.bytes += outcome.bytes;
+    document.refused.extend(left(context, outcome.refused));
+    document.failed.extend(left(context, outcome.failed));
+}
