@@ -94,21 +94,23 @@ fn points(counts: &BTreeMap<&'static str, usize>) -> Vec<(&'static str, usize)> 
     points
 }
 
-/// Runs the command until it is killed at this call.
-fn kill(store: &Store, args: &[&str], (name, at): (&str, usize)) {
-    let inject = format!("inject={name}:signal=SIGKILL:when={at}");
-    let options =
-        ["-e".to_owned(), format!("trace={name}"), "-o".to_owned(), "/dev/null".to_owned(), "-e".to_owned(), inject];
-    let output = traced(store, args, &options);
-    assert!(output.code.is_none_or(|code| code == 137 || code == 0), "{name} {at}: {output}");
-}
-
-/// Runs the command while this call fails once with this error.
-fn fail(store: &Store, args: &[&str], (name, at): (&str, usize), error: &str) -> Output {
-    let inject = format!("inject={name}:error={error}:when={at}");
+/// Runs the command while something happens to this call.
+fn inject(store: &Store, args: &[&str], (name, at): (&str, usize), what: &str) -> Output {
+    let inject = format!("inject={name}:{what}:when={at}");
     let options =
         ["-e".to_owned(), format!("trace={name}"), "-o".to_owned(), "/dev/null".to_owned(), "-e".to_owned(), inject];
     traced(store, args, &options)
+}
+
+/// Runs the command until a signal ends it at this call.
+fn kill(store: &Store, args: &[&str], point: (&str, usize), signal: &str) {
+    let output = inject(store, args, point, &format!("signal={signal}"));
+    assert!(output.code.is_none_or(|code| matches!(code, 0 | 137 | 143)), "{signal} {point:?}: {output}");
+}
+
+/// Runs the command while this call fails once with this error.
+fn fail(store: &Store, args: &[&str], point: (&str, usize), error: &str) -> Output {
+    inject(store, args, point, &format!("error={error}"))
 }
 
 /// Every transcript of the first tree, by name and content, and where it must be found once.
@@ -181,7 +183,7 @@ fn killed_anywhere(
 ) {
     on_two_cores(&points(counts), |point| {
         let store = prepare();
-        kill(&store, args, point);
+        kill(&store, args, point, "SIGKILL");
         check(&store, &format!("killed at {} {}", point.0, point.1));
     });
 }
@@ -500,7 +502,7 @@ fn what_a_kill_left_is_said_before_it_is_put_right() {
     let store = Store::recorded("real-small");
     let moves = count(&store, &gc)["renameat2"];
     let store = Store::recorded("real-small");
-    kill(&store, &gc, ("renameat2", moves));
+    kill(&store, &gc, ("renameat2", moves), "SIGKILL");
     let runs = store.run(["runs", "--json"]).ok().json();
     assert_eq!(runs["runs"][0]["state"], "unfinished");
     assert!(store.run(["gc", "-n"]).ok().stdout.contains("was cut off"));
@@ -519,7 +521,7 @@ fn killed_between_store_and_files() -> (Store, serde_json::Value) {
         .binding("agent:main:telegram:direct:3", |one| one.idle("1h").session_id("three"))
         .build();
     let before = store.sessions("main");
-    kill(&store, &["gc", "--jobs", "1", "--now", NOW], ("renameat2", 1));
+    kill(&store, &["gc", "--jobs", "1", "--now", NOW], ("renameat2", 1), "SIGKILL");
     assert_eq!(store.sessions("main").as_object().unwrap().len(), 1, "the store is the new one");
     assert!(store.exists("agents/main/sessions/one.jsonl") && store.exists("agents/main/sessions/two.jsonl"));
     (store, before)
@@ -592,4 +594,65 @@ fn a_store_that_went_away_after_the_kill_stops_nobody() {
         let again = store.run(["gc", "--now", NOW]);
         assert_eq!(again.code, Some(0), "{gone}: {again}");
     }
+}
+
+const BOOT: [&str; 4] = ["gc", "--boot", "--deadline", "1s"];
+
+#[test]
+fn a_start_whose_deadline_comes_in_any_phase_is_put_right_by_the_next() {
+    if !sys::has("strace") {
+        return sys::skip("no strace");
+    }
+    let boot = [&BOOT[..], &LIMITS].concat();
+    let reference = Store::recorded("real-small");
+    let first = reference.tree();
+    // The calls of every phase: finding and listing, reading, locking, writing, moving, syncing, telling.
+    let names =
+        ["getdents64", "openat", "read", "mkdirat", "linkat", "renameat", "renameat2", "unlinkat", "fsync", "write"];
+    let counts = count_of(&reference, &[&["gc", "--boot"][..], &LIMITS].concat(), &names);
+    let last = reference.tree();
+    let sample = if std::env::var_os("FULL").is_some() { usize::MAX } else { 3 };
+    let points: Vec<_> = counts
+        .iter()
+        .flat_map(|(name, times)| (1..=*times).rev().step_by(times.div_ceil(sample).max(1)).map(|at| (*name, at)))
+        .collect();
+    on_two_cores(&points, |point| {
+        let at = format!("late at {} {}", point.0, point.1);
+        let store = Store::recorded("real-small");
+        let cut = inject(&store, &boot, point, "delay_enter=1200000");
+        assert_eq!(cut.code, Some(0), "{at}: {cut}");
+        assert!(cut.stderr.contains("claw-sessions: "), "{at}: {cut}");
+        assert_old_or_new(&store, &first, &last, &at);
+        assert_each_once(&first, &store.tree(), &at);
+        let next = store.run([&["gc", "--boot", "--json"][..], &LIMITS].concat());
+        assert_eq!(next.code, Some(0), "{at}: {next}");
+        assert_eq!(next.json()["late"], serde_json::json!([]), "{at}: {next}");
+        assert_contents(&last, &store, &at);
+        assert_comes_back(&first, &store, &at);
+    });
+}
+
+#[test]
+fn a_start_that_systemd_ends_in_any_phase_is_put_right_by_the_next() {
+    if !sys::has("strace") {
+        return sys::skip("no strace");
+    }
+    let boot = [&["gc", "--boot"][..], &LIMITS].concat();
+    let reference = Store::recorded("real-small");
+    let first = reference.tree();
+    let counts = count(&reference, &boot);
+    let last = reference.tree();
+    let step = if std::env::var_os("FULL").is_some() { 1 } else { 4 };
+    let points: Vec<_> = points(&counts).into_iter().step_by(step).collect();
+    on_two_cores(&points, |point| {
+        let at = format!("SIGTERM at {} {}", point.0, point.1);
+        let store = Store::recorded("real-small");
+        kill(&store, &boot, point, "SIGTERM");
+        assert_old_or_new(&store, &first, &last, &at);
+        assert_each_once(&first, &store.tree(), &at);
+        let next = store.run(&boot);
+        assert_eq!(next.code, Some(0), "{at}: {next}");
+        assert_contents(&last, &store, &at);
+        assert_comes_back(&first, &store, &at);
+    });
 }
