@@ -155,6 +155,20 @@ fn gc_then_restore_twenty_times_leaves_no_extra_file() {
 }
 
 #[test]
+fn a_startup_budget_is_met_as_far_as_protection_lets_it() {
+    let startup = |args: &[&str]| {
+        let dry = reported().gc([&["-n", "--now", NOW, "--max-resumes", "2"], args].concat()).ok().json();
+        (dry["summary"]["defer"].as_u64().unwrap(), dry["startup"]["after"].clone(), dry["startup"]["budget"].clone())
+    };
+    let (deferred, after, budget) = startup(&[]);
+    assert_eq!(deferred, 6);
+    assert_eq!(after, json!({"resumable": 15, "worstSeconds": 2400}));
+    assert_eq!(budget, json!({"maxResumes": 2, "over": 13}));
+    let (_, after, budget) = startup(&["--unprotect", "main", "--unprotect", "group", "--unprotect", "topic"]);
+    assert!(after["resumable"].as_u64() < Some(15) && budget["over"].as_u64() < Some(13), "{after} {budget}");
+}
+
+#[test]
 fn a_gentler_policy_takes_less_and_all_takes_all() {
     let kept = |args: &[&str]| {
         let dry = reported().gc([&["-n", "--now", NOW], args].concat()).ok().json();

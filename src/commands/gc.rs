@@ -1,5 +1,6 @@
 //! `gc`: take stale, failed and damaged bindings out of the stores.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -93,8 +94,9 @@ fn pass(
     if let Some(path) = &args.plan {
         apply::write_document(path, view::to_text(&plan).as_bytes()).map_err(Failure::usage)?;
     }
+    let not_checked = not_checked(&inventory, &verdicts);
     let mended = mended(&plan, &inventory, context.view());
-    let mut outcome = Outcome { failed: unreadable(&inventory), late: unread(&inventory), ..Outcome::default() };
+    let mut outcome = Outcome { failed: unreadable(&inventory), late: unread(&not_checked), ..Outcome::default() };
     if !dry && !plan.is_empty() {
         inventory.release_texts();
         let Outcome { failed, late, .. } = outcome;
@@ -107,7 +109,7 @@ fn pass(
     if args.boot && !dry {
         changing(true);
         // What was done is told all the same.
-        if let Err(failure) = remember(context, &inventory, &verdicts, &outcome, &mut work) {
+        if let Err(failure) = remember(context, &inventory, &verdicts, &outcome, not_checked, &mut work) {
             outcome.failed.push(Left::new("what this start found", format!("{:#}", failure.error)));
         }
     }
@@ -125,6 +127,7 @@ fn remember(
     inventory: &Inventory,
     verdicts: &Verdicts,
     outcome: &Outcome,
+    not_checked: BTreeMap<PathBuf, bool>,
     work: &mut Work,
 ) -> Result<(), Failure> {
     let stays = |one: &Classified| {
@@ -132,7 +135,7 @@ fn remember(
         !outcome.taken.contains(&key)
     };
     let sessions = poison::sightings(inventory, &verdicts.bindings, stays);
-    let found = Boots { sessions, not_checked: inventory.not_checked() };
+    let found = Boots { sessions, not_checked };
     if found != boots::read(&context.home.real_dir) {
         boots::write(work.journal(context)?, found)?;
     }
@@ -197,14 +200,21 @@ fn unreadable(inventory: &Inventory) -> Vec<Left> {
         .collect()
 }
 
-/// Transcripts that the deadline left unread.
-fn unread(inventory: &Inventory) -> Vec<Left> {
-    let unread = inventory.not_checked();
-    let words = |(path, begun): (PathBuf, bool)| {
-        let how = if begun { "read to its end" } else { "read" };
+/// The transcripts that the deadline left unread, those left out that go anyway; and whether reading was begun.
+fn not_checked(inventory: &Inventory, verdicts: &Verdicts) -> BTreeMap<PathBuf, bool> {
+    let mut unread = inventory.not_checked();
+    for path in verdicts.bindings.iter().filter_map(|one| one.file.as_ref()) {
+        unread.remove(path.strip_prefix(&inventory.state_dir).unwrap_or(path));
+    }
+    unread
+}
+
+fn unread(not_checked: &BTreeMap<PathBuf, bool>) -> Vec<Left> {
+    let words = |(path, begun): (&PathBuf, &bool)| {
+        let how = if *begun { "read to its end" } else { "read" };
         Left::new(path.display(), format!("{OVER} before it was {how}"))
     };
-    unread.into_iter().map(words).collect()
+    not_checked.iter().map(words).collect()
 }
 
 /// gc forgets its own runs after a while, and never one that quarantined something (design §4).

@@ -111,9 +111,13 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         if let Some(reason) = self.protection(case, trail) {
             return keep(reason);
         }
-        self.failure(case, trail, findings)
+        // How its last run ended is not known of a transcript that was not read; how long it is idle is.
+        let unread = case.facts.integrity == Integrity::NotChecked;
+        let failure = if unread { None } else { self.failure(case, trail, findings) };
+        let otherwise = if unread { Reason::NotChecked } else { Reason::WithinLimits };
+        failure
             .or_else(|| self.staleness(case, trail))
-            .map_or_else(|| keep(Reason::WithinLimits), |reason| Verdict::new(Action::Expire, reason))
+            .map_or_else(|| keep(otherwise), |reason| Verdict::new(Action::Expire, reason))
     }
 
     /// What `validate --repair` does with one binding: mends its transcript, unless rule 1 leaves it alone.
@@ -193,9 +197,7 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
                 if binding.entry.archived { "archived in OpenClaw" } else { "not archived in OpenClaw" }.to_owned()
             }),
         ];
-        let found = checks.into_iter().find(|(reason, applies, values)| trail.test(*reason, *applies, values));
-        let unread = facts.integrity == Integrity::NotChecked;
-        found.map(|found| found.0).or_else(|| unread.then_some(Reason::NotChecked))
+        checks.into_iter().find(|(reason, applies, values)| trail.test(*reason, *applies, values)).map(|found| found.0)
     }
 
     /// Rule 2.

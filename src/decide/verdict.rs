@@ -109,7 +109,6 @@ reasons! {
     Symlink "symlink" "untouchable" "the store is reached through a symbolic link";
     Outside "outside" "untouchable" "the transcript leads out of its sessions directory, or is a symbolic link";
     Unreadable "unreadable" "untouchable" "the transcript could not be read";
-    NotChecked "not-checked" "untouchable" "the time was over before its transcript was read";
     Pinned "pinned" "untouchable" "pinned by --keep, the policy file or in OpenClaw";
     Archived "archived" "untouchable" "archived in OpenClaw by a person";
     AgeUnknown "age-unknown" "untouchable" "neither the entry nor the transcript has a usable clock";
@@ -142,6 +141,7 @@ reasons! {
     PruneAfter "prune-after" "staleness" "idle for longer than session.maintenance.pruneAfter";
     OverCount "over-count" "count" "more bindings than allowed for its agent; among the longest idle";
     OverBudget "over-budget" "budget" "more resumable bindings than --max-resumes allows; a program's first, then the longest idle";
+    NotChecked "not-checked" "none" "no rule applies that needs no transcript: the time was over before it was read";
     WithinLimits "within-limits" "none" "no rule applies";
     SharedId "shared-id" "file" "its file stays: another binding or file refers to it";
     Orphan "orphan" "file" "nothing refers to it";

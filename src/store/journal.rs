@@ -22,6 +22,10 @@ use crate::decide::verdict::Reason;
 
 const OWN: &str = "claw-sessions";
 const MANIFEST: &str = "manifest.json";
+const HISTORY: &str = "history.jsonl";
+
+/// A few thousand runs.
+const LONGEST_HISTORY: u64 = 1 << 20;
 
 /// `<state>/claw-sessions/`, with our own lock held: no two claw-sessions change a state directory at once.
 #[derive(Debug)]
@@ -174,15 +178,25 @@ impl Journal {
         atomic::replace(&self.own, OsStr::new(name), [bytes], &like, || Ok(()))
     }
 
-    /// Adds a line to `history.jsonl`.
+    /// Adds a line to `history.jsonl`. Of one that is too large the older half goes.
     pub fn remember(&self, line: &serde_json::Value) -> anyhow::Result<()> {
-        let mut file = self.own.append(OsStr::new("history.jsonl"), 0o600)?;
+        let mut file = self.own.append(OsStr::new(HISTORY), 0o600)?;
         let write = |file: &mut File| {
             give_new(&*file, &self.like)?;
             writeln!(file, "{line}")?;
-            file.sync_all()
+            file.sync_all()?;
+            file.metadata()
         };
-        write(&mut file).with_context(|| format!("cannot write {}", self.own.join("history.jsonl").display()))
+        let written = write(&mut file).with_context(|| format!("cannot write {}", self.own.join(HISTORY).display()))?;
+        if written.len() <= LONGEST_HISTORY {
+            return Ok(());
+        }
+        let mut text = Vec::new();
+        let (mut file, _) = self.own.open_file(OsStr::new(HISTORY))?;
+        file.read_to_end(&mut text).with_context(|| format!("cannot read {}", self.own.join(HISTORY).display()))?;
+        let half = text.len() / 2;
+        let kept = text[half..].iter().position(|&byte| byte == b'\n').map_or(half, |at| half + at + 1);
+        self.write_own(HISTORY, &text[kept..])
     }
 }
 
