@@ -94,6 +94,14 @@ pub enum Format {
     Text,
     /// For programs: one document on standard output.
     Json,
+    /// For an issue or a mail; `report` only.
+    Markdown,
+    /// A row for each binding; `report` only.
+    Csv,
+    /// One page that stands alone; `report` only.
+    Html,
+    /// For node_exporter's textfile collector; `report` only.
+    Prometheus,
 }
 
 /// When to do something that depends on the terminal.
@@ -118,6 +126,8 @@ pub enum Command {
     Quarantine(QuarantineArgs),
     /// Check stores and transcripts line by line; mend what has one exact answer
     Validate(ValidateArgs),
+    /// Summarise for people and machines: text, markdown, csv, html, prometheus, json
+    Report(ReportArgs),
     /// Put back what a run took away
     Restore(RestoreArgs),
     /// Everything known about one binding, and which rule decided
@@ -370,6 +380,38 @@ pub struct ValidateArgs {
     pub online: bool,
 }
 
+/// Options of `report`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  claw-sessions report
+  claw-sessions report --format html -o sessions.html
+  claw-sessions report --format prometheus -o /var/lib/prometheus/node-exporter/claw_sessions.prom
+  claw-sessions report --since 7d
+  claw-sessions report --check --max-damaged 0 --max-worst-seconds 1200")]
+pub struct ReportArgs {
+    /// Limits.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+    /// Write to FILE, atomically, instead of standard output.
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// What changed since a run (its id, a unique prefix, or `latest`), a date (2026-11-22, or RFC 3339), or a time ago (7d).
+    #[arg(long, value_name = "RUN|DATE|DUR")]
+    pub since: Option<String>,
+    /// One line for Nagios and cron; exit 1 when a limit below is exceeded.
+    #[arg(long, help_heading = "Check", requires = "limits", conflicts_with = "since")]
+    pub check: bool,
+    /// At most N damaged bindings.
+    #[arg(long, value_name = "N", help_heading = "Check", requires = "check", group = "limits")]
+    pub max_damaged: Option<u64>,
+    /// At most so many seconds of a start at worst.
+    #[arg(long, value_name = "SECONDS", help_heading = "Check", requires = "check", group = "limits")]
+    pub max_worst_seconds: Option<u64>,
+    /// At most so many bytes in all (500MB, 2GiB).
+    #[arg(long, value_name = "SIZE", help_heading = "Check", requires = "check", group = "limits", value_parser = size)]
+    pub max_bytes: Option<u64>,
+}
+
 /// Options of `restore`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -440,6 +482,28 @@ pub struct LimitArg(pub Limit);
 
 fn limit(text: &str) -> Result<LimitArg, String> {
     duration::parse_or_off(text).map(LimitArg)
+}
+
+/// A number of bytes, with a unit of 1000 (kB, MB, GB, TB) or 1024 (KiB, MiB, GiB, TiB), or none.
+fn size(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 10] = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("TiB", 1 << 40),
+        ("kB", 1_000),
+        ("KB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("TB", 1_000_000_000_000),
+        ("B", 1),
+    ];
+    let unit = UNITS.iter().find(|(unit, _)| text.ends_with(unit));
+    let (number, factor) = unit.map_or((text, 1), |(unit, factor)| (&text[..text.len() - unit.len()], *factor));
+    let number = number.trim().parse::<u64>().ok();
+    number
+        .and_then(|number| number.checked_mul(factor))
+        .ok_or_else(|| "write a whole number of bytes, as 500MB, 2GiB or 1000000".to_owned())
 }
 
 fn parse_time(text: &str) -> Result<DateTime<Utc>, String> {

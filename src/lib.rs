@@ -31,6 +31,7 @@ pub mod commands {
     mod gc;
     mod near;
     mod quarantine;
+    mod report;
     mod restore;
     mod runs;
     mod scan;
@@ -51,6 +52,7 @@ pub mod commands {
             Command::Gc(args) => gc::run(session, args),
             Command::Quarantine(args) => quarantine::run(session, args),
             Command::Validate(args) => validate::run(session, args),
+            Command::Report(args) => report::run(session, args),
             Command::Restore(args) => restore::run(session, args),
             Command::Explain(args) => explain::run(session, args),
             Command::Runs(args) => runs::run(session, args),
@@ -115,7 +117,9 @@ pub mod store {
     pub mod deferred;
     pub mod dir;
     pub mod discover;
+    pub mod document;
     pub mod gateway;
+    pub mod history;
     pub mod home;
     pub mod journal;
     pub mod load;
@@ -139,6 +143,7 @@ pub mod render {
     pub mod mended;
     pub mod policy;
     pub mod quarantine;
+    pub mod report;
     pub mod schema;
     mod startup;
     pub mod table;

@@ -125,12 +125,22 @@ impl Session {
         }
     }
 
-    /// Prints a document for programs: as it is, never colored.
-    pub fn print_document(&self, document: &impl serde::Serialize) -> anyhow::Result<()> {
-        match io::stdout().lock().write_all(view::to_text(document).as_bytes()) {
+    /// The text without colors.
+    pub fn plain(&self, text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
+    }
+
+    /// Prints as it is, never colored. A reader that went away is no error.
+    pub fn print_plain(&self, text: &str) -> anyhow::Result<()> {
+        match io::stdout().lock().write_all(text.as_bytes()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
             _ => Ok(()),
         }
+    }
+
+    /// Prints a document for programs: as it is, never colored.
+    pub fn print_document(&self, document: &impl serde::Serialize) -> anyhow::Result<()> {
+        self.print_plain(&view::to_text(document))
     }
 
     /// Says what ended the invocation, on standard error, or as a document when JSON was asked for.

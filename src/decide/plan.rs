@@ -33,6 +33,9 @@ pub struct Plan {
     pub now: DateTime<Utc>,
     /// Bindings in all stores.
     pub bindings: usize,
+    /// Bytes of stores, transcripts and loose files, when all of them were looked at.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub bytes: Option<u64>,
     /// Every store that may refer to a file: looked at again before an orphan goes.
     pub known_stores: Vec<PathBuf>,
     /// Files that are mended, before anything leaves.
@@ -183,6 +186,7 @@ impl Plan {
             state_dir: state_dir.to_owned(),
             now,
             bindings: 0,
+            bytes: None,
             known_stores: vec![item.path.clone()],
             mends: vec![item],
             stores: Vec::new(),
@@ -233,6 +237,7 @@ impl Plan {
             state_dir: inventory.state_dir.clone(),
             now,
             bindings: verdicts.bindings.len(),
+            bytes: inventory.stores.iter().all(|store| store.selected).then(|| inventory.bytes()),
             known_stores: inventory
                 .stores
                 .iter()
@@ -467,6 +472,22 @@ pub struct Totals {
     pub purge: usize,
     /// Bytes that leave the stores and the sessions directories.
     pub freed_bytes: u64,
+}
+
+impl Totals {
+    /// Adds what another run did.
+    pub fn add(&mut self, other: &Self) {
+        self.expire += other.expire;
+        self.quarantine += other.quarantine;
+        self.defer += other.defer;
+        self.repair += other.repair;
+        self.salvage += other.salvage;
+        self.transcripts += other.transcripts;
+        self.archive += other.archive;
+        self.remove += other.remove;
+        self.purge += other.purge;
+        self.freed_bytes += other.freed_bytes;
+    }
 }
 
 /// SHA-256 in hex.

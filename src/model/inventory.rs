@@ -120,6 +120,17 @@ impl Inventory {
         unread.collect()
     }
 
+    /// Bytes of the stores that were asked for, their transcripts, each once, and the loose files.
+    pub fn bytes(&self) -> u64 {
+        let bound = self.selected().flat_map(|store| &store.bindings);
+        let transcripts: BTreeMap<&Path, u64> = bound
+            .filter_map(|binding| Some((binding.transcript.path.as_deref()?, binding.transcript.stamp?.size)))
+            .collect();
+        self.selected().map(|store| store.bytes).sum::<u64>()
+            + transcripts.values().sum::<u64>()
+            + self.files.iter().map(|file| file.stamp.size).sum::<u64>()
+    }
+
     /// The stores that were asked for.
     pub fn selected(&self) -> impl Iterator<Item = &Store> {
         self.stores.iter().filter(|store| store.selected)

@@ -416,12 +416,6 @@ pub fn binding(inventory: &Inventory, one: &Classified, view: View<'_>) -> Bindi
 /// Totals over everything.
 fn summary(inventory: &Inventory, verdicts: &Verdicts, planned: Totals) -> Summary {
     let count = |action| verdicts.bindings.iter().filter(|one| one.verdict.action == action).count();
-    let mut transcripts = std::collections::BTreeMap::new();
-    for binding in inventory.selected().flat_map(|store| &store.bindings) {
-        if let (Some(path), Some(stamp)) = (&binding.transcript.path, binding.transcript.stamp) {
-            transcripts.insert(path, stamp.size);
-        }
-    }
     Summary {
         bindings: verdicts.bindings.len(),
         keep: count(Action::Keep),
@@ -430,9 +424,7 @@ fn summary(inventory: &Inventory, verdicts: &Verdicts, planned: Totals) -> Summa
         repair: count(Action::Repair),
         defer: count(Action::Defer),
         orphans: inventory.files.iter().filter(|file| file.kind == FileKind::Orphan).count(),
-        bytes: inventory.selected().map(|store| store.bytes).sum::<u64>()
-            + transcripts.values().sum::<u64>()
-            + inventory.files.iter().map(|file| file.stamp.size).sum::<u64>(),
+        bytes: inventory.bytes(),
         freed_bytes: planned.freed_bytes,
     }
 }

@@ -59,7 +59,7 @@ pub(super) fn lines(text: &mut String, startup: &Startup, layout: &Layout) {
     }
 }
 
-fn words(model: Model) -> &'static str {
+pub(super) fn words(model: Model) -> &'static str {
     match model {
         Model::AllBindings => "all-bindings, an upper bound",
         Model::InterruptedOnly => "interrupted-only, what OpenClaw 2026.4.24 and later run again",

@@ -10,7 +10,7 @@ use indicatif::HumanBytes;
 use super::escape::escape;
 use super::json::{
     BindingDocument, Body, ExplainDocument, FileDocument, GcDocument, Preamble, RestoreDocument, RunsDocument,
-    ScanDocument,
+    ScanDocument, StoreDocument,
 };
 use super::mended;
 use super::startup;
@@ -26,7 +26,7 @@ use crate::model::transcript::Integrity;
 
 /// `scan`.
 pub fn scan(document: &ScanDocument, details: &[String], layout: &Layout) -> String {
-    let mut text = head(&document.preamble, &document.body);
+    let mut text = head(&document.preamble, &document.body.stores);
     if layout.verbose {
         list(&mut text, "", details);
     }
@@ -61,7 +61,7 @@ fn salvageable(text: &mut String, body: &Body, layout: &Layout) {
 
 /// `gc`, dry or done.
 pub fn gc(document: &GcDocument, details: &[String], layout: &Layout) -> String {
-    let mut text = head(&document.preamble, &document.body);
+    let mut text = head(&document.preamble, &document.body.stores);
     if layout.verbose {
         list(&mut text, "", details);
     }
@@ -328,16 +328,16 @@ pub fn explain(document: &ExplainDocument) -> String {
     text
 }
 
-fn head(preamble: &Preamble, body: &Body) -> String {
+pub(super) fn head(preamble: &Preamble, stores: &[StoreDocument]) -> String {
     let mut text = String::new();
     let version =
         preamble.openclaw_version.as_deref().map_or("of unknown version".to_owned(), |v| escape(v).into_owned());
     let gateway = if preamble.gateway.alive { "gateway alive" } else { "gateway not running" };
     let _ = writeln!(text, "{BOLD}{}{BOLD:#}  OpenClaw {version}, {gateway}", escape(&preamble.state_dir));
     list(&mut text, "warning: ", &preamble.warnings);
-    let alone = body.stores.len() == 1;
+    let alone = stores.len() == 1;
     let silent = |state| state == StoreState::Ok || (state == StoreState::Missing && !alone);
-    for store in body.stores.iter().filter(|store| !silent(store.state)) {
+    for store in stores.iter().filter(|store| !silent(store.state)) {
         let style = if store.state == StoreState::Symlink { WARN } else { BAD };
         let problem = store.problem.as_deref().unwrap_or_default();
         let _ = writeln!(text, "{style}{}{style:#} {}: {}", store.state.as_str(), escape(&store.path), escape(problem));
@@ -484,7 +484,7 @@ fn files(text: &mut String, files: &[FileDocument], layout: &Layout, all: bool) 
     text.push_str(&lay_out(&columns, &rows, layout.width));
 }
 
-fn totals(totals: &Totals) -> String {
+pub(super) fn totals(totals: &Totals) -> String {
     let plural = |count: usize| if count == 1 { "" } else { "s" };
     let parts = [
         (totals.expire, "expired".to_owned()),
@@ -516,7 +516,7 @@ fn clock(elapsed: Option<Elapsed>) -> String {
 }
 
 /// A span in its largest unit: a column of `3d` and `17m` is read at a glance.
-fn coarse(span: TimeDelta) -> String {
+pub(super) fn coarse(span: TimeDelta) -> String {
     let seconds = span.num_seconds();
     match seconds {
         ..60 => format!("{seconds}s"),

@@ -17,6 +17,7 @@ use chrono::{DateTime, Utc};
 
 use super::deadline::{Deadline, OVER};
 use super::dir::{Dir, FileInfo};
+use super::history::Census;
 use super::journal::{Journal, Run};
 use super::lock::{Acquired, StoreLock, held_by, lock_name};
 use super::manifest::{EntryRecord, MoveRecord, RunState, StepState, StoreRecord};
@@ -95,6 +96,7 @@ pub fn apply(plan: Plan, journal: &Journal, options: &Options<'_>) -> anyhow::Re
     let mut work =
         Work { run, outcome: &mut outcome, leaving: HashSet::new(), archived: HashSet::new(), patience, deadline };
     work.run.manifest.touches.clone_from(&plan.known_stores);
+    work.run.manifest.before = plan.bytes.map(|bytes| Census { bindings: plan.bindings as u64, bytes });
     work.run.save()?;
     // What matters most comes first: a deadline leaves the end of it.
     let (transcripts, stores): (Vec<&MendItem>, Vec<&MendItem>) =

@@ -15,6 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::atomic;
 use super::dir::{Dir, FileInfo, give};
+use super::history::{self, NAME as HISTORY};
 use super::lock::{held_by, lock_name};
 use super::manifest::{Manifest, MoveRecord, RunState, SCHEMA, StepState};
 use crate::decide::plan::Totals;
@@ -22,7 +23,6 @@ use crate::decide::verdict::Reason;
 
 const OWN: &str = "claw-sessions";
 const MANIFEST: &str = "manifest.json";
-const HISTORY: &str = "history.jsonl";
 
 /// A few thousand runs.
 const LONGEST_HISTORY: u64 = 1 << 20;
@@ -94,6 +94,7 @@ impl Journal {
                 stores: Vec::new(),
                 moves: Vec::new(),
                 purged: Vec::new(),
+                before: None,
                 totals: Totals::default(),
                 problems: Vec::new(),
             };
@@ -179,7 +180,8 @@ impl Journal {
     }
 
     /// Adds a line to `history.jsonl`. Of one that is too large the older half goes.
-    pub fn remember(&self, line: &serde_json::Value) -> anyhow::Result<()> {
+    pub fn remember(&self, line: &history::Line) -> anyhow::Result<()> {
+        let line = serde_json::to_string(line)?;
         let mut file = self.own.append(OsStr::new(HISTORY), 0o600)?;
         let write = |file: &mut File| {
             give_new(&*file, &self.like)?;

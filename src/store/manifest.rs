@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::history::{self, Census};
 use crate::decide::plan::{DirId, Totals};
 use crate::decide::verdict::{Action, Reason};
 use crate::model::inventory::Stamp;
@@ -65,6 +66,9 @@ pub struct Manifest {
     /// Files that were deleted on request.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub purged: Vec<PathBuf>,
+    /// How much there was when it began; only of a gc, which looks at everything.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub before: Option<Census>,
     /// What was done.
     #[serde(default)]
     pub totals: Totals,
@@ -98,12 +102,17 @@ impl Manifest {
     }
 
     /// One line of `history.jsonl`.
-    pub(super) fn history_line(&self) -> serde_json::Value {
-        serde_json::json!({
-            "run": self.id, "command": self.command, "startedAt": self.started_at,
-            "finishedAt": self.finished_at, "now": self.now, "totals": self.totals,
-            "problems": self.problems.len(),
-        })
+    pub(super) fn history_line(&self) -> history::Line {
+        history::Line {
+            run: self.id.clone(),
+            command: self.command.clone(),
+            started_at: self.started_at,
+            finished_at: self.finished_at,
+            now: self.now,
+            totals: self.totals,
+            problems: self.problems.len(),
+            before: self.before,
+        }
     }
 
     /// Whether a path is still the one that was meant.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::problem::Code;
+use super::super::problem::{Code, Severity};
 
 /// How sound a transcript is, worst first: named after what OpenClaw 2026.3.11 does at the next use (design §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -58,6 +58,17 @@ impl Integrity {
     /// Whether the next use destroys the history, fails every run or hangs the gateway.
     pub const fn is_fatal(self) -> bool {
         matches!(self, Self::Freezes | Self::Blocks | Self::Wiped)
+    }
+
+    /// How bad that is; `None` of what is sound, or not known.
+    pub const fn severity(self) -> Option<Severity> {
+        match self {
+            Self::Freezes | Self::Blocks | Self::Wiped => Some(Severity::Fatal),
+            Self::Missing | Self::Empty | Self::Cut | Self::Torn | Self::Unreadable | Self::Outside => {
+                Some(Severity::High)
+            }
+            Self::NotChecked | Self::NeverWritten | Self::Intact => None,
+        }
     }
 
     /// What OpenClaw 2026.3.11 does at the next use (F§4.5).

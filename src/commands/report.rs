@@ -1,0 +1,153 @@
+//! `report`: what a scan means, for people and machines. Reads only.
+
+use chrono::{DateTime, NaiveDate, Utc};
+
+use super::context::Context;
+use super::{Exit, Failure, Session};
+use crate::cli::{Format, ReportArgs};
+use crate::config::duration;
+use crate::decide::plan::Totals;
+use crate::render::json::BindingDocument;
+use crate::render::report::{self, Changes, Check, PastRun, ReportDocument};
+use crate::render::view;
+use crate::store::history::Line;
+use crate::store::manifest::Manifest;
+use crate::store::{deferred, document, history, journal};
+
+/// Runs the verb.
+pub(super) fn run(session: &Session, args: &ReportArgs) -> Result<Exit, Failure> {
+    let mut context = Context::new(session, &args.policy.flags())?;
+    let past = history::read(&context.home.real_dir);
+    let (runs, problems) = journal::past_runs(&context.home.real_dir);
+    let since = args.since.as_deref().map(|since| moment(&runs, since, context.now)).transpose()?;
+    let inventory = context.load()?;
+    let verdicts = context.judge(&inventory).classify();
+    let planned = context.plan(&inventory, &verdicts).totals();
+    let startup = context.planned_startup(&inventory, &verdicts);
+    let mut preamble = context.preamble("report", &inventory.gateway);
+    preamble.warnings.extend(problems);
+    let body = context.body(&inventory, &verdicts, planned, startup);
+    let (agents, total) = report::shares(&body);
+    let deferred = deferred::of(&runs).len();
+    let last_gc = past.iter().rev().find(|line| line.command == "gc").map(|line| line.started_at);
+    let next = report::advice(&body, &total, &planned, deferred, last_gc, context.now);
+    let since = since.map(|(at, run)| changes(&past, &body.bindings, at, run, context.now));
+    let mut document = ReportDocument {
+        preamble,
+        agents,
+        total,
+        planned,
+        deferred,
+        history: past.iter().map(past_run).collect(),
+        next,
+        since,
+        checks: Vec::new(),
+        startup: body.startup,
+        summary: body.summary,
+        stores: body.stores,
+        bindings: body.bindings,
+        files: body.files,
+    };
+    document.checks = checks(args, &document);
+    let exceeded = document.checks.iter().any(|check| check.exceeded);
+    show(session, args, &document)?;
+    Ok(if exceeded { Exit::Problems } else { Exit::Done })
+}
+
+fn show(session: &Session, args: &ReportArgs, document: &ReportDocument) -> Result<(), Failure> {
+    let layout = session.layout();
+    let text = match session.cli.global.format {
+        _ if session.cli.global.wants_json() => view::to_text(document),
+        Format::Markdown => report::markdown::write(document, &layout),
+        Format::Csv => report::csv::write(document)?,
+        Format::Html => report::html::write(document)?,
+        Format::Prometheus => report::prometheus::write(document),
+        Format::Text | Format::Json if args.check => report::text::check(document),
+        Format::Text | Format::Json => report::text::write(document, &layout),
+    };
+    match &args.out {
+        Some(path) if path.as_os_str() != "-" => {
+            // Keys name people: only the collector, which is another user, may read what it collects.
+            let mode = if session.cli.global.format == Format::Prometheus { 0o644 } else { 0o600 };
+            Ok(document::replace(path, session.plain(&text).as_bytes(), mode)?)
+        }
+        _ if session.cli.global.format == Format::Text => Ok(session.print(&text)?),
+        _ => Ok(session.print_plain(&text)?),
+    }
+}
+
+fn past_run(line: &Line) -> PastRun {
+    let took = line.finished_at.map(|end| (end - line.started_at).as_seconds_f64());
+    PastRun {
+        run: line.run.clone(),
+        command: line.command.clone(),
+        started_at: line.started_at,
+        seconds: took,
+        totals: line.totals,
+        problems: line.problems,
+        bindings: line.before.map(|before| before.bindings),
+        bytes: line.before.map(|before| before.bytes),
+    }
+}
+
+/// The time that `--since` names, and the run, when it names one.
+fn moment(runs: &[Manifest], since: &str, now: DateTime<Utc>) -> Result<(DateTime<Utc>, Option<String>), Failure> {
+    if let Ok(ago) = duration::parse(since) {
+        return Ok((now - ago, None));
+    }
+    if let Ok(time) = DateTime::parse_from_rfc3339(since) {
+        return Ok((time.to_utc(), None));
+    }
+    if let Some(midnight) = since.parse::<NaiveDate>().ok().and_then(|date| date.and_hms_opt(0, 0, 0)) {
+        return Ok((midnight.and_utc(), None));
+    }
+    let found: Vec<&Manifest> = match since {
+        "latest" => runs.last().into_iter().collect(),
+        prefix => runs.iter().filter(|run| run.id.starts_with(prefix)).collect(),
+    };
+    match found.as_slice() {
+        [run] => Ok((run.started_at, Some(run.id.clone()))),
+        [] => Err(Failure::usage(anyhow::anyhow!("{since} is no run, no date and no time ago"))
+            .hint("`claw-sessions runs` lists the runs; a date is 2026-11-22, a time ago 7d")),
+        many => Err(Failure::usage(anyhow::anyhow!("{} runs begin with {since}", many.len()))
+            .hint("give more of the id; `claw-sessions runs` lists them")),
+    }
+}
+
+fn changes(
+    past: &[Line],
+    bindings: &[BindingDocument],
+    at: DateTime<Utc>,
+    run: Option<String>,
+    now: DateTime<Utc>,
+) -> Changes {
+    let passed = (now - at).num_seconds();
+    let runs: Vec<&Line> = past.iter().filter(|line| line.started_at >= at).collect();
+    let mut totals = Totals::default();
+    runs.iter().for_each(|line| totals.add(&line.totals));
+    let then = runs.iter().find_map(|line| line.before);
+    let within = |elapsed: Option<crate::decide::facts::Elapsed>| elapsed.is_some_and(|since| since.seconds <= passed);
+    Changes {
+        at,
+        run,
+        runs: runs.len(),
+        totals,
+        begun: bindings.iter().filter(|one| within(one.age)).map(|one| one.key.clone()).collect(),
+        active: bindings.iter().filter(|one| within(one.idle)).count() as u64,
+        bindings_then: then.map(|then| then.bindings),
+        bytes_then: then.map(|then| then.bytes),
+    }
+}
+
+fn checks(args: &ReportArgs, document: &ReportDocument) -> Vec<Check> {
+    let limits = [
+        ("damaged", document.total.damaged, args.max_damaged),
+        ("worst-seconds", document.startup.before.worst_seconds, args.max_worst_seconds),
+        ("bytes", document.summary.bytes, args.max_bytes),
+    ];
+    let check = |(name, value, limit): (&str, u64, Option<u64>)| {
+        let limit = limit?;
+        Some(Check { name: name.to_owned(), value, limit, exceeded: value > limit })
+    };
+    limits.into_iter().filter_map(check).collect()
+}

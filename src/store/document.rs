@@ -1,0 +1,24 @@
+//! Documents that the user asked for, in a file of the user's choice.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+
+use super::atomic;
+use super::dir::{Dir, FileInfo};
+
+/// Puts `bytes` in the place of `path`, atomically: a reader sees the old file or the new one. A file that is there
+/// keeps its mode and owner; a new one gets `mode`, and the owner of its directory where that can be given.
+pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
+    let path = std::path::absolute(path).with_context(|| format!("cannot find {}", path.display()))?;
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        anyhow::bail!("{} names no file", path.display());
+    };
+    let dir = Dir::open(&fs_err::canonicalize(parent)?)?;
+    let like = match dir.info(name)? {
+        Some(info) if info.regular => info,
+        Some(_) => anyhow::bail!("{} is no regular file: name another one", path.display()),
+        None => FileInfo { mode, ..dir.own_info()? },
+    };
+    atomic::replace(&dir, name, [bytes], &like, || Ok(()))
+}

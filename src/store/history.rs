@@ -1,0 +1,50 @@
+//! What past runs did, from `claw-sessions/history.jsonl`: one line for each run, kept longer than the runs themselves.
+
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::journal;
+use crate::decide::plan::Totals;
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Line {
+    /// The run's id.
+    pub run: String,
+    /// Its verb.
+    pub command: String,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// When it ended.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// The time at which ages were judged.
+    pub now: DateTime<Utc>,
+    /// What it did.
+    pub totals: Totals,
+    /// How many things it could not do.
+    pub problems: usize,
+    /// How much there was when it began; only of a gc, which looks at everything.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub before: Option<Census>,
+}
+
+/// How much there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Census {
+    /// Bindings in all stores.
+    pub bindings: u64,
+    /// Bytes of stores, transcripts and loose files.
+    pub bytes: u64,
+}
+
+/// The name of the file.
+pub(super) const NAME: &str = "history.jsonl";
+
+/// Every line that can be read, oldest first.
+pub fn read(state_dir: &Path) -> Vec<Line> {
+    let text = fs_err::read_to_string(journal::own_path(state_dir).join(NAME)).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
