@@ -33,6 +33,7 @@ pub mod commands {
     mod restore;
     mod runs;
     mod scan;
+    mod systemd;
     mod validate;
 
     pub use session::{Exit, Failure, Session};
@@ -53,6 +54,7 @@ pub mod commands {
             Command::Restore(args) => restore::run(session, args),
             Command::Explain(args) => explain::run(session, args),
             Command::Runs(args) => runs::run(session, args),
+            Command::Systemd(args) => systemd::run(session, args),
             Command::Completions { shell } => completions::run(session, *shell),
             Command::Man { dir } => completions::man(dir),
         }
@@ -98,6 +100,7 @@ pub mod decide {
     pub mod poison;
     pub mod problems;
     pub mod references;
+    pub mod restart;
     pub mod rules;
     pub mod startup;
     pub mod verdict;
@@ -105,6 +108,7 @@ pub mod decide {
 
 pub mod store {
     //! All disk access. Reading ends in `load`; writing starts in `apply`.
+    pub mod account;
     pub mod apply;
     pub mod atomic;
     pub mod boots;
@@ -127,6 +131,7 @@ pub mod store {
     pub mod side;
     pub mod sqlite;
     pub mod transfer;
+    pub mod units;
 }
 
 pub mod render {
@@ -139,6 +144,7 @@ pub mod render {
     pub mod schema;
     pub mod table;
     pub mod text;
+    pub mod units;
     pub mod validate;
     pub mod view;
     pub mod words;
