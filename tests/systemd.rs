@@ -6,7 +6,7 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::{lchown, symlink};
+use std::os::unix::fs::{PermissionsExt as _, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -306,7 +306,14 @@ fn systemd_takes_the_units() {
 fn run_line(store: &Store, line: &str) -> Output {
     let words: Vec<&str> = line.split_once('=').unwrap().1.trim_start_matches('-').split(' ').collect();
     let mut command = Command::new(words[0]);
-    command.args(&words[1..]).env_clear().env("HOME", store.home()).env("JOURNAL_STREAM", "1:2").current_dir("/");
+    // Judged when the recording ended, whenever the test runs.
+    command
+        .args(&words[1..])
+        .args(["--now", NOW])
+        .env_clear()
+        .env("HOME", store.home())
+        .env("JOURNAL_STREAM", "1:2")
+        .current_dir("/");
     Output::of(&mut command)
 }
 
@@ -321,6 +328,45 @@ fn the_lines_of_the_units_run() {
     let due = run_line(&store, &line("ExecCondition=")).code(1);
     assert_eq!(due.stdout, "No restart: no gateway is alive: gc needs no restart.\n");
     assert!(run_line(&store, &line("ExecStart=")).ok().stdout.contains("Nothing to do."));
+}
+
+/// The commands of the crontabs in `docs/cron.md`.
+fn crontab_commands() -> Vec<String> {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cron.md")).unwrap();
+    let lines = page.lines().filter(|line| line.starts_with("30 4 * * *"));
+    lines.map(|line| line.rsplit_once("  ").unwrap().1.replace("/usr/local/bin/", "")).collect()
+}
+
+#[test]
+fn cron_mails_only_when_something_happened() {
+    let commands = crontab_commands();
+    assert_eq!(commands.len(), 3);
+    for command in commands {
+        let (store, gateway) = beside_gateway(|store| store);
+        let restarts = command.contains("--restart-due");
+        let gateway = restarts.then_some(gateway);
+        let bin = store.root().join("bin");
+        fs::create_dir(&bin).unwrap();
+        let script = |name: &str, line: String| {
+            fs::write(bin.join(name), format!("#!/bin/sh\n{line}\n")).unwrap();
+            fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        script("claw-sessions", format!("exec {} \"$@\" --now {NOW}", env!("CARGO_BIN_EXE_claw-sessions")));
+        let stop = gateway.as_ref().map(|gateway| format!("kill {}", gateway.pid())).unwrap_or_default();
+        script("openclaw", format!("echo \"$*\"; if [ \"$2\" = stop ]; then {stop}; fi"));
+        let cron = || {
+            let path = format!("{}:/usr/bin:/bin", bin.display());
+            let mut cron = Command::new("/bin/sh");
+            cron.args(["-c", &command]).env_clear().env("PATH", path).env("HOME", store.home());
+            cron.env("TMPDIR", store.root().join("tmp"));
+            Output::of(cron.stdin(std::process::Stdio::null()))
+        };
+        let first = cron().ok();
+        assert!(first.stdout.contains("Done: 1 expired"), "{command}: {first}");
+        assert_eq!(first.stdout.contains("gateway stop"), restarts, "{command}: {first}");
+        let second = cron();
+        assert_eq!((second.stdout, second.stderr), (String::new(), String::new()), "{command}");
+    }
 }
 
 const KEY: &str = "agent:main:telegram:direct:1";
