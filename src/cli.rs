@@ -155,7 +155,7 @@ pub struct ScanArgs {
     /// Say in one sentence whether restarting the gateway is worth it, and exit 1 when not.
     ///
     /// Exit 0 only when a gateway is alive that offers no store lock, gc has something to do, no run is live and nothing
-    /// was active for this long. Made for ExecCondition= of a unit that restarts the gateway, so that `gc --boot` does the
+    /// was active for this long. Made for `ExecCondition=` of a unit that restarts the gateway, so that `gc --boot` does the
     /// work at its start.
     #[arg(long, value_name = "DUR", value_parser = duration::parse, conflicts_with = "check")]
     pub restart_due: Option<TimeDelta>,

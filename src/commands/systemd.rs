@@ -9,7 +9,7 @@ use super::{Exit, Failure, Session};
 use crate::cli::SystemdArgs;
 use crate::config::environment::Environment;
 use crate::config::policy::PolicyFlags;
-use crate::render::units::{self, FileDocument, FileState, MARK, Names, Scope, SystemdDocument, Wiring};
+use crate::render::units::{self, FileDocument, FileState, MARK, Names, Place, Scope, SystemdDocument, Wiring};
 use crate::store::account;
 use crate::store::discover;
 use crate::store::home::{self, Home, Options};
@@ -18,7 +18,7 @@ use crate::store::units::{self as disk, Found};
 /// The gateway's unit, as OpenClaw names it; the profile's name follows.
 const GATEWAY: &str = "openclaw-gateway";
 /// Variables besides those of the state directory that lead to a gateway.
-const VARIABLES: [&str; 3] = ["OPENCLAW_HOME", "OPENCLAW_GATEWAY_PORT", "TMPDIR"];
+const VARIABLES: [&str; 2] = ["OPENCLAW_HOME", "OPENCLAW_GATEWAY_PORT"];
 
 /// Runs the verb.
 pub(super) fn run(session: &Session, args: &SystemdArgs) -> Result<Exit, Failure> {
@@ -40,8 +40,12 @@ pub(super) fn run(session: &Session, args: &SystemdArgs) -> Result<Exit, Failure
 }
 
 fn print(session: &Session, wiring: &Wiring, dir: &Path) -> Result<Exit, Failure> {
-    let files = wiring.files().into_iter().map(|(name, text)| (dir.join(name), FileState::Printed, Some(text)));
-    show(session, wiring.scope, &wiring.names, files.collect(), Vec::new())
+    let printed = |(name, text): (String, String)| FileDocument {
+        text: Some(text),
+        ..FileDocument::new(&dir.join(name), FileState::Printed)
+    };
+    let files = wiring.files().into_iter().map(printed).collect();
+    show(session, wiring.scope, &wiring.names, files, Vec::new())
 }
 
 fn install(session: &Session, wiring: &Wiring, dir: &Path) -> Result<Exit, Failure> {
@@ -59,7 +63,7 @@ fn install(session: &Session, wiring: &Wiring, dir: &Path) -> Result<Exit, Failu
     let mut done = Vec::new();
     for ((path, text), found) in files.into_iter().zip(found) {
         if found == Found::Ours(text.clone()) {
-            done.push((path, FileState::Unchanged, None));
+            done.push(FileDocument::new(&path, FileState::Unchanged));
             continue;
         }
         disk::write(&path, &text).map_err(|error| {
@@ -69,7 +73,7 @@ fn install(session: &Session, wiring: &Wiring, dir: &Path) -> Result<Exit, Failu
                 _ => failure,
             }
         })?;
-        done.push((path, FileState::Written, None));
+        done.push(FileDocument::new(&path, FileState::Written));
     }
     let systemctl = wiring.scope.systemctl();
     let timers = wiring.names.timers().join(" ");
@@ -88,9 +92,9 @@ fn remove(session: &Session, scope: Scope, names: &Names, dir: &Path) -> Result<
                 FileState::Removed
             }
         };
-        done.push((path, state, None));
+        done.push(FileDocument::new(&path, state));
     }
-    let removed = done.iter().any(|(_, state, _)| *state == FileState::Removed);
+    let removed = done.iter().any(|file| file.state == FileState::Removed);
     let systemctl = scope.systemctl();
     let disable = format!("{systemctl} disable --now {}", names.timers().join(" "));
     let next = if removed { vec![disable, format!("{systemctl} daemon-reload")] } else { Vec::new() };
@@ -101,20 +105,15 @@ fn show(
     session: &Session,
     scope: Scope,
     names: &Names,
-    files: Vec<(PathBuf, FileState, Option<String>)>,
+    files: Vec<FileDocument>,
     next: Vec<String>,
 ) -> Result<Exit, Failure> {
-    let file = |(path, state, text): (PathBuf, FileState, Option<String>)| FileDocument {
-        path: path.to_string_lossy().into_owned(),
-        state,
-        text,
-    };
     let document = SystemdDocument {
         schema: schema("systemd"),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         scope,
         gateway_unit: names.gateway.clone(),
-        files: files.into_iter().map(file).collect(),
+        files,
         next,
     };
     if session.cli.global.wants_json() {
@@ -178,15 +177,14 @@ fn wiring(session: &Session, scope: Scope) -> Result<Wiring, Failure> {
     if let Some(dir) = owner_home {
         inherited.vars.insert("HOME".to_owned(), text(&dir)?);
     }
-    let (options, environment) = place(session, home, inherited)?;
+    let place = place(session, home, scope, inherited)?;
     let binary = std::env::current_exe().and_then(|path| path.canonicalize());
     let binary = binary.map_err(|error| anyhow::anyhow!("claw-sessions does not know its own path: {error}"))?;
     Ok(Wiring {
         names: names(home)?,
         scope,
         binary: text(&binary)?,
-        options,
-        environment,
+        place,
         writable: writable(&context)?,
         user: (scope == Scope::System).then_some(user),
     })
@@ -205,43 +203,43 @@ fn writable(context: &Context<'_>) -> Result<Vec<String>, Failure> {
     Ok(dirs)
 }
 
-/// Options and variables that lead from what systemd passes on, hardly more than a home directory, to this state
-/// directory and its gateway. What is found without them is left out.
-fn place(
-    session: &Session,
-    home: &Home,
-    mut inherited: Environment,
-) -> Result<(Vec<String>, Vec<(String, String)>), Failure> {
+/// What leads from the environment that systemd passes on to this state directory and its gateway. What is found
+/// without it is left out.
+fn place(session: &Session, home: &Home, scope: Scope, mut inherited: Environment) -> Result<Place, Failure> {
     let global = &session.cli.global;
     let mut options = Options { state_dir: None, profile: global.profile.clone() };
-    let mut words: Vec<String> =
-        global.profile.iter().flat_map(|profile| ["--profile".to_owned(), profile.clone()]).collect();
-    let mut environment = Vec::new();
-    let mut found = home::locate(&inherited, &options).map_err(Failure::usage)?;
-    let mut pass = |to: &mut Environment, name: &str, value: String| {
-        to.vars.insert(name.to_owned(), value.clone());
-        environment.push((name.to_owned(), value));
+    let mut place = Place::default();
+    let mut pass = |to: &mut Environment, name: &str, value: &str| {
+        to.vars.insert(name.to_owned(), value.to_owned());
+        place.variables.push((name.to_owned(), value.to_owned()));
     };
-    for name in VARIABLES {
-        let here = home.environment.var(name);
-        if let Some(value) = here.filter(|_| here != found.environment.var(name)) {
-            pass(&mut inherited, name, value.to_owned());
+    let find =
+        |environment: &Environment, options: &Options| home::locate(environment, options).map_err(Failure::usage);
+    let found = find(&inherited, &options)?;
+    // Root's own temporary directory and policy file are not those of the owner of the state directory.
+    let own = (scope == Scope::User).then_some("TMPDIR");
+    for name in VARIABLES.into_iter().chain(own) {
+        let value = home.environment.var(name);
+        if let Some(value) = value.filter(|_| value != found.environment.var(name)) {
+            pass(&mut inherited, name, value);
         }
     }
-    found = home::locate(&inherited, &options).map_err(Failure::usage)?;
-    if found.state_dir != home.state_dir {
+    if find(&inherited, &options)?.state_dir != home.state_dir {
         options.state_dir = Some(home.state_dir.clone());
-        words.extend(["--state-dir".to_owned(), text(&home.state_dir)?]);
-        found = home::locate(&inherited, &options).map_err(Failure::usage)?;
     }
+    let found = find(&inherited, &options)?;
     if found.config_path != home.config_path {
-        pass(&mut inherited, "OPENCLAW_CONFIG_PATH", text(&home.config_path)?);
+        pass(&mut inherited, "OPENCLAW_CONFIG_PATH", &text(&home.config_path)?);
     }
     let policy = home::policy_path(home, global.config.as_deref());
-    if let Some(path) = policy.filter(|path| home::policy_path(&found, None).as_ref() != Some(path)) {
-        words.extend(["--config".to_owned(), text(&path)?]);
+    let policy = policy.filter(|_| scope == Scope::User || global.config.is_some());
+    let policy = policy.filter(|path| home::policy_path(&found, None).as_ref() != Some(path));
+    let paths = [("--state-dir", options.state_dir), ("--config", policy)];
+    let mut words: Vec<String> = options.profile.into_iter().flat_map(|name| ["--profile".to_owned(), name]).collect();
+    for (option, path) in paths.into_iter().filter_map(|(option, path)| Some((option, path?))) {
+        words.extend([option.to_owned(), text(&path)?]);
     }
-    Ok((words, environment))
+    Ok(Place { options: words, ..place })
 }
 
 /// A path as a unit file can hold it.

@@ -1,6 +1,7 @@
 //! systemd units for one gateway: what runs before each of its starts, every night, and for readmission.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -74,6 +75,15 @@ const TEMPLATES: [(&str, &str, &str); 6] = [
     ("readmit", "timer", include_str!("units/readmit.timer")),
 ];
 
+/// What leads from the little that systemd passes on to a state directory and its gateway.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Options.
+    pub options: Vec<String>,
+    /// Variables, where there is no option.
+    pub variables: Vec<(String, String)>,
+}
+
 /// What the units are about.
 #[derive(Clone, Debug)]
 pub struct Wiring {
@@ -83,10 +93,8 @@ pub struct Wiring {
     pub scope: Scope,
     /// The binary.
     pub binary: String,
-    /// Options that lead to the state directory where the environment does not.
-    pub options: Vec<String>,
-    /// Variables that lead to everything else.
-    pub environment: Vec<(String, String)>,
+    /// How it finds the state directory and the gateway.
+    pub place: Place,
     /// What they write: the state directory, and directories of stores outside it.
     pub writable: Vec<String>,
     /// Who runs them; in a user's units nobody is named.
@@ -106,11 +114,11 @@ impl Wiring {
         };
         let hardening = [include_str!("units/hardening.conf"), more].concat();
         let user = self.user.as_ref().map(|user| format!("User={user}"));
-        let variables = self.environment.iter().map(|(name, value)| {
+        let variables = self.place.variables.iter().map(|(name, value)| {
             let assignment = quote(&format!("{name}={value}"));
             format!("Environment={assignment}")
         });
-        let options = self.options.iter().map(|option| quote(option).replace('$', "$$"));
+        let options = self.place.options.iter().map(|option| quote(option).replace('$', "$$"));
         let command = std::iter::once(quote(&self.binary)).chain(options).collect::<Vec<_>>().join(" ");
         // One that is gone is for claw-sessions to tell, not for systemd to fail on.
         let writable = self.writable.iter().map(|dir| quote(&format!("-{dir}")));
@@ -187,6 +195,13 @@ pub struct FileDocument {
     pub text: Option<String>,
 }
 
+impl FileDocument {
+    /// A file and what became of it.
+    pub fn new(path: &Path, state: FileState) -> Self {
+        Self { path: path.to_string_lossy().into_owned(), state, text: None }
+    }
+}
+
 /// What became of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -210,23 +225,22 @@ pub fn text(document: &SystemdDocument) -> String {
     let mut text = String::new();
     for file in &document.files {
         let path = escape(&file.path);
-        let _ = match (file.state, &file.text) {
-            (_, Some(content)) => writeln!(text, "{DIM}# {path}{DIM:#}\n{}", escape_lines(content)),
-            (FileState::Written, _) => writeln!(text, "written {path}"),
-            (FileState::Unchanged, _) => writeln!(text, "unchanged {path}"),
-            (FileState::Removed, _) => writeln!(text, "removed {path}"),
-            (FileState::Foreign, _) => writeln!(text, "left alone {path}: claw-sessions did not write it"),
-            (FileState::Absent | FileState::Printed, _) => Ok(()),
+        let _ = match file.state {
+            FileState::Printed => writeln!(text, "{DIM}# {path}{DIM:#}"),
+            FileState::Written => writeln!(text, "written {path}"),
+            FileState::Unchanged => writeln!(text, "unchanged {path}"),
+            FileState::Removed => writeln!(text, "removed {path}"),
+            FileState::Absent => Ok(()),
+            FileState::Foreign => writeln!(text, "left alone {path}: claw-sessions did not write it"),
         };
+        for line in file.text.iter().flat_map(|content| content.lines().chain([""])) {
+            let _ = writeln!(text, "{}", escape(line));
+        }
     }
     for command in &document.next {
         let _ = writeln!(text, "Next: {BOLD}{}{BOLD:#}", escape(command));
     }
     text
-}
-
-fn escape_lines(text: &str) -> String {
-    text.lines().map(|line| format!("{}\n", escape(line))).collect()
 }
 
 #[cfg(test)]
