@@ -99,6 +99,7 @@ fn installing_is_idempotent_and_removing_takes_away_what_was_written() {
     written /home/openclaw/.config/systemd/user/claw-sessions-restart.service
     written /home/openclaw/.config/systemd/user/claw-sessions-readmit.service
     written /home/openclaw/.config/systemd/user/claw-sessions-readmit.timer
+    warning: there is no openclaw-gateway.service yet; if the gateway's unit has another name, set OPENCLAW_SYSTEMD_UNIT to it
     Next: systemctl --user daemon-reload
     Next: systemctl --user enable --now claw-sessions-night.timer claw-sessions-readmit.timer
     ");
@@ -159,7 +160,8 @@ fn other_drop_ins_and_unit_files_stay() {
         fs::write(path, "[Service]\n").unwrap();
     }
     let before = tree(&dir);
-    systemd(&store, &["--install"], &[]).ok();
+    let installed = systemd(&store, &["--install"], &[]).ok();
+    assert!(!installed.stdout.contains("warning"), "{installed}");
     systemd(&store, &["--remove"], &[]).ok();
     before.contents().assert_same(&tree(&dir).contents());
 }
@@ -288,7 +290,9 @@ fn systemd_takes_the_units() {
         fs::write(units.join("openclaw-gateway.service"), "[Service]\nExecStart=/bin/true\n").unwrap();
         for file in FILES[1..].iter().chain(&["openclaw-gateway.service"]) {
             let verified = analyze(&store, &[flag, "verify", "--man=no"], &units.join(file)).ok();
-            assert_eq!(verified.stderr, "", "{file}");
+            // Whose the state directory is here is the tester's affair, and so are other units of this host.
+            let ours = |line: &&str| line.contains("claw-sessions") && !line.contains("Special user");
+            assert_eq!(verified.stderr.lines().find(ours), None, "{file}");
         }
     }
     for file in FILES.iter().filter(|file| file.ends_with(".service")) {

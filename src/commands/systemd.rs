@@ -45,7 +45,7 @@ fn print(session: &Session, wiring: &Wiring, dir: &Path) -> Result<Exit, Failure
         ..FileDocument::new(&dir.join(name), FileState::Printed)
     };
     let files = wiring.files().into_iter().map(printed).collect();
-    show(session, wiring.scope, &wiring.names, files, Vec::new())
+    show(session, wiring.scope, &wiring.names, Shown { files, ..Shown::default() })
 }
 
 fn install(session: &Session, wiring: &Wiring, dir: &Path) -> Result<Exit, Failure> {
@@ -78,7 +78,8 @@ fn install(session: &Session, wiring: &Wiring, dir: &Path) -> Result<Exit, Failu
     let systemctl = wiring.scope.systemctl();
     let timers = wiring.names.timers().join(" ");
     let next = vec![format!("{systemctl} daemon-reload"), format!("{systemctl} enable --now {timers}")];
-    show(session, wiring.scope, &wiring.names, done, next)
+    let warnings = no_gateway(&wiring.names.gateway, wiring.scope, dir).into_iter().collect();
+    show(session, wiring.scope, &wiring.names, Shown { files: done, next, warnings })
 }
 
 fn remove(session: &Session, scope: Scope, names: &Names, dir: &Path) -> Result<Exit, Failure> {
@@ -98,23 +99,37 @@ fn remove(session: &Session, scope: Scope, names: &Names, dir: &Path) -> Result<
     let systemctl = scope.systemctl();
     let disable = format!("{systemctl} disable --now {}", names.timers().join(" "));
     let next = if removed { vec![disable, format!("{systemctl} daemon-reload")] } else { Vec::new() };
-    show(session, scope, names, done, next)
+    show(session, scope, names, Shown { files: done, next, ..Shown::default() })
 }
 
-fn show(
-    session: &Session,
-    scope: Scope,
-    names: &Names,
+/// Without the gateway's unit the drop-in is for nothing: it may have another name.
+fn no_gateway(unit: &str, scope: Scope, dir: &Path) -> Option<String> {
+    let system = ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+    let more: &[&str] = if scope == Scope::System { &system } else { &["/etc/systemd/user", "/usr/lib/systemd/user"] };
+    let mut dirs = more.iter().map(Path::new).chain([dir]);
+    let none = !dirs.any(|dir| fs_err::symlink_metadata(dir.join(unit)).is_ok());
+    none.then(|| {
+        format!("there is no {unit} yet; if the gateway's unit has another name, set OPENCLAW_SYSTEMD_UNIT to it")
+    })
+}
+
+/// What is told at the end.
+#[derive(Default)]
+struct Shown {
     files: Vec<FileDocument>,
+    warnings: Vec<String>,
     next: Vec<String>,
-) -> Result<Exit, Failure> {
+}
+
+fn show(session: &Session, scope: Scope, names: &Names, shown: Shown) -> Result<Exit, Failure> {
     let document = SystemdDocument {
         schema: schema("systemd"),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         scope,
         gateway_unit: names.gateway.clone(),
-        files,
-        next,
+        warnings: shown.warnings,
+        files: shown.files,
+        next: shown.next,
     };
     if session.cli.global.wants_json() {
         session.print_document(&document)?;

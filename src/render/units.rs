@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::escape::escape;
-use super::words::{BOLD, DIM};
+use super::words::{BOLD, DIM, list};
 
 /// What a file begins with by which claw-sessions knows it as its own.
 pub const MARK: &str = "# Written by claw-sessions";
@@ -177,6 +177,8 @@ pub struct SystemdDocument {
     pub scope: Scope,
     /// The gateway's unit.
     pub gateway_unit: String,
+    /// What a person should know.
+    pub warnings: Vec<String>,
     /// Every file.
     pub files: Vec<FileDocument>,
     /// Commands to run next.
@@ -237,6 +239,7 @@ pub fn text(document: &SystemdDocument) -> String {
             let _ = writeln!(text, "{}", escape(line));
         }
     }
+    list(&mut text, "warning: ", &document.warnings);
     for command in &document.next {
         let _ = writeln!(text, "Next: {BOLD}{}{BOLD:#}", escape(command));
     }
