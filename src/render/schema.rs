@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 
 use super::json::{ErrorReport, ExplainDocument, GcDocument, RestoreDocument, RunsDocument, ScanDocument};
-use super::{quarantine, validate};
+use super::{quarantine, units, validate};
 use crate::decide::plan::Plan;
 
 /// The schemas of all documents, by file name.
@@ -19,6 +19,7 @@ pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
         ("restore", schema::<RestoreDocument>()),
         ("runs", schema::<RunsDocument>()),
         ("explain", schema::<ExplainDocument>()),
+        ("systemd", schema::<units::SystemdDocument>()),
         ("plan", schema::<Plan>()),
         ("error", schema::<ErrorReport>()),
     ]
