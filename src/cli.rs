@@ -134,6 +134,8 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Past runs: what each took, what can still be restored
     Runs(RunsArgs),
+    /// Print, write or remove the systemd units that run claw-sessions
+    Systemd(SystemdArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell.
@@ -151,7 +153,8 @@ pub enum Command {
 #[command(after_help = "Examples:
   claw-sessions scan                        every binding, and what gc would do with it
   claw-sessions scan --json | jq .summary
-  claw-sessions scan --check                exit 1 when gc would do anything, or a store is broken")]
+  claw-sessions scan --check                exit 1 when gc would do anything, or a store is broken
+  claw-sessions scan --restart-due 30m      exit 0 when the gateway may and should be restarted")]
 pub struct ScanArgs {
     /// Limits.
     #[command(flatten)]
@@ -159,6 +162,13 @@ pub struct ScanArgs {
     /// Exit 1 when gc would do anything (orphans and dead locks included), or a store cannot be read.
     #[arg(long)]
     pub check: bool,
+    /// Say in one sentence whether restarting the gateway is worth it, and exit 1 when not.
+    ///
+    /// Exit 0 only when a gateway is alive that offers no store lock, gc has something to do, no run is live and nothing
+    /// was active for this long. Made for `ExecCondition=` of a unit that restarts the gateway, so that `gc --boot` does the
+    /// work at its start.
+    #[arg(long, value_name = "DUR", value_parser = duration::parse, conflicts_with = "check")]
+    pub restart_due: Option<TimeDelta>,
 }
 
 /// Options of `gc`.
@@ -474,6 +484,34 @@ pub enum RunsCommand {
         #[arg(long, value_name = "DUR", value_parser = duration::parse)]
         older_than: TimeDelta,
     },
+}
+
+/// Options of `systemd`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  claw-sessions systemd                       print the user units for this host
+  claw-sessions systemd --install             write them, and say how to enable them
+  sudo claw-sessions systemd --system --install --state-dir /home/openclaw/.openclaw
+  claw-sessions systemd --remove              take them away again")]
+pub struct SystemdArgs {
+    /// Units of the user, as `openclaw gateway install` writes them [default].
+    #[arg(long, conflicts_with = "system", help_heading = "Which")]
+    pub user: bool,
+    /// Units of the system, run as the owner of the state directory.
+    #[arg(long, help_heading = "Which")]
+    pub system: bool,
+    /// Where they are [default: ~/.config/systemd/user, or /etc/systemd/system].
+    #[arg(long, value_name = "DIR", help_heading = "Which")]
+    pub dir: Option<PathBuf>,
+    /// Print them; write nothing [default].
+    #[arg(long, group = "action", help_heading = "What to do")]
+    pub print: bool,
+    /// Write them. When a file that claw-sessions did not write is in the way, nothing is written.
+    #[arg(long, group = "action", help_heading = "What to do")]
+    pub install: bool,
+    /// Remove what --install wrote, and nothing else.
+    #[arg(long, group = "action", help_heading = "What to do")]
+    pub remove: bool,
 }
 
 /// A duration, or off. A type of its own, since clap takes an `Option` for an optional argument.

@@ -35,6 +35,7 @@ pub mod commands {
     mod restore;
     mod runs;
     mod scan;
+    mod systemd;
     mod validate;
 
     pub use session::{Exit, Failure, Session};
@@ -56,6 +57,7 @@ pub mod commands {
             Command::Restore(args) => restore::run(session, args),
             Command::Explain(args) => explain::run(session, args),
             Command::Runs(args) => runs::run(session, args),
+            Command::Systemd(args) => systemd::run(session, args),
             Command::Completions { shell } => completions::run(session, *shell),
             Command::Man { dir } => completions::man(dir),
         }
@@ -101,6 +103,7 @@ pub mod decide {
     pub mod poison;
     pub mod problems;
     pub mod references;
+    pub mod restart;
     pub mod rules;
     pub mod startup;
     pub mod verdict;
@@ -108,6 +111,7 @@ pub mod decide {
 
 pub mod store {
     //! All disk access. Reading ends in `load`; writing starts in `apply`.
+    pub mod account;
     pub mod apply;
     pub mod atomic;
     pub mod boots;
@@ -134,6 +138,7 @@ pub mod store {
     pub mod side;
     pub mod sqlite;
     pub mod transfer;
+    pub mod units;
 }
 
 pub mod render {
@@ -148,6 +153,7 @@ pub mod render {
     mod startup;
     pub mod table;
     pub mod text;
+    pub mod units;
     pub mod validate;
     pub mod view;
     pub mod words;

@@ -96,6 +96,9 @@ fn what_the_commands_print_agrees_with_the_schemas() {
         print(&[&["gc", "--plan", plan], &LIMITS[..]].concat());
         print(&["explain", "agent:main:main"]);
         print(&["runs"]);
+        print(&["systemd"]);
+        print(&["systemd", "--install", "--dir", "units"]);
+        valid(&store.run(["scan", "--restart-due", "30m", "--json"]).code(1).json());
         let done = print(&[&["gc"], &LIMITS[..]].concat());
         assert!(done["run"].is_string());
         print(&["runs"]);

@@ -43,9 +43,9 @@ pub(super) fn refuse_beside_gateway(context: &Context<'_>, online: bool) -> Resu
     match beside_gateway(context, online) {
         None => Ok(()),
         Some(why) => Err(Failure::refused(anyhow::anyhow!(why)).hint(
-            "stop the gateway first, or run claw-sessions from its unit's ExecStartPre; --online accepts that the gateway \
-             may write at the same moment. A gateway up to 2026.4.29 offers a lock: its version is read from \
-             meta.lastTouchedVersion in openclaw.json",
+            "stop the gateway first, or let `claw-sessions systemd --install` do it: gc in the unit's ExecStartPre, and a \
+             restart at night when the gateway is quiet; --online accepts that the gateway may write at the same moment. \
+             A gateway up to 2026.4.29 offers a lock: its version is read from meta.lastTouchedVersion in openclaw.json",
         )),
     }
 }

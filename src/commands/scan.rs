@@ -3,8 +3,10 @@
 use super::context::Context;
 use super::{Exit, Failure, Session};
 use crate::cli::ScanArgs;
+use crate::decide::restart;
 use crate::model::store::StoreState;
-use crate::render::json::{Body, ScanDocument};
+use crate::render::escape::escape;
+use crate::render::json::{Body, RestartDocument, ScanDocument};
 use crate::render::text;
 
 /// Runs the verb.
@@ -13,15 +15,25 @@ pub(super) fn run(session: &Session, args: &ScanArgs) -> Result<Exit, Failure> {
     let inventory = context.load()?;
     let verdicts = context.judge(&inventory).classify();
     let plan = context.plan(&inventory, &verdicts);
+    let restart = args.restart_due.map(|quiet| {
+        let due = restart::due(&inventory, &verdicts, plan.is_empty(), context.now, quiet);
+        RestartDocument { due: due.is_ok(), why: due.unwrap_or_else(|why| why) }
+    });
     let document = ScanDocument {
         preamble: context.preamble("scan", &inventory.gateway),
         body: context.body(&inventory, &verdicts, plan.totals(), context.planned_startup(&inventory, &verdicts)),
+        restart,
     };
     if session.cli.global.wants_json() {
         session.print_document(&document)?;
+    } else if let Some(restart) = &document.restart {
+        session.print(&format!("{}\n", escape(&restart.sentence())))?;
     } else {
         let details = context.details(&inventory.gateway);
         session.print(&text::scan(&document, &details, &session.layout()))?;
+    }
+    if let Some(restart) = &document.restart {
+        return Ok(if restart.due { Exit::Done } else { Exit::Problems });
     }
     let problems = args.check && has_problems(&document.body, plan.is_empty());
     Ok(if problems { Exit::Problems } else { Exit::Done })

@@ -52,6 +52,25 @@ pub struct ScanDocument {
     /// All evidence and verdicts.
     #[serde(flatten)]
     pub body: Body,
+    /// With `--restart-due`: whether restarting the gateway is worth it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart: Option<RestartDocument>,
+}
+
+/// Whether restarting the gateway is worth it.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct RestartDocument {
+    /// Whether it is.
+    pub due: bool,
+    /// Why, or why not.
+    pub why: String,
+}
+
+impl RestartDocument {
+    /// As a sentence.
+    pub fn sentence(&self) -> String {
+        format!("{}: {}.", if self.due { "Restart due" } else { "No restart" }, self.why)
+    }
 }
 
 /// `gc --json`.
