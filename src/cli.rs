@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::duration::{self, Limit};
 use crate::config::policy::{FailedMode, MaxRemovals, PolicyFlags};
@@ -102,6 +102,13 @@ pub enum Format {
     Html,
     /// For node_exporter's textfile collector; `report` only.
     Prometheus,
+}
+
+impl Format {
+    /// As it is typed.
+    pub fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
 }
 
 /// When to do something that depends on the terminal.
@@ -398,6 +405,7 @@ pub struct ValidateArgs {
   claw-sessions report --format prometheus -o /var/lib/prometheus/node-exporter/claw_sessions.prom
   claw-sessions report --since 7d
   claw-sessions report --check --max-damaged 0 --max-worst-seconds 1200")]
+#[command(group(ArgGroup::new("limits").multiple(true)))]
 pub struct ReportArgs {
     /// Limits.
     #[command(flatten)]

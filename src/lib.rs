@@ -40,13 +40,18 @@ pub mod commands {
 
     pub use session::{Exit, Failure, Session};
 
-    use crate::cli::Command;
+    use crate::cli::{Command, Format};
 
     /// Runs the verb that was typed.
     pub fn run(session: &Session) -> Result<Exit, Failure> {
         if let Some(jobs) = session.cli.global.jobs {
             // Fails only when a pool exists already, and then its size is as good.
             let _ = rayon::ThreadPoolBuilder::new().num_threads(jobs.into()).build_global();
+        }
+        let format = session.cli.global.format;
+        if !matches!(format, Format::Text | Format::Json) && !matches!(session.cli.command, Command::Report(_)) {
+            return Err(Failure::usage(anyhow::anyhow!("only report prints {}", format.name()))
+                .hint("the other commands print text, or json with --json"));
         }
         match &session.cli.command {
             Command::Scan(args) => scan::run(session, args),

@@ -95,6 +95,8 @@ fn what_the_commands_print_agrees_with_the_schemas() {
         print(&[&["gc", "-n"], &LIMITS[..]].concat());
         print(&[&["gc", "--plan", plan], &LIMITS[..]].concat());
         print(&["explain", "agent:main:main"]);
+        print(&["report", "--since", "7d", "--now", NOW]);
+        print(&["report", "--check", "--max-damaged", "9", "--max-bytes", "1GB", "--now", NOW]);
         print(&["runs"]);
         print(&["systemd"]);
         print(&["systemd", "--install", "--dir", "units"]);

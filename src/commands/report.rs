@@ -124,7 +124,8 @@ fn changes(
     let passed = (now - at).num_seconds();
     let runs: Vec<&Line> = past.iter().filter(|line| line.started_at >= at).collect();
     let mut totals = Totals::default();
-    runs.iter().for_each(|line| totals.add(&line.totals));
+    let (restores, others): (Vec<&Line>, Vec<&Line>) = runs.iter().partition(|line| line.command == "restore");
+    others.iter().for_each(|line| totals.add(&line.totals));
     let then = runs.iter().find_map(|line| line.before);
     let within = |elapsed: Option<crate::decide::facts::Elapsed>| elapsed.is_some_and(|since| since.seconds <= passed);
     Changes {
@@ -132,6 +133,7 @@ fn changes(
         run,
         runs: runs.len(),
         totals,
+        restores: restores.len(),
         begun: bindings.iter().filter(|one| within(one.age)).map(|one| one.key.clone()).collect(),
         active: bindings.iter().filter(|one| within(one.idle)).count() as u64,
         bindings_then: then.map(|then| then.bindings),

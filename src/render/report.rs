@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::json::{BindingDocument, Body, FileDocument, Preamble, StoreDocument, Summary};
+use super::text::totals;
+use super::words::count;
 use crate::decide::facts::RunState;
 use crate::decide::plan::Totals;
 use crate::decide::startup::Startup;
@@ -98,7 +100,7 @@ pub struct PastRun {
     pub started_at: DateTime<Utc>,
     /// How long it took, seconds; null when it was cut off.
     pub seconds: Option<f64>,
-    /// What it did.
+    /// What it did; of a restore `transcripts` are the files that came back.
     pub totals: Totals,
     /// How many things it could not do.
     pub problems: usize,
@@ -108,6 +110,16 @@ pub struct PastRun {
     /// Bytes that there were when it began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
+}
+
+impl PastRun {
+    /// What it did, in words.
+    fn did(&self) -> String {
+        match self.command.as_str() {
+            "restore" => format!("{} came back", count(self.totals.transcripts, "file")),
+            _ => totals(&self.totals),
+        }
+    }
 }
 
 /// Something to do.
@@ -130,8 +142,10 @@ pub struct Changes {
     pub run: Option<String>,
     /// Runs since then, that run included.
     pub runs: usize,
-    /// What they did, together.
+    /// What they took, together; restores left out.
     pub totals: Totals,
+    /// How many of them were restores.
+    pub restores: usize,
     /// Keys of bindings that began since.
     pub begun: Vec<String>,
     /// Bindings that were active since.
@@ -140,6 +154,18 @@ pub struct Changes {
     pub bindings_then: Option<u64>,
     /// Bytes that there were then; null when no run noted it.
     pub bytes_then: Option<u64>,
+}
+
+impl Changes {
+    fn words(&self) -> String {
+        let began = count(self.begun.len(), "binding");
+        let runs = count(self.runs - self.restores, "run");
+        let restores = match self.restores {
+            0 => String::new(),
+            restores => format!("; {}", count(restores, "restore")),
+        };
+        format!("{began} began, {} were active; {runs}: {}{restores}", self.active, totals(&self.totals))
+    }
 }
 
 /// A limit that was checked.
@@ -237,14 +263,14 @@ pub fn advice(
     if broken > 0 {
         say(
             "claw-sessions validate --repair --salvage -n",
-            format!("{broken} stores are broken; shows what is whole of them"),
+            format!("shows what is whole of {}", count(broken, "broken store")),
         );
     }
     if *planned != Totals::default() {
         let why = if total.fatal > 0 {
             format!(
-                "{} sessions lose their history or hang the gateway at their next use; shows what would be done",
-                total.fatal
+                "shows what would be done about {} that would lose its history or hang the gateway",
+                count(total.fatal as usize, "session")
             )
         } else {
             "shows what would go; gc takes it, `restore latest` brings it back".to_owned()
@@ -252,10 +278,16 @@ pub fn advice(
         say("claw-sessions gc -n", why);
     }
     if total.damaged > 0 {
-        say("claw-sessions validate", format!("names the damage of {} sessions line by line", total.damaged));
+        say(
+            "claw-sessions validate",
+            format!("names the damage of {} line by line", count(total.damaged as usize, "session")),
+        );
     }
     if deferred > 0 {
-        say("claw-sessions restore --deferred --next 2", format!("{deferred} deferred sessions wait to be readmitted"));
+        say(
+            "claw-sessions restore --deferred --next 2",
+            format!("readmits two of {}", count(deferred, "deferred session")),
+        );
     }
     match last_gc {
         None => say(

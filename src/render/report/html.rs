@@ -346,7 +346,7 @@ impl Past {
         Self {
             when: run.started_at.format("%Y-%m-%d %H:%M:%SZ").to_string(),
             command: shown(&run.command),
-            did: totals(&run.totals),
+            did: run.did(),
             problems: run.problems,
         }
     }

@@ -10,7 +10,7 @@ use crate::decide::startup::{Estimate, Load};
 use crate::render::escape::escape;
 use crate::render::startup::words;
 use crate::render::text::{coarse, totals};
-use crate::render::words::{Layout, count, thousands};
+use crate::render::words::{Layout, thousands};
 
 /// Everything that a reader of an issue wants to know.
 pub fn write(document: &ReportDocument, layout: &Layout) -> String {
@@ -39,20 +39,13 @@ pub fn write(document: &ReportDocument, layout: &Layout) -> String {
     }
     if let Some(changes) = &document.since {
         let at = changes.at.format("%Y-%m-%d %H:%M:%S UTC");
-        let _ = writeln!(
-            text,
-            "\n### Since {at}\n\n{} began, {} were active; {} did: {}.",
-            count(changes.begun.len(), "binding"),
-            changes.active,
-            count(changes.runs, "run"),
-            totals(&changes.totals)
-        );
+        let _ = writeln!(text, "\n### Since {at}\n\n{}.", changes.words());
     }
     if !document.history.is_empty() {
         let _ = writeln!(text, "\n### Past runs\n\n| began | command | did | not done |\n|---|---|---|---:|");
         for run in document.history.iter().rev().take(10) {
             let when = run.started_at.format("%Y-%m-%d %H:%M:%SZ");
-            let _ = writeln!(text, "| {when} | {} | {} | {} |", plain(&run.command), totals(&run.totals), run.problems);
+            let _ = writeln!(text, "| {when} | {} | {} | {} |", plain(&run.command), run.did(), run.problems);
         }
     }
     if !document.next.is_empty() {

@@ -120,21 +120,14 @@ fn past(text: &mut String, document: &ReportDocument, layout: &Layout) {
             problems => format!("; {WARN}{} it could not do{WARN:#}", count(problems, "thing")),
         };
         let when = run.started_at.format("%Y-%m-%d %H:%M:%SZ");
-        let _ = writeln!(text, "  {DIM}{when}{DIM:#}  {}: {}{problems}", escape(&run.command), totals(&run.totals));
+        let _ = writeln!(text, "  {DIM}{when}{DIM:#}  {}: {}{problems}", escape(&run.command), run.did());
     }
 }
 
 fn since(text: &mut String, changes: &Changes, document: &ReportDocument) {
     let of = changes.run.as_ref().map_or_else(String::new, |run| format!(" ({run})"));
     let at = changes.at.format("%Y-%m-%d %H:%M:%SZ");
-    let _ = writeln!(
-        text,
-        "\n{BOLD}Since {at}{BOLD:#}{of}: {} began, {} were active; {} did: {}.",
-        count(changes.begun.len(), "binding"),
-        changes.active,
-        count(changes.runs, "run"),
-        totals(&changes.totals)
-    );
+    let _ = writeln!(text, "\n{BOLD}Since {at}{BOLD:#}{of}: {}.", changes.words());
     if let (Some(bindings), Some(bytes)) = (changes.bindings_then, changes.bytes_then) {
         let now = &document.summary;
         let _ = writeln!(
