@@ -369,10 +369,11 @@ pub struct ValidateArgs {
   claw-sessions runs                        which runs there were
   claw-sessions restore latest              all that the last run took
   claw-sessions restore agent:main:telegram:direct:42
-  claw-sessions restore --adopt FILE --key KEY        bind a transcript that lost its binding")]
+  claw-sessions restore --adopt FILE --key KEY        bind a transcript that lost its binding
+  claw-sessions restore --stuck-bak                   what the manual recipe left behind")]
 pub struct RestoreArgs {
     /// A run (its id, a unique prefix, or `latest`), or the key of a binding.
-    #[arg(value_name = "RUN|KEY", required_unless_present = "adopt")]
+    #[arg(value_name = "RUN|KEY", required_unless_present_any = ["adopt", "stuck_bak"])]
     pub what: Option<String>,
     /// Bring back under a new key and file name what would collide.
     #[arg(long, conflicts_with = "adopt")]
@@ -383,6 +384,10 @@ pub struct RestoreArgs {
     /// The key to bind it under.
     #[arg(long, requires = "adopt")]
     pub key: Option<String>,
+    /// Give the .stuck-bak files of the manual recipe their names back, and bind again what a backup of the store has;
+    /// --agent and --store narrow it.
+    #[arg(long, conflicts_with_all = ["what", "as_new", "adopt"])]
+    pub stuck_bak: bool,
     /// Work although a live gateway of a version without store lock may write at the same moment.
     #[arg(long)]
     pub online: bool,

@@ -33,6 +33,7 @@ pub mod commands {
     mod restore;
     mod runs;
     mod scan;
+    mod stuck;
     mod validate;
 
     pub use session::{Exit, Failure, Session};
@@ -126,6 +127,7 @@ pub mod store {
     pub mod salvage;
     pub mod side;
     pub mod sqlite;
+    pub mod stuck;
     pub mod transfer;
 }
 
@@ -137,6 +139,7 @@ pub mod render {
     pub mod policy;
     pub mod quarantine;
     pub mod schema;
+    pub mod stuck;
     pub mod table;
     pub mod text;
     pub mod validate;

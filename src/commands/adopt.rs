@@ -51,6 +51,7 @@ pub(super) fn run(session: &Session, file: &Path, key: &str, online: bool) -> Re
         bindings: if bound { vec![key.to_owned()] } else { Vec::new() },
         files: 0,
         bytes: 0,
+        unbound: None,
         recovered: work.recovered,
         refused: left(&context, outcome.refused.into_iter().chain(outcome.skipped)),
         failed: left(&context, outcome.failed),

@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::permit::{PATIENCE, left, open, refuse_beside_gateway};
-use super::{Exit, Failure, Session, adopt};
+use super::{Exit, Failure, Session, adopt, stuck};
 use crate::cli::RestoreArgs;
 use crate::config::policy::PolicyFlags;
 use crate::render::json::{self, RestoreDocument};
@@ -13,6 +13,9 @@ use crate::store::{recover, restore};
 
 /// Runs the verb.
 pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure> {
+    if args.stuck_bak {
+        return stuck::run(session, args.online);
+    }
     let global = &session.cli.global;
     if !global.agent.is_empty() || global.store.is_some() {
         return Err(Failure::usage(anyhow::anyhow!(
@@ -49,6 +52,7 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure
         bindings: outcome.bindings,
         files: outcome.files,
         bytes: outcome.bytes,
+        unbound: None,
         recovered,
         refused: left(&context, outcome.refused),
         failed: left(&context, outcome.failed),

@@ -16,7 +16,7 @@ use super::journal::{Journal, Run, past_runs};
 use super::lock::{held_by, lock_name};
 use super::manifest::{MoveRecord, RunState, StepState, StoreRecord};
 use super::restore;
-use super::{atomic, transfer};
+use super::{atomic, stuck, transfer};
 use crate::decide::plan::sha256;
 use crate::decide::verdict::{Action, Reason};
 use crate::model::store;
@@ -39,6 +39,7 @@ pub fn recover(
                     let (keys, as_new) = (&manifest.keys, manifest.as_new);
                     finish_restore(journal, run, &restore::Options { of: &of, keys, as_new, started_at, patience })
                 }
+                None if !manifest.renames.is_empty() => finish_stuck(journal, run, patience),
                 None => finish(journal, run),
             }
         });
@@ -55,6 +56,16 @@ fn finish_restore(journal: &Journal, run: Run, options: &restore::Options<'_>) -
     let left = outcome.refused.len() + outcome.failed.len();
     Ok(format!(
         "the restore {id} was cut off and is finished now: {bindings} bindings, {files} files, {left} left alone"
+    ))
+}
+
+fn finish_stuck(journal: &Journal, run: Run, patience: Duration) -> anyhow::Result<String> {
+    let id = run.id().to_owned();
+    let outcome = stuck::resume(journal, run, patience)?;
+    let (bindings, files) = (outcome.bindings.len(), outcome.files);
+    let left = outcome.refused.len() + outcome.failed.len();
+    Ok(format!(
+        "the run {id} was cut off and is finished now: {files} more transcripts and {bindings} more bindings are back, {left} left alone"
     ))
 }
 

@@ -18,6 +18,7 @@ pub mod lessons;
 pub mod mutate;
 pub mod openclaw;
 pub mod process;
+pub mod recipe;
 pub mod sys;
 pub mod tree;
 
