@@ -38,7 +38,7 @@ fn on_two_hundred_starts_of_real_gateway_nothing_is_lost_and_nothing_piles_up() 
 }
 
 fn boots(name: &str) {
-    let store = Store::recorded(name);
+    let store = Store::recorded_in_memory(name);
     // The recording's configuration does not name the version that made it.
     let mut config: Value = serde_json::from_slice(&store.read("openclaw.json")).unwrap();
     config["meta"] = json!({"lastTouchedVersion": "2026.3.11"});

@@ -7,6 +7,7 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::process::Command;
 
 use claw_sessions::model::store;
 use insta::assert_snapshot;
@@ -284,11 +285,70 @@ fn in_a_copy_of_the_state_directory_the_copy_is_undone() {
     store.run(BACK).ok();
     let copy = Store::empty();
     std::fs::remove_dir(copy.state_dir()).unwrap();
-    let copied = std::process::Command::new("cp").arg("-a").args([store.state_dir(), copy.state_dir()]).status();
+    let copied = Command::new("cp").arg("-a").args([store.state_dir(), copy.state_dir()]).status();
     assert!(copied.unwrap().success());
     let original = store.tree().exact();
     copy.run(["restore", "latest"]).ok();
     let diff = after_recipe.diff(&copy.tree().contents());
     assert!(diff.is_empty(), "{diff}");
     original.assert_same(&store.tree().exact());
+}
+
+/// The commands of a page, section by section, as they stand in its blocks.
+fn commands(page: &str) -> Vec<(&str, Vec<&str>)> {
+    page.split("\n## ")
+        .skip(1)
+        .map(|section| {
+            let blocks = section.split("```\n").skip(1).step_by(2);
+            let lines = blocks.flat_map(str::lines).filter(|line| line.starts_with("claw-sessions "));
+            (section.lines().next().unwrap(), lines.collect())
+        })
+        .collect()
+}
+
+#[test]
+fn every_command_of_the_migration_page_does_what_it_says() {
+    let page = include_str!("../docs/migrating-from-the-manual-recipe.md");
+    // A gateway that was emptied, and has bound one session since.
+    let emptied = |backups: bool| {
+        let store = Store::recorded("real-gateway");
+        let main = store.sessions("main")["agent:main:main"].clone();
+        if backups {
+            store.back_up_stores(OLDER);
+        }
+        store.run_recipe(&[]);
+        store.write(STORE, json!({"agent:main:main": main}).to_string());
+        store
+    };
+    let run = |store: &Store, line: &str| {
+        let line = line
+            .replace("claw-sessions ", &format!("{} --now 2026-11-23T12:00:00Z ", env!("CARGO_BIN_EXE_claw-sessions")));
+        let clean = store.command([""; 0]);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &line]).env_clear().current_dir(store.root());
+        shell.envs(clean.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        support::Output::of(&mut shell)
+    };
+    let mut tried = 0;
+    let (step_by_step, at_the_end): (Vec<_>, Vec<_>) =
+        commands(page).into_iter().partition(|(heading, _)| heading.starts_with(|c: char| c.is_ascii_digit()));
+    let store = emptied(true);
+    for line in step_by_step.iter().flat_map(|(_, lines)| lines).filter(|line| !line.contains("systemd")) {
+        let output = run(&store, line);
+        assert_eq!(output.code, Some(0), "{line}: {output}");
+        tried += 1;
+    }
+    assert!(stuck(&store).is_empty() && entries(&store).len() > 30, "brought back, taken, and brought back");
+
+    let store = emptied(false);
+    for line in at_the_end.iter().flat_map(|(_, lines)| lines) {
+        let orphan = store.tree().files().into_iter().find(|file| file.starts_with(MAIN) && file.ends_with(".jsonl"));
+        let orphan = orphan.unwrap_or_default();
+        let line = line.replace("agents/main/sessions/0d5b….jsonl", &orphan);
+        let output = run(&store, &line);
+        assert_eq!(output.code, Some(0), "{line}: {output}");
+        tried += 1;
+    }
+    assert!(stuck(&store).is_empty() && entries(&store).contains_key(&key(42)));
+    assert_eq!(tried, 13, "none was missed");
 }
