@@ -252,10 +252,14 @@ impl Bindings<'_> {
             renames.filter_map(|record| Some((record.to.parent()?.to_owned(), record.agent.clone()))).collect();
         for store in self.run.manifest.touches.clone() {
             let Some(agent) = store.parent().and_then(|dir| agents.get(dir)) else { continue };
+            // The files are back by now, and the next run would not look for their bindings.
+            let left = |why: String| {
+                Left::new(store.display(), format!("{why}; no binding came back: restore this run, then try again"))
+            };
             match self.bind(&store, agent) {
                 Ok(None) => {}
-                Ok(Some(why)) => self.outcome.refused.push(Left::new(store.display(), why)),
-                Err(error) => self.outcome.failed.push(Left::new(store.display(), format!("{error:#}"))),
+                Ok(Some(why)) => self.outcome.refused.push(left(why)),
+                Err(error) => self.outcome.failed.push(left(format!("{error:#}"))),
             }
         }
     }
@@ -283,11 +287,11 @@ impl Bindings<'_> {
         self.run.settle_dead_lock(&dir, name, &archive);
         let lock = match taken? {
             Acquired::Ours(lock) => lock,
-            Acquired::Busy(owner) => return Ok(Some(format!("{owner}; nothing in it was touched"))),
+            Acquired::Busy(owner) => return Ok(Some(owner)),
         };
         let (text, info) = read_locked(&dir, name)?;
         let Ok(document) = store::read(&text) else {
-            return Ok(Some("it became unreadable: no binding came back".to_owned()));
+            return Ok(Some("it became unreadable".to_owned()));
         };
         let Some(references) = references_now(&self.run.manifest.touches) else {
             return Ok(Some("another store cannot be read now, and may refer to its transcripts".to_owned()));
