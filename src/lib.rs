@@ -34,6 +34,7 @@ pub mod commands {
     mod restore;
     mod runs;
     mod scan;
+    mod stuck;
     mod systemd;
     mod validate;
 
@@ -133,6 +134,7 @@ pub mod store {
     pub mod salvage;
     pub mod side;
     pub mod sqlite;
+    pub mod stuck;
     pub mod transfer;
     pub mod units;
 }
@@ -146,6 +148,7 @@ pub mod render {
     pub mod quarantine;
     pub mod schema;
     mod startup;
+    pub mod stuck;
     pub mod table;
     pub mod text;
     pub mod units;
