@@ -12,32 +12,48 @@ mod openclaw;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use wait4::Wait4 as _;
 
 const OURS: &str = env!("CARGO_BIN_EXE_claw-sessions");
 const NOW: &str = "2026-11-22T22:30:00Z";
+const ISSUE: &str = "issue-44687";
+/// 10,000 bindings with entries of 11 kB, 3 GB of transcripts.
+const LARGE: &str = "large";
+/// What the large case needs on the disk.
+const ROOM: u64 = 6_000_000_000;
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
-    if let [_, flag, dir] = args.as_slice()
+    if let [_, flag, case, dir] = args.as_slice()
         && flag == "--generate"
     {
-        return generate::generate(dir.as_ref(), &generate::Spec::issue_44687(), NOW.parse().unwrap());
+        let spec = match case.as_str() {
+            ISSUE => generate::Spec::issue_44687(),
+            _ => generate::Spec::size(10_000, 11_000, 375_000, 3, 7),
+        };
+        return generate::generate(dir.as_ref(), &spec, NOW.parse().unwrap());
     }
     machine();
     issue_44687();
+    boot(ISSUE, "before a start, openclaw#44687", 15);
+    boot(LARGE, "before a start, 10,000 bindings", 3);
+    println!("\nbinary: {}", mega(fs::metadata(OURS).unwrap().len()));
+}
+
+/// Makes a state directory. In a process of its own: what this one holds in memory would count as its children's peak.
+fn make(case: &str, dir: &Path) {
+    let status = Command::new(std::env::current_exe().unwrap()).args(["--generate", case]).arg(dir).status();
+    assert!(status.unwrap().success());
 }
 
 fn issue_44687() {
     let world = tempfile::tempdir().unwrap();
     let (state, copy) = (world.path().join("ours"), world.path().join("theirs"));
     for dir in [&state, &copy] {
-        // In a process of its own: what this one holds in memory would count as its children's peak.
-        let status = Command::new(std::env::current_exe().unwrap()).arg("--generate").arg(dir).status();
-        assert!(status.unwrap().success());
+        make(ISSUE, dir);
     }
     println!("\nopenclaw#44687: 3 agents, 66 bindings, 56 transcripts, {}", mega(size(&state)));
     println!("{:<58} {:>11} {:>12} {:>6}", "", "median wall", "peak memory", "runs");
@@ -74,7 +90,67 @@ fn issue_44687() {
     } else {
         println!("{:<58} skipped: peer not installed (make peer)", "openclaw sessions cleanup");
     }
-    println!("\nbinary: {}", mega(fs::metadata(OURS).unwrap().len()));
+}
+
+/// What stands between `systemctl start` and the gateway, when much is to be taken: with the transcripts remembered
+/// from before and without, from a cold page cache and a warm one. Before each run the last one is undone.
+fn boot(case: &str, name: &str, runs: usize) {
+    let world = tempfile::tempdir().unwrap();
+    if case == LARGE && free(world.path()) < ROOM {
+        return println!("\ngc --boot, {name}: skipped: {} free, {} needed", mega(free(world.path())), mega(ROOM));
+    }
+    let state = world.path().join("state");
+    make(case, &state);
+    println!("\n{name}, {}", mega(size(&state)));
+    let ours = |args: &[&str]| {
+        let mut command = clean(OURS, world.path());
+        command.args(args).args(["--json", "--now", NOW, "--state-dir"]).arg(&state);
+        command
+    };
+    let quietly = |args: &[&str]| ours(args).stdout(Stdio::null()).status().unwrap();
+    let boot = ["gc", "--boot", "--no-poison"];
+    let done = ours(&boot).output().unwrap();
+    let done = serde_json::from_slice::<Value>(&done.stdout).unwrap()["done"].clone();
+    println!("each takes {} bindings and moves {} transcripts", done["expire"], done["transcripts"]);
+    println!("{:<58} {:>11} {:>12} {:>6}", "", "median wall", "peak memory", "runs");
+    for remembered in [false, true] {
+        for cold in [true, false] {
+            let row = format!(
+                "claw-sessions gc --boot, {}, {}",
+                if cold { "cold" } else { "warm" },
+                if remembered { "remembered" } else { "nothing remembered" }
+            );
+            if cold && !drop_page_cache() {
+                println!("{row:<58} skipped: /proc/sys/vm/drop_caches cannot be written");
+                continue;
+            }
+            let undo = || {
+                assert!(quietly(&["restore", "latest"]).success());
+                drop(fs::remove_dir_all(state.join("claw-sessions")));
+                drop(fs::remove_dir_all(world.path().join("cache")));
+                if remembered {
+                    // What was touched a moment ago is not remembered.
+                    std::thread::sleep(Duration::from_millis(2500));
+                    quietly(&["scan"]);
+                }
+                if cold {
+                    drop_page_cache();
+                }
+            };
+            measure(&mut ours(&boot), runs, world.path(), undo).print(&row);
+        }
+    }
+}
+
+/// Writes everything to the disk and forgets what was read from it; whether that is permitted.
+fn drop_page_cache() -> bool {
+    rustix::fs::sync();
+    fs::write("/proc/sys/vm/drop_caches", "3").is_ok()
+}
+
+fn free(dir: &Path) -> u64 {
+    let there = rustix::fs::statvfs(dir).unwrap();
+    there.f_bavail * there.f_frsize
 }
 
 struct Figures {

@@ -437,10 +437,11 @@ pub struct ReportArgs {
   claw-sessions restore latest              all that the last run took
   claw-sessions restore agent:main:telegram:direct:42
   claw-sessions restore --deferred --next 2     two of those that --max-resumes took out
-  claw-sessions restore --adopt FILE --key KEY        bind a transcript that lost its binding")]
+  claw-sessions restore --adopt FILE --key KEY        bind a transcript that lost its binding
+  claw-sessions restore --stuck-bak                   what the manual recipe left behind")]
 pub struct RestoreArgs {
     /// A run (its id, a unique prefix, or `latest`), or the key of a binding.
-    #[arg(value_name = "RUN|KEY", required_unless_present_any = ["adopt", "deferred"])]
+    #[arg(value_name = "RUN|KEY", required_unless_present_any = ["adopt", "deferred", "stuck_bak"])]
     pub what: Option<String>,
     /// Readmit what the startup budget took out, what was active last first; a key that was bound anew stays as it is.
     #[arg(long, conflicts_with_all = ["what", "as_new", "adopt"])]
@@ -460,6 +461,10 @@ pub struct RestoreArgs {
     /// The key to bind it under.
     #[arg(long, requires = "adopt")]
     pub key: Option<String>,
+    /// Give the .stuck-bak files of the manual recipe their names back, and bind again what a backup of the store has;
+    /// --agent and --store narrow it.
+    #[arg(long, conflicts_with_all = ["what", "as_new", "adopt", "deferred"])]
+    pub stuck_bak: bool,
     /// Work although a live gateway of a version without store lock may write at the same moment.
     #[arg(long)]
     pub online: bool,

@@ -35,6 +35,7 @@ pub mod commands {
     mod restore;
     mod runs;
     mod scan;
+    mod stuck;
     mod systemd;
     mod validate;
 
@@ -142,6 +143,7 @@ pub mod store {
     pub mod salvage;
     pub mod side;
     pub mod sqlite;
+    pub mod stuck;
     pub mod transfer;
     pub mod units;
 }
@@ -156,6 +158,7 @@ pub mod render {
     pub mod report;
     pub mod schema;
     mod startup;
+    pub mod stuck;
     pub mod table;
     pub mod text;
     pub mod units;

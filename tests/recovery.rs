@@ -13,6 +13,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use support::recipe::OLDER;
 use support::{NOW, Output, Store, StoreBuilder, Tree, lock_payload, sys};
 
 const LIMITS: [&str; 14] = [
@@ -418,6 +419,83 @@ fn a_restore_of_a_repair_that_was_killed_anywhere_is_put_right_by_the_next() {
         assert_mended_or_not(store, &first, &last, at);
         store.run(restore).ok();
         assert_comes_back(&first, store, at);
+    });
+}
+
+const STUCK: [&str; 3] = ["restore", "--stuck-bak", "--jobs=1"];
+
+/// A store to which the manual recipe was applied, with a backup of what it was.
+fn emptied() -> Store {
+    let store = Store::recorded("real-small");
+    store.back_up_stores(OLDER);
+    store.run_recipe(&[]);
+    store
+}
+
+fn assert_no_binding_without_transcript(store: &Store, at: &str) {
+    for agent in AGENTS {
+        for entry in store.sessions(agent).as_object().unwrap().values() {
+            let file = Path::new(entry["sessionFile"].as_str().unwrap()).file_name().unwrap();
+            assert!(store.exists(Path::new("agents").join(agent).join("sessions").join(file)), "{at}: {entry}");
+        }
+    }
+}
+
+/// Every transcript, under whichever of its two names.
+fn transcripts_of_the_recipe(tree: &Tree) -> BTreeMap<String, Vec<u8>> {
+    let name = |path: &Path| path.display().to_string().trim_end_matches(".stuck-bak").to_owned();
+    let files = tree.0.iter().filter(|(path, _)| path.starts_with("agents") && name(path).ends_with(".jsonl"));
+    files.map(|(path, node)| (name(path), node.bytes.clone())).collect()
+}
+
+#[test]
+fn a_restore_of_stuck_files_that_was_killed_anywhere_is_put_right_by_the_next() {
+    if !sys::has("strace") {
+        return sys::skip("no strace");
+    }
+    let reference = emptied();
+    let first = reference.tree();
+    let counts = count(&reference, &STUCK);
+    let last = reference.tree();
+    let files = transcripts_of_the_recipe(&first);
+    assert!(files.len() > 30 && transcripts_of_the_recipe(&last) == files);
+    killed_anywhere(&counts, &STUCK, emptied, |store, at| {
+        assert_old_or_new(store, &first, &last, at);
+        assert!(transcripts_of_the_recipe(&store.tree()) == files, "{at}: a transcript is gone or changed");
+        assert_no_binding_without_transcript(store, at);
+        // Whatever runs next finishes it, a gc that takes nothing by itself as well.
+        let gc = ["gc", "--only", "nothing", "--no-orphans", "--now", NOW];
+        store.run(if at.len() % 2 == 0 { &gc[..] } else { &STUCK }).ok();
+        store.run(STUCK).ok();
+        assert_contents(&last, store, at);
+        assert_comes_back(&first, store, at);
+    });
+}
+
+#[test]
+fn an_error_of_any_writing_call_while_stuck_files_come_back_loses_nothing() {
+    if !sys::has("strace") {
+        return sys::skip("no strace");
+    }
+    let reference = emptied();
+    let first = reference.tree();
+    let mut points = points(&count(&reference, &STUCK));
+    let last = reference.tree();
+    let files = transcripts_of_the_recipe(&first);
+    points.retain(|(name, _)| *name != "openat");
+    on_two_cores(&points, |point| {
+        let at = format!("EIO of {} {}", point.0, point.1);
+        let store = emptied();
+        let output = fail(&store, &STUCK, point, "EIO");
+        assert!(matches!(output.code, Some(0 | 3 | 4)), "{at}: {output}");
+        assert_no_binding_without_transcript(&store, &at);
+        assert!(transcripts_of_the_recipe(&store.tree()) == files, "{at}: a transcript is gone or changed\n{output}");
+        if output.code != Some(0) && store.run(["runs"]).ok().stdout.contains("stuck-bak") {
+            store.run(["restore", "latest"]).ok();
+        }
+        store.run(STUCK).ok();
+        assert_contents(&last, &store, &at);
+        assert_comes_back(&first, &store, &at);
     });
 }
 

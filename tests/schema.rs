@@ -136,3 +136,12 @@ fn documents_about_trouble_agree_too() {
     store.write("agents/main/sessions/x.jsonl", "in the way\n");
     valid(&store.restore_latest().code(4).json());
 }
+
+#[test]
+fn what_the_recipe_left_comes_back_with_a_document() {
+    let store = Store::recorded("real-small");
+    store.run_recipe(&[]);
+    for args in [&["restore", "--stuck-bak", "--json"][..], &["runs", "--json"], &["restore", "latest", "--json"]] {
+        valid(&store.run(args).ok().json());
+    }
+}

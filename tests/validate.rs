@@ -567,6 +567,7 @@ fn checks() -> String {
                 Remedy::Repair => "`validate --repair`",
                 Remedy::Salvage => "`validate --repair --salvage`",
                 Remedy::Quarantine => "`quarantine KEY`",
+                Remedy::StuckBak => "`restore --stuck-bak`",
                 Remedy::Person(what) => what,
                 Remedy::Nothing => "",
             };

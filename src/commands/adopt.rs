@@ -42,20 +42,13 @@ pub(super) fn run(session: &Session, file: &Path, key: &str, online: bool) -> Re
     let outcome: Outcome = work.carry_out(&context, plan, "adopt")?;
     let bound = outcome.run.is_some();
     let document = RestoreDocument {
-        schema: schema("restore"),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        state_dir: context.home.state_dir.to_string_lossy().into_owned(),
         run: outcome.run,
-        of: Vec::new(),
         adopted: bound.then_some(path),
         bindings: if bound { vec![key.to_owned()] } else { Vec::new() },
-        files: 0,
-        bytes: 0,
-        still_deferred: None,
-        superseded: Vec::new(),
         recovered: work.recovered,
         refused: left(&context, outcome.refused.into_iter().chain(outcome.skipped)),
         failed: left(&context, outcome.failed),
+        ..RestoreDocument::new(schema("restore"), &context.home.state_dir)
     };
     if session.cli.global.wants_json() {
         session.print_document(&document)?;

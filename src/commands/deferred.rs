@@ -14,22 +14,8 @@ use crate::store::{journal, manifest::Manifest};
 pub(super) fn run(session: &Session, next: Option<usize>, online: bool) -> Result<Exit, Failure> {
     let context = Context::new(session, &PolicyFlags::default())?;
     let runs = || journal::past_runs(&context.home.real_dir).0;
-    let mut document = RestoreDocument {
-        schema: schema("restore"),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        state_dir: context.home.state_dir.to_string_lossy().into_owned(),
-        run: None,
-        of: Vec::new(),
-        adopted: None,
-        bindings: Vec::new(),
-        files: 0,
-        bytes: 0,
-        still_deferred: Some(0),
-        superseded: Vec::new(),
-        recovered: Vec::new(),
-        refused: Vec::new(),
-        failed: Vec::new(),
-    };
+    let mut document =
+        RestoreDocument { still_deferred: Some(0), ..RestoreDocument::new(schema("restore"), &context.home.state_dir) };
     // A timer asks every few minutes: where nothing waits, nothing is refused or written.
     if runs().iter().any(is_waiting) {
         refuse_beside_gateway(&context, online)?;

@@ -1,8 +1,8 @@
 //! `restore`: put back what a run took away.
 
-use super::context::Context;
+use super::context::{Context, schema};
 use super::permit::{Limits, left, open, recover, refuse_beside_gateway};
-use super::{Exit, Failure, Session, adopt, deferred};
+use super::{Exit, Failure, Session, adopt, deferred, stuck};
 use crate::cli::RestoreArgs;
 use crate::config::policy::PolicyFlags;
 use crate::render::json::{self, RestoreDocument};
@@ -13,6 +13,9 @@ use crate::store::restore;
 
 /// Runs the verb.
 pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure> {
+    if args.stuck_bak {
+        return stuck::run(session, args.online);
+    }
     let global = &session.cli.global;
     if !global.agent.is_empty() || global.store.is_some() {
         return Err(Failure::usage(anyhow::anyhow!(
@@ -45,20 +48,15 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure
     };
     let outcome = restore::restore(&journal, &options)?;
     let document = RestoreDocument {
-        schema: super::context::schema("restore"),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        state_dir: context.home.state_dir.to_string_lossy().into_owned(),
         run: outcome.run,
         of: vec![of],
-        adopted: None,
         bindings: outcome.bindings,
         files: outcome.files,
         bytes: outcome.bytes,
-        still_deferred: None,
-        superseded: Vec::new(),
         recovered,
         refused: left(&context, outcome.refused),
         failed: left(&context, outcome.failed),
+        ..RestoreDocument::new(schema("restore"), &context.home.state_dir)
     };
     if session.cli.global.wants_json() {
         session.print_document(&document)?;

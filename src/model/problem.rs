@@ -45,6 +45,8 @@ pub enum Remedy {
     Salvage,
     /// `quarantine KEY` takes the session aside.
     Quarantine,
+    /// `restore --stuck-bak` brings it back.
+    StuckBak,
     /// A person can, outside claw-sessions.
     Person(&'static str),
     /// Nothing needs to be done.
@@ -101,7 +103,7 @@ macro_rules! codes {
 
             /// What can be done about it.
             pub const fn remedy(self) -> Remedy {
-                use Remedy::{Nothing, Person, Quarantine, Repair, Salvage};
+                use Remedy::{Nothing, Person, Quarantine, Repair, Salvage, StuckBak};
                 match self { $($(Self::$name => $remedy,)*)* }
             }
 
@@ -199,7 +201,7 @@ codes! {
         TempFile "temp-file" Low Person("remove it when no OpenClaw runs"), "a temporary file that a crash left",
             "never removes it", later "removes it after 5 minutes, if it is a store's";
         RepairBackup "repair-backup" Info Nothing, "a backup that OpenClaw's own repair made", "never removes it";
-        StuckBackup "stuck-backup" Info Nothing, "a transcript set aside by hand", "never looks at it";
+        StuckBackup "stuck-backup" Info StuckBak, "a transcript set aside by hand", "never looks at it";
     }
     Line {
         NoHeader "no-header" Fatal Repair, "the first readable line is no session header",

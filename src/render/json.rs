@@ -1,5 +1,7 @@
 //! JSON documents for programs (design §6). Every type here is a promise: its schema is in `docs/schema/`.
 
+use std::path::Path;
+
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -304,12 +306,58 @@ pub struct RestoreDocument {
     /// Deferred keys that were bound anew meanwhile: they are not readmitted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub superseded: Vec<String>,
+    /// With --stuck-bak: transcripts beside those that are back to which no binding came back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unbound: Option<Vec<UnboundDocument>>,
     /// Past runs that had been cut off, and what became of them.
     pub recovered: Vec<String>,
     /// What was left alone because a key or name is taken.
     pub refused: Vec<LeftDocument>,
     /// What failed.
     pub failed: Vec<LeftDocument>,
+}
+
+/// A transcript without a binding, and what helps to find its key.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UnboundDocument {
+    /// The agent of its directory.
+    pub agent: String,
+    /// Its path.
+    pub path: String,
+    /// The session id in its header.
+    pub session_id: Option<String>,
+    /// Its first timestamp.
+    pub first_at: Option<DateTime<Utc>>,
+    /// Its last timestamp.
+    pub last_at: Option<DateTime<Utc>>,
+    /// Its size.
+    pub bytes: u64,
+    /// The key that a backup of the store had for it; another session has it now.
+    pub key: Option<String>,
+}
+
+impl RestoreDocument {
+    /// Of a restore that did nothing yet.
+    pub fn new(schema: String, state_dir: &Path) -> Self {
+        Self {
+            schema,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            state_dir: state_dir.to_string_lossy().into_owned(),
+            run: None,
+            of: Vec::new(),
+            adopted: None,
+            bindings: Vec::new(),
+            files: 0,
+            bytes: 0,
+            still_deferred: None,
+            superseded: Vec::new(),
+            unbound: None,
+            recovered: Vec::new(),
+            refused: Vec::new(),
+            failed: Vec::new(),
+        }
+    }
 }
 
 /// `runs --json`.
@@ -466,9 +514,11 @@ pub fn run(manifest: &manifest::Manifest) -> RunDocument {
     let moves = || manifest.moves.iter().filter(|record| record.state == Done);
     let entry_bytes: usize = entries().map(|entry| entry.entry_at.1 - entry.entry_at.0).sum();
     let mends = || manifest.mends.iter().filter(|record| record.state == Done);
+    let renames = || manifest.renames.iter().filter(|record| record.state == Done);
     let restorable = entries().any(manifest::EntryRecord::is_away)
         || moves().any(manifest::MoveRecord::is_away)
-        || mends().any(|record| !record.restored);
+        || mends().any(|record| !record.restored)
+        || renames().any(|record| !record.restored);
     RunDocument {
         id: manifest.id.clone(),
         command: manifest.command.clone(),
@@ -476,10 +526,11 @@ pub fn run(manifest: &manifest::Manifest) -> RunDocument {
         finished_at: manifest.finished_at,
         state: manifest.state,
         bindings: entries().count(),
-        files: moves().count() + mends().count(),
+        files: moves().count() + mends().count() + renames().count(),
         bytes: entry_bytes as u64
             + moves().map(|record| record.stamp.size).sum::<u64>()
-            + mends().filter_map(|record| record.old).map(|old| old.size).sum::<u64>(),
+            + mends().filter_map(|record| record.old).map(|old| old.size).sum::<u64>()
+            + renames().map(|record| record.stamp.size).sum::<u64>(),
         restorable: restorable && manifest.command != "restore",
         problems: manifest.problems.clone(),
     }

@@ -152,6 +152,7 @@ fn remedy(problem: &Problem, same_place: &str) -> Option<String> {
     match problem.remedy {
         Remedy::Repair => Some(format!("claw-sessions validate --repair{same_place}")),
         Remedy::Salvage => Some(format!("claw-sessions validate --repair --salvage{same_place}")),
+        Remedy::StuckBak => Some(format!("claw-sessions restore --stuck-bak{same_place}")),
         Remedy::Quarantine => {
             problem.key.as_ref().map(|key| format!("claw-sessions quarantine {}{same_place}", shell(key)))
         }

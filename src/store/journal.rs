@@ -91,6 +91,7 @@ impl Journal {
                 keys: Vec::new(),
                 as_new: false,
                 mends: Vec::new(),
+                renames: Vec::new(),
                 stores: Vec::new(),
                 moves: Vec::new(),
                 purged: Vec::new(),

@@ -59,6 +59,9 @@ pub struct Manifest {
     /// Files that are mended.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub mends: Vec<MendRecord>,
+    /// Transcripts of the manual recipe that get their names back.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub renames: Vec<RenameRecord>,
     /// Stores that are rewritten.
     pub stores: Vec<StoreRecord>,
     /// Files that are moved.
@@ -95,6 +98,7 @@ impl Manifest {
         self.purged.iter_mut().for_each(follow);
         self.moves.iter_mut().for_each(|record| follow(&mut record.from));
         self.mends.iter_mut().for_each(|record| follow(&mut record.path));
+        self.renames.iter_mut().flat_map(|record| [&mut record.from, &mut record.to]).for_each(follow);
         for record in &mut self.stores {
             follow(&mut record.path);
             record.entries.iter_mut().filter_map(|entry| entry.file.as_mut()).for_each(follow);
@@ -127,7 +131,11 @@ impl Manifest {
 
     /// Whether it did nothing and only says what could not be done.
     pub fn is_note(&self) -> bool {
-        self.stores.is_empty() && self.moves.is_empty() && self.mends.is_empty() && self.purged.is_empty()
+        self.stores.is_empty()
+            && self.moves.is_empty()
+            && self.mends.is_empty()
+            && self.renames.is_empty()
+            && self.purged.is_empty()
     }
 
     /// Whether it took bindings into quarantine that are still there.
@@ -299,6 +307,25 @@ pub struct MendRecord {
     /// How far it came.
     pub state: StepState,
     /// The original was brought back.
+    #[serde(default)]
+    pub restored: bool,
+}
+
+/// A file that gets another name in its directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RenameRecord {
+    /// The agent of the store beside it.
+    pub agent: String,
+    /// The name it had.
+    pub from: PathBuf,
+    /// The name it gets.
+    pub to: PathBuf,
+    /// What it was.
+    pub stamp: Stamp,
+    /// How far it came.
+    pub state: StepState,
+    /// It has the old name again.
     #[serde(default)]
     pub restored: bool,
 }

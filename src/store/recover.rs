@@ -17,7 +17,7 @@ use super::journal::{Journal, Run, past_runs};
 use super::lock::{held_by, lock_name};
 use super::manifest::{MoveRecord, RunState, StepState, StoreRecord};
 use super::restore;
-use super::{atomic, transfer};
+use super::{atomic, stuck, transfer};
 use crate::decide::plan::sha256;
 use crate::decide::verdict::{Action, Reason};
 use crate::model::store;
@@ -52,6 +52,7 @@ pub fn recover(journal: &Journal, state_dir: &Path, options: &Options) -> anyhow
                     let options = restore::Options { of: &of, keys, as_new, started_at, patience, deadline };
                     finish_restore(journal, run, &options)
                 }
+                None if !manifest.renames.is_empty() => finish_stuck(journal, run, patience),
                 None => finish(journal, run, deadline),
             }
         });
@@ -68,6 +69,16 @@ fn finish_restore(journal: &Journal, run: Run, options: &restore::Options<'_>) -
     let left = outcome.refused.len() + outcome.failed.len();
     Ok(format!(
         "the restore {id} was cut off and is finished now: {bindings} bindings, {files} files, {left} left alone"
+    ))
+}
+
+fn finish_stuck(journal: &Journal, run: Run, patience: Duration) -> anyhow::Result<String> {
+    let id = run.id().to_owned();
+    let outcome = stuck::resume(journal, run, patience)?;
+    let (bindings, files) = (outcome.bindings.len(), outcome.files);
+    let left = outcome.refused.len() + outcome.failed.len();
+    Ok(format!(
+        "the run {id} was cut off and is finished now: {files} more transcripts and {bindings} more bindings are back, {left} left alone"
     ))
 }
 

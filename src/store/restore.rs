@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::apply::{Left, read_locked};
+use super::apply::{Left, read_locked, references_now};
 use super::deadline::{Deadline, OVER};
 use super::dir::{Dir, FileInfo};
 use super::journal::{Journal, Run};
 use super::lock::{Acquired, StoreLock};
 use super::manifest::{MoveRecord, RunState, StepState, StoreRecord};
-use super::transfer;
+use super::{stuck, transfer};
 
 mod mend;
 use crate::decide::plan::sha256;
@@ -90,6 +90,7 @@ pub(super) fn continue_restore(journal: &Journal, mut own: Run, options: &Option
         }
     }
     work.mends();
+    work.renames();
     // Dead locks come last: one of them may stand where our own lock stood a moment ago.
     work.give_back_cleared();
     work.files(|record| record.why == Reason::LockDead);
@@ -125,10 +126,12 @@ fn settle(source: &mut Run) {
         manifest.stores.iter().filter(|record| record.state == StepState::Done).flat_map(|record| &record.entries);
     let moves = manifest.moves.iter().filter(|record| record.state == StepState::Done);
     let mends = manifest.mends.iter().filter(|record| record.state == StepState::Done);
+    let renames = manifest.renames.iter().filter(|record| record.state == StepState::Done);
     let back: Vec<bool> = entries
         .map(|entry| !entry.is_away())
         .chain(moves.map(|record| !record.is_away()))
         .chain(mends.map(|record| record.restored))
+        .chain(renames.map(|record| record.restored))
         .collect();
     if back.is_empty() {
         return;
@@ -185,6 +188,30 @@ impl Work<'_> {
             let due = record.is_away() && of_kind(&record);
             if due && (all || of_keys.contains(&record.from)) && self.in_time() {
                 self.file(index, &record);
+            }
+        }
+    }
+
+    /// Undoes what `restore --stuck-bak` did to names: of a whole run only.
+    fn renames(&mut self) {
+        let manifest = &self.source.manifest;
+        if manifest.renames.is_empty() || !self.options.keys.is_empty() {
+            return;
+        }
+        let references = references_now(&manifest.touches);
+        for index in 0..self.source.manifest.renames.len() {
+            let record = &self.source.manifest.renames[index];
+            if record.restored || record.state != StepState::Done {
+                continue;
+            }
+            match stuck::undo(&self.source.manifest, record, references.as_deref()) {
+                Ok(Ok(())) => {
+                    self.outcome.files += 1;
+                    self.outcome.bytes += record.stamp.size;
+                    self.source.manifest.renames[index].restored = true;
+                }
+                Ok(Err(why)) => self.outcome.refused.push(Left::new(record.to.display(), why)),
+                Err(error) => self.outcome.failed.push(Left::new(record.to.display(), format!("{error:#}"))),
             }
         }
     }

@@ -1,8 +1,8 @@
 //! What a broken store and its backups give back (design §2, `--salvage`; F§2.4, F§6.2). Reads only.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
-use std::path::PathBuf;
 
 use anyhow::Context as _;
 
@@ -52,14 +52,33 @@ pub(super) fn of(dir: &Dir, name: &OsStr, text: Option<&[u8]>, from_backups: boo
 }
 
 /// A rotation's backup that can be read.
-struct Backup {
+pub(super) struct Backup {
     name: OsString,
     text: Vec<u8>,
     document: Document,
 }
 
+impl Backup {
+    /// Its keys, each with its raw entry.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (String, &[u8])> {
+        let entry = |member: usize| Some(self.document.members.get(member)?.entry.span.of(&self.text));
+        let places = self.document.effective(&self.text).into_iter();
+        places.filter_map(move |place| Some((place.key, entry(place.member)?)))
+    }
+}
+
+/// A binding that only a backup still has.
+pub(super) struct Lost {
+    /// The key.
+    pub(super) key: String,
+    /// Its raw key and its raw entry.
+    pub(super) member: (Vec<u8>, Vec<u8>),
+    /// The name of the newest backup that has it.
+    pub(super) backup: OsString,
+}
+
 /// The readable backups of a store, newest first: by the time in their names.
-fn backups(dir: &Dir, store: &OsStr) -> anyhow::Result<Vec<Backup>> {
+pub(super) fn backups(dir: &Dir, store: &OsStr) -> anyhow::Result<Vec<Backup>> {
     let Some(store) = store.to_str() else { return Ok(Vec::new()) };
     let mut names: Vec<(i64, OsString)> = Vec::new();
     for entry in fs_err::read_dir(dir.path())? {
@@ -84,28 +103,33 @@ fn backups(dir: &Dir, store: &OsStr) -> anyhow::Result<Vec<Backup>> {
     Ok(backups)
 }
 
-/// Finds the keys that only a backup still has, the newest one first, and adds them when that was asked for.
-fn add_from_backups(found: &mut Found, backups: &[Backup], dir: &Dir) -> anyhow::Result<()> {
-    let Ok(document) = store::read(&found.text) else { anyhow::bail!("what was given back is no store") };
-    let mut known: std::collections::HashSet<String> =
-        document.effective(&found.text).into_iter().map(|place| place.key).collect();
-    let mut members = Vec::new();
-    let mut listed: Vec<(String, PathBuf)> = Vec::new();
-    for backup in backups {
-        for place in backup.document.effective(&backup.text) {
+/// The bindings that the store `text` does not have and a backup has: each as its newest backup has it.
+pub(super) fn lost(document: &Document, text: &[u8], backups: &[Backup]) -> Vec<Lost> {
+    let mut known: HashSet<String> = document.effective(text).into_iter().map(|place| place.key).collect();
+    let mut lost = Vec::new();
+    for Backup { name, text, document } in backups {
+        for place in document.effective(text) {
             if !known.insert(place.key.clone()) {
                 continue;
             }
-            let Some(member) = backup.document.members.get(place.member) else { continue };
-            members.push((member.key.of(&backup.text).to_vec(), member.entry.span.of(&backup.text).to_vec()));
-            listed.push((place.key, dir.join(&backup.name)));
+            let Some(member) = document.members.get(place.member) else { continue };
+            let member = (member.key.of(text).to_vec(), member.entry.span.of(text).to_vec());
+            lost.push(Lost { key: place.key, member, backup: name.clone() });
         }
     }
+    lost
+}
+
+/// Lists the keys that only a backup still has, and adds them when that was asked for.
+fn add_from_backups(found: &mut Found, backups: &[Backup], dir: &Dir) -> anyhow::Result<()> {
+    let Ok(document) = store::read(&found.text) else { anyhow::bail!("what was given back is no store") };
+    let lost = lost(&document, &found.text, backups);
     if found.salvage.from_backups {
-        found.salvage.entries += members.len();
-        found.salvage.broken.retain(|one| !listed.iter().any(|(key, _)| *key == one.key));
+        found.salvage.entries += lost.len();
+        found.salvage.broken.retain(|one| !lost.iter().any(|lost| lost.key == one.key));
+        let members: Vec<_> = lost.iter().map(|lost| lost.member.clone()).collect();
         found.text = document.with_members(&found.text, &members);
     }
-    found.salvage.in_backups = listed;
+    found.salvage.in_backups = lost.into_iter().map(|lost| (lost.key, dir.join(lost.backup))).collect();
     Ok(())
 }

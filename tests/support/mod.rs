@@ -13,11 +13,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
 
 pub mod build;
+pub mod gateway;
 pub mod generate;
 pub mod lessons;
 pub mod mutate;
 pub mod openclaw;
 pub mod process;
+pub mod recipe;
 pub mod sys;
 pub mod tree;
 
@@ -55,7 +57,11 @@ impl Store {
     /// A state directory with nothing in it.
     pub fn empty() -> Self {
         // Always below /tmp: the width of paths must not depend on the machine.
-        let root = tempfile::Builder::new().prefix("claw-").rand_bytes(6).tempdir_in("/tmp").unwrap();
+        Self::empty_in("/tmp")
+    }
+
+    fn empty_in(place: &str) -> Self {
+        let root = tempfile::Builder::new().prefix("claw-").rand_bytes(6).tempdir_in(place).unwrap();
         for dir in ["home/.openclaw", "cache", "tmp"] {
             fs::create_dir_all(root.path().join(dir)).unwrap();
         }
@@ -64,11 +70,20 @@ impl Store {
 
     /// One of `fixtures/*.tar.gz`, as the real OpenClaw left it, modes and modification times included.
     pub fn recorded(name: &str) -> Self {
-        let store = Self::empty();
-        fs::remove_dir(store.state_dir()).unwrap();
-        unpack(&fixture(&format!("{name}.tar.gz")), store.root.path());
-        fs::rename(store.root.path().join(name).join(".openclaw"), store.state_dir()).unwrap();
-        store
+        Self::empty().with_recorded(name)
+    }
+
+    /// The same in memory where that can be had, for tests that would wait for the disk most of the time.
+    pub fn recorded_in_memory(name: &str) -> Self {
+        let place = if Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "/tmp" };
+        Self::empty_in(place).with_recorded(name)
+    }
+
+    fn with_recorded(self, name: &str) -> Self {
+        fs::remove_dir(self.state_dir()).unwrap();
+        unpack(&fixture(&format!("{name}.tar.gz")), self.root());
+        fs::rename(self.root().join(name).join(".openclaw"), self.state_dir()).unwrap();
+        self
     }
 
     /// One folder of `fixtures/crafted`, last written when its conversation ended.
