@@ -224,7 +224,9 @@ fn deferred_sessions_come_back_two_by_two_the_youngest_first() {
     assert!(text.stdout.contains("Readmitted: 2 bindings"), "{text}");
     assert_eq!(store.sessions("main"), bindings, "each is there as it was, wherever in the file");
     let mut after = store.tree();
-    (before.0.remove(Path::new(STORE)), after.0.remove(Path::new(STORE)));
+    for tree in [&mut before, &mut after] {
+        tree.0.remove(Path::new(STORE));
+    }
     before.contents().assert_same(&after.contents());
     let none = store.run(["restore", "--deferred", "--next", "2"]).ok();
     assert!(none.stdout.contains("Nothing is deferred"), "{none}");
