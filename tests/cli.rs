@@ -10,8 +10,8 @@ use std::process::Stdio;
 use serde_json::Value;
 use support::{NOW, Output, Store, StoreBuilder};
 
-const COMMANDS: [&str; 10] =
-    ["scan", "gc", "quarantine", "validate", "restore", "explain", "runs", "systemd", "completions", "man"];
+const COMMANDS: [&str; 11] =
+    ["scan", "gc", "quarantine", "validate", "report", "restore", "explain", "runs", "systemd", "completions", "man"];
 const LIMITS: [&str; 6] = ["--idle", "10m", "--grace", "1m", "--now", "2026-11-22T23:30:00Z"];
 
 fn help(args: &[&str]) -> String {

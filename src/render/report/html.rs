@@ -247,7 +247,8 @@ struct Slot {
     y: usize,
     /// Per cent of the time axis.
     percent: f64,
-    runs: u64,
+    /// How long, in words.
+    busy: String,
 }
 
 /// So many slots are drawn; more look the same.
@@ -259,11 +260,15 @@ fn lanes(startup: &Startup) -> Lanes {
         let slots = u64::from(startup.slots.max(1));
         // Slots fill in turn: the first ones run one more.
         let runs = |slot: u64| load.resumable / slots + u64::from(slot < load.resumable % slots);
+        let busy = |runs: u64| match runs {
+            0 => "free".to_owned(),
+            runs => format!("{runs} × {} s", startup.timeout_seconds),
+        };
         let drawn: Vec<Slot> = (0..slots.min(DRAWN))
             .map(|slot| Slot {
                 y: slot as usize * LINE,
                 percent: runs(slot).saturating_mul(startup.timeout_seconds) as f64 * 100.0 / longest as f64,
-                runs: runs(slot),
+                busy: busy(runs(slot)),
             })
             .collect();
         let worst = format!("{} s", thousands(load.worst_seconds));
