@@ -100,7 +100,7 @@ pub enum Format {
     Csv,
     /// One page that stands alone; `report` only.
     Html,
-    /// For node_exporter's textfile collector; `report` only.
+    /// For the textfile collector of Prometheus' node exporter; `report` only.
     Prometheus,
 }
 

@@ -81,6 +81,17 @@ fn since_tells_what_changed() {
 }
 
 #[test]
+fn growth_is_drawn_once_a_gc_noted_how_much_there_was() {
+    let store = Store::recorded("real-gateway");
+    let page = |now: &str| store.run(["report", "--format", "html", "--now", now]).ok().stdout;
+    assert!(!page(NOW).contains("<h2>Growth</h2>"));
+    store.gc(["--idle", "10m", "--now", "2026-11-22T23:30:00Z"]).ok();
+    let later = (chrono::Utc::now() + chrono::TimeDelta::days(1)).to_rfc3339();
+    let page = page(&later);
+    assert!(page.contains("<h2>Growth</h2>") && page.contains(": 51 bindings and 809.74 KiB, then "), "{page}");
+}
+
+#[test]
 fn a_check_is_one_line_and_an_exit_code() {
     let store = Store::recorded("real-gateway");
     let bad = report(&store, &["--check", "--max-damaged", "0", "--max-bytes", "1GB"]).code(1);

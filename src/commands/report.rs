@@ -125,7 +125,9 @@ fn changes(
     let runs: Vec<&Line> = past.iter().filter(|line| line.started_at >= at).collect();
     let mut totals = Totals::default();
     let (restores, others): (Vec<&Line>, Vec<&Line>) = runs.iter().partition(|line| line.command == "restore");
-    others.iter().for_each(|line| totals.add(&line.totals));
+    for line in others {
+        totals.add(&line.totals);
+    }
     let then = runs.iter().find_map(|line| line.before);
     let within = |elapsed: Option<crate::decide::facts::Elapsed>| elapsed.is_some_and(|since| since.seconds <= passed);
     Changes {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use askama::Template;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use indicatif::HumanBytes;
 
 use super::{PastRun, ReportDocument, Share};
@@ -144,7 +144,7 @@ struct Bars {
     /// The chart in words.
     alt: String,
     height: usize,
-    bars: Vec<Bar>,
+    rows: Vec<Bar>,
 }
 
 struct Bar {
@@ -162,7 +162,7 @@ const LINE: usize = 22;
 fn chart(id: &'static str, title: &'static str, values: Vec<(String, u64)>, show: fn(u64) -> String) -> Bars {
     let most = values.iter().map(|(_, value)| *value).max().unwrap_or(0).max(1);
     let alt = values.iter().map(|(label, value)| format!("{label}: {}", show(*value))).collect::<Vec<_>>().join(", ");
-    let bars: Vec<Bar> = values
+    let rows: Vec<Bar> = values
         .into_iter()
         .enumerate()
         .map(|(at, (label, value))| Bar {
@@ -172,7 +172,7 @@ fn chart(id: &'static str, title: &'static str, values: Vec<(String, u64)>, show
             y: at * LINE,
         })
         .collect();
-    Bars { id, title, alt, height: bars.len().max(1) * LINE, bars }
+    Bars { id, title, alt, height: rows.len().max(1) * LINE, rows }
 }
 
 fn bars(document: &ReportDocument) -> Vec<Bars> {
@@ -230,7 +230,7 @@ struct Lanes {
     timeout: u64,
     /// The end of the time axis.
     until: String,
-    lanes: Vec<Lane>,
+    drawn: Vec<Lane>,
     over: Option<(u64, u64)>,
 }
 
@@ -280,7 +280,7 @@ fn lanes(startup: &Startup) -> Lanes {
         slots: startup.slots,
         timeout: startup.timeout_seconds,
         until: format!("{} s", thousands(longest)),
-        lanes: vec![lane("as it is", startup.before), lane("after gc", startup.after)],
+        drawn: vec![lane("as it is", startup.before), lane("after gc", startup.after)],
         over: startup.budget.filter(|budget| budget.over > 0).map(|budget| (budget.max_resumes, budget.over)),
     }
 }
@@ -297,46 +297,49 @@ struct Growth {
     alt: String,
 }
 
+/// How much there was at a time.
+struct Point {
+    at: DateTime<Utc>,
+    bindings: u64,
+    bytes: u64,
+}
+
 fn growth(document: &ReportDocument) -> Option<Growth> {
-    let noted = document.history.iter().filter_map(|run| Some((run.started_at, run.bindings?, run.bytes?)));
-    let now = (document.preamble.now, document.summary.bindings as u64, document.summary.bytes);
-    let mut points: Vec<_> = noted.filter(|(at, ..)| *at <= now.0).chain([now]).collect();
-    points.sort_by_key(|(at, ..)| *at);
-    let (first, last) = (points.first()?, points.last()?);
-    let length = (last.0 - first.0).num_seconds();
-    if points.len() < 2 || length == 0 {
-        return None;
-    }
-    let line = |of: &dyn Fn(&(chrono::DateTime<chrono::Utc>, u64, u64)) -> u64| {
-        let most = points.iter().map(of).max().unwrap_or(1).max(1);
-        let point = |one| {
-            let (at, ..): &(chrono::DateTime<chrono::Utc>, u64, u64) = one;
-            let x = (*at - first.0).num_seconds() as f64 * 1000.0 / length as f64;
-            let y = 200.0 - of(one) as f64 * 190.0 / most as f64;
-            format!("{x:.1},{y:.1}")
-        };
-        (points.iter().map(point).collect::<Vec<_>>().join(" "), most)
-    };
-    let ((bindings, most_bindings), (bytes, most_bytes)) = (line(&|one| one.1), line(&|one| one.2));
-    let day = |at: chrono::DateTime<chrono::Utc>| at.format("%Y-%m-%d %H:%M").to_string();
-    let alt = format!(
-        "From {} to {}: {} and {}, then {} and {}",
-        day(first.0),
-        day(last.0),
-        count(first.1 as usize, "binding"),
-        HumanBytes(first.2),
-        count(last.1 as usize, "binding"),
-        HumanBytes(last.2)
-    );
+    let noted = document
+        .history
+        .iter()
+        .filter_map(|run| Some(Point { at: run.started_at, bindings: run.bindings?, bytes: run.bytes? }));
+    let summary = &document.summary;
+    let now = Point { at: document.preamble.now, bindings: summary.bindings as u64, bytes: summary.bytes };
+    let mut points: Vec<Point> = noted.filter(|point| point.at < now.at).collect();
+    points.push(now);
+    points.sort_by_key(|point| point.at);
+    let [first, .., last] = points.as_slice() else { return None };
+    let day = |point: &Point| point.at.format("%Y-%m-%d %H:%M").to_string();
+    let much = |point: &Point| format!("{} and {}", count(point.bindings as usize, "binding"), HumanBytes(point.bytes));
+    let most = |of: fn(&Point) -> u64| points.iter().map(of).max().unwrap_or(0);
     Some(Growth {
-        bytes,
-        bindings,
-        from: day(first.0),
-        to: day(last.0),
-        most_bytes: HumanBytes(most_bytes).to_string(),
-        most_bindings: thousands(most_bindings),
-        alt,
+        bytes: line(&points, |point| point.bytes),
+        bindings: line(&points, |point| point.bindings),
+        from: day(first),
+        to: day(last),
+        most_bytes: HumanBytes(most(|point| point.bytes)).to_string(),
+        most_bindings: thousands(most(|point| point.bindings)),
+        alt: format!("From {} to {}: {}, then {}", day(first), day(last), much(first), much(last)),
     })
+}
+
+/// The corners of a line in a drawing of 1000 by 200.
+fn line(points: &[Point], of: fn(&Point) -> u64) -> String {
+    let [first, .., last] = points else { return String::new() };
+    let seconds = |point: &Point| (point.at - first.at).num_milliseconds() as f64 / 1000.0;
+    let length = seconds(last).max(0.001);
+    let most = points.iter().map(of).max().unwrap_or(0).max(1);
+    let corner = |point: &Point| {
+        let (x, y) = (seconds(point) * 1000.0 / length, 200.0 - of(point) as f64 * 190.0 / most as f64);
+        format!("{x:.1},{y:.1}")
+    };
+    points.iter().map(corner).collect::<Vec<_>>().join(" ")
 }
 
 struct Past {

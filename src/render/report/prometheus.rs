@@ -1,4 +1,4 @@
-//! The report for node_exporter's textfile collector, in Prometheus' text format.
+//! The report in Prometheus' text format, for the textfile collector of its node exporter.
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
