@@ -24,7 +24,7 @@ pub fn write(document: &ReportDocument) -> String {
     out.gauge("store_ok", "Whether the agent's store can be read and written.");
     for store in &document.stores {
         let ok = matches!(store.state, StoreState::Ok | StoreState::Missing);
-        out.sample("store_ok", &[("agent", &store.agent), ("state", store.state.as_str())], u8::from(ok));
+        out.sample("store_ok", &[("agent", &store.agent)], u8::from(ok));
     }
     out.gauge("bindings", "Bindings by what they are and what the next gc would do.");
     for ((agent, class, run, action), number) in groups(&document.bindings) {
