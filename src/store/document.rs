@@ -8,7 +8,7 @@ use super::atomic;
 use super::dir::{Dir, FileInfo};
 
 /// Puts `bytes` in the place of `path`, atomically: a reader sees the old file or the new one. A file that is there
-/// keeps its mode and owner; a new one gets `mode`, and the owner of its directory where that can be given.
+/// keeps its mode and owner; a new one gets `mode`, and when root makes it the owner of its directory.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
     let path = std::path::absolute(path).with_context(|| format!("cannot find {}", path.display()))?;
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
@@ -18,7 +18,15 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
     let like = match dir.info(name)? {
         Some(info) if info.regular => info,
         Some(_) => anyhow::bail!("{} is no regular file: name another one", path.display()),
-        None => FileInfo { mode, ..dir.own_info()? },
+        None => FileInfo { mode, ..new_like(&dir)? },
     };
     atomic::replace(&dir, name, [bytes], &like, || Ok(()))
+}
+
+/// Whose a new file is. Only root can give one away: others may write into a directory that is not theirs, as /tmp is.
+fn new_like(dir: &Dir) -> anyhow::Result<FileInfo> {
+    let like = dir.own_info()?;
+    let uid = rustix::process::geteuid().as_raw();
+    let gid = if like.mode & 0o2000 == 0 { rustix::process::getegid().as_raw() } else { like.gid };
+    Ok(if uid == 0 { like } else { FileInfo { uid, gid, ..like } })
 }
