@@ -12,12 +12,12 @@ use crate::render::report::{self, Changes, Check, PastRun, ReportDocument};
 use crate::render::view;
 use crate::store::history::Line;
 use crate::store::manifest::Manifest;
-use crate::store::{deferred, document, history, journal};
+use crate::store::{deferred, document, journal};
 
 /// Runs the verb.
 pub(super) fn run(session: &Session, args: &ReportArgs) -> Result<Exit, Failure> {
     let mut context = Context::new(session, &args.policy.flags())?;
-    let past = history::read(&context.home.real_dir);
+    let past = journal::history(&context.home.real_dir);
     let (runs, problems) = journal::past_runs(&context.home.real_dir);
     let since = args.since.as_deref().map(|since| moment(&runs, since, context.now)).transpose()?;
     let inventory = context.load()?;

@@ -1,11 +1,8 @@
 //! What past runs did, from `claw-sessions/history.jsonl`: one line for each run, kept longer than the runs themselves.
 
-use std::path::Path;
-
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::journal;
 use crate::decide::plan::Totals;
 
 /// One line.
@@ -40,11 +37,7 @@ pub struct Census {
     pub bytes: u64,
 }
 
-/// The name of the file.
-pub(super) const NAME: &str = "history.jsonl";
-
-/// Every line that can be read, oldest first.
-pub fn read(state_dir: &Path) -> Vec<Line> {
-    let text = fs_err::read_to_string(journal::own_path(state_dir).join(NAME)).unwrap_or_default();
+/// Every line of a history that can be read, oldest first.
+pub fn parse(text: &str) -> Vec<Line> {
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }

@@ -15,7 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::atomic;
 use super::dir::{Dir, FileInfo, give};
-use super::history::{self, NAME as HISTORY};
+use super::history;
 use super::lock::{held_by, lock_name};
 use super::manifest::{Manifest, MoveRecord, RunState, SCHEMA, StepState};
 use crate::decide::plan::Totals;
@@ -23,6 +23,7 @@ use crate::decide::verdict::Reason;
 
 const OWN: &str = "claw-sessions";
 const MANIFEST: &str = "manifest.json";
+const HISTORY: &str = "history.jsonl";
 
 /// A few thousand runs.
 const LONGEST_HISTORY: u64 = 1 << 20;
@@ -358,6 +359,11 @@ pub(super) fn own_path(state_dir: &Path) -> PathBuf {
 /// Whether there ever was a run. Reads only.
 pub fn exists(state_dir: &Path) -> bool {
     fs_err::symlink_metadata(state_dir.join(OWN)).is_ok()
+}
+
+/// What past runs did, oldest first; kept longer than the runs themselves. Reads only.
+pub fn history(state_dir: &Path) -> Vec<history::Line> {
+    history::parse(&fs_err::read_to_string(own_path(state_dir).join(HISTORY)).unwrap_or_default())
 }
 
 /// The past runs of a state directory, oldest first, and what could not be read. Reads only.
