@@ -55,7 +55,7 @@ fn slow(store: &Store, args: &[&str], files: &[String], delay: u64, log: &Path) 
 
 fn transcripts(store: &Store) -> Vec<String> {
     let files = store.tree().files();
-    files.into_iter().filter(|name| name.ends_with(".jsonl")).collect()
+    files.into_iter().filter(|name| name.starts_with("agents/") && name.ends_with(".jsonl")).collect()
 }
 
 fn late(document: &Value) -> Vec<String> {
@@ -387,4 +387,99 @@ fn the_history_does_not_grow_without_bound() {
     assert!(history.len() < (1 << 20) * 6 / 10, "{} bytes", history.len());
     assert!(history.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
     assert!(history.lines().last().unwrap().contains("\"restore\""));
+}
+
+/// A run whose stores were rewritten and whose files did not follow, as a deadline or a kill leaves it.
+fn cut_off(store: &Store, change: impl FnOnce(&mut Value)) -> String {
+    let run = store.run([&BOOT[..], &["--max-resumes", "2"]].concat()).ok().json()["run"].as_str().unwrap().to_owned();
+    let path = format!("claw-sessions/runs/{run}/manifest.json");
+    let mut manifest: Value = serde_json::from_slice(&store.read(&path)).unwrap();
+    manifest["state"] = json!("unfinished");
+    for moved in manifest["moves"].as_array_mut().unwrap() {
+        let from = Path::new(moved["from"].as_str().unwrap()).to_owned();
+        let archived = store.path(format!("claw-sessions/runs/{run}")).join(moved["to"].as_str().unwrap());
+        std::fs::rename(archived, from).unwrap();
+        moved["state"] = json!("planned");
+    }
+    change(&mut manifest);
+    store.write(&path, serde_json::to_vec(&manifest).unwrap());
+    run
+}
+
+#[test]
+fn nothing_is_restored_of_a_run_that_cannot_be_finished_and_nothing_of_it_is_lost() {
+    let store = lively();
+    let before = store.sessions("main");
+    let run = cut_off(&store, |_| ());
+    let text = store.read(STORE);
+    // A store that cannot be read may refer to any of its files: they stay, and the run stays unfinished.
+    store.write(STORE, &text[..text.len() - 20]);
+    let refused = store.run(["restore", &run]).code(3);
+    assert!(refused.stderr.contains("could not be finished"), "{refused}");
+    store.run(["gc", "--keep-runs", "1s", "--now", "2027-06-01T00:00:00Z"]).code(4);
+    assert_eq!(transcripts(&store).len(), 7, "no orphan was taken");
+    store.write(STORE, text);
+    store.run(["restore", &run]).ok();
+    assert_eq!(store.sessions("main"), before);
+    assert_eq!(store.scan(["--now", NOW])["files"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn a_file_whose_entry_is_in_the_archive_is_no_orphan() {
+    let store = lively();
+    let before = store.sessions("main");
+    store.run([&BOOT[..], &["--max-resumes", "2"]].concat()).ok();
+    let holder = LiveProcess::spawn();
+    store.write(format!("{STORE}.lock"), holder.lock());
+    // The files come back first; the entries are refused while somebody holds the lock.
+    store.run(["restore", "--deferred"]).code(4);
+    store.remove(format!("{STORE}.lock"));
+    let later = "2026-12-24T00:00:00Z";
+    let swept = store.run(["gc", "--json", "--now", later]).ok().json();
+    assert_eq!(swept["done"]["archive"], 0, "{swept:#}");
+    store.run(["restore", "--deferred"]).ok();
+    assert_eq!(store.sessions("main"), before);
+    assert!(store.scan(["--now", NOW])["bindings"].as_array().unwrap().iter().all(|one| one["integrity"] == "intact"));
+}
+
+#[test]
+fn readmission_undoes_nothing_else_and_one_broken_store_does_not_hold_up_the_others() {
+    let shared = "node-1";
+    let store = StoreBuilder::new()
+        .agent("main")
+        .binding(shared, |one| one.idle("30m").session_id("here"))
+        .binding(&peer("1"), |one| one.idle("1h"))
+        .agent("desk")
+        .binding("agent:desk:telegram:direct:1", |one| one.idle("2h"))
+        .binding(shared, |one| one.idle("9d").session_id("there"))
+        .config(r#"{session: {reset: {mode: "idle", idleMinutes: 1000}}}"#)
+        .build();
+    let done = store.run([&BOOT[..], &["--max-resumes", "0"]].concat()).ok().json();
+    assert_eq!((&done["done"]["defer"], &done["done"]["expire"]), (&json!(3), &json!(1)));
+    let desk = store.read("agents/desk/sessions/sessions.json");
+    store.write("agents/desk/sessions/sessions.json", "{broken");
+    let first = store.run(["restore", "--deferred", "--json"]).code(4).json();
+    assert_eq!(first["bindings"], json!([shared, peer("1")]));
+    assert!(first["refused"][0]["what"].as_str().unwrap().contains("desk"), "{first:#}");
+    store.write("agents/desk/sessions/sessions.json", desk);
+    let second = store.run(["restore", "--deferred", "--json"]).ok().json();
+    assert_eq!(second["bindings"], json!(["agent:desk:telegram:direct:1"]));
+    assert!(store.sessions("desk").get(shared).is_none(), "what expired stays away");
+}
+
+#[test]
+fn what_cannot_be_printed_or_read_is_no_reason_either() {
+    let store = lively();
+    let mut full = store.command(["gc", "--boot", "--json", "--state-dir"]);
+    full.arg(store.state_dir()).stdout(File::options().write(true).open("/dev/full").unwrap());
+    assert_eq!(Output::of_status(&mut full), Some(0));
+    let pipe = store.path("claw-sessions.toml");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let told = store.run(["gc", "--boot", "--now", NOW]).ok();
+    assert!(told.stderr.contains("is no policy file"), "{told}");
+    store.remove("claw-sessions.toml");
+    // A store of a size that no memory holds.
+    File::options().write(true).open(store.path(STORE)).unwrap().set_len(1 << 43).unwrap();
+    let huge = store.run(["gc", "--boot", "--now", NOW]).ok();
+    assert!(huge.stderr.contains("no memory for"), "{huge}");
 }

@@ -19,7 +19,7 @@ fn three() -> Store {
         .agent("main")
         .binding(ONE, |one| one.session_id("one"))
         .binding(GROUP, |one| one.session_id("group"))
-        .binding(FAILED, |one| one.session_id("failed").error("500 The server had an error"))
+        .binding(FAILED, |one| one.session_id("failed").interrupted())
         .build()
 }
 
@@ -153,6 +153,19 @@ fn a_session_found_failed_at_start_after_start_is_taken_aside_alone() {
     store.restore_latest().ok();
     // Back again, it is counted from one.
     assert_eq!(keys(&store.run(boot).ok().json(), "quarantine"), [""; 0]);
+}
+
+#[test]
+fn an_error_that_passes_is_no_poison_however_often_it_is_found() {
+    let store = StoreBuilder::new()
+        .agent("main")
+        .binding(FAILED, |one| one.idle("2h").error("500 The server had an error"))
+        .config(r#"{session: {reset: {mode: "idle", idleMinutes: 100000}}}"#)
+        .build();
+    for _ in 0..5 {
+        let done = store.run(["gc", "--boot", "--json", "--now", NOW]).ok().json();
+        assert_eq!(verdict(&done, FAILED), "keep within-limits");
+    }
 }
 
 #[test]

@@ -54,7 +54,10 @@ fn a_row_of_each_agent_adds_up_and_agrees_with_scan() {
     assert_eq!(document["total"]["bindings"], scan["summary"]["bindings"]);
     assert_eq!(document["total"]["bytes"], scan["summary"]["bytes"]);
     assert_eq!(document["total"]["orphans"], scan["summary"]["orphans"]);
-    assert_eq!(document["bindings"], scan["bindings"]);
+    let keys = |document: &Value| -> Vec<Value> {
+        document["bindings"].as_array().unwrap().iter().map(|one| one["key"].clone()).collect()
+    };
+    assert_eq!(keys(&document), keys(&scan));
     assert_eq!(document["startup"], scan["startup"]);
 }
 
@@ -76,7 +79,11 @@ fn since_tells_what_changed() {
     assert_eq!(since("2026-11-22T22:00:00Z")["begun"], json!([]));
     assert_eq!(since("2026-11-22")["active"], 1);
     let text = report(&store, &["--since", "3h"]).ok();
-    assert!(text.stdout.contains("Then 2 bindings"), "{text}");
+    assert!(!text.stdout.contains("Then "), "nothing was noted before: {text}");
+    let by_run = report(&store, &["--since", "latest"]).ok();
+    assert!(by_run.stdout.contains("Then 2 bindings"), "{by_run}");
+    report(&store, &["--since", "2027-01-01"]).code(2);
+    report(&store, &["--since", "3h", "--format", "csv"]).code(2);
     report(&store, &["--since", "yesterday"]).code(2);
 }
 
@@ -95,14 +102,24 @@ fn growth_is_drawn_once_a_gc_noted_how_much_there_was() {
 fn a_check_is_one_line_and_an_exit_code() {
     let store = Store::recorded("real-gateway");
     let bad = report(&store, &["--check", "--max-damaged", "0", "--max-bytes", "1GB"]).code(1);
-    assert_eq!(bad.stdout, "SESSIONS WARNING: damaged 2 is more than 0 | damaged=2;0;;0 bytes=829170B;1000000000;;0\n");
+    assert_eq!(
+        bad.stdout,
+        "SESSIONS WARNING: damaged 2 is more than 0 | damaged=2;0;;0 bytes=829170B;1000000000;;0 broken-stores=0;0;;0\n"
+    );
     let good = report(&store, &["--check", "--max-worst-seconds", "1560"]).ok();
-    assert_eq!(good.stdout, "SESSIONS OK: 51 bindings of 3 agents | worst-seconds=1560s;1560;;0\n");
+    assert_eq!(
+        good.stdout,
+        "SESSIONS OK: 51 bindings of 3 agents | worst-seconds=1560s;1560;;0 broken-stores=0;0;;0\n"
+    );
     assert_eq!(
         report(&store, &["--check", "--max-worst-seconds", "1559", "--json"]).code(1).json()["checks"][0]["exceeded"],
         true
     );
     report(&store, &["--check"]).code(2);
+    report(&store, &["--check", "--max-damaged", "9", "--format", "csv"]).code(2);
+    store.write("agents/main/sessions/sessions.json", "[");
+    let broken = report(&store, &["--check", "--max-damaged", "9"]).code(1);
+    assert!(broken.stdout.starts_with("SESSIONS WARNING: 1 store cannot be read | "), "{broken}");
     report(&store, &["--max-damaged", "1"]).code(2);
     report(&store, &["--check", "--max-bytes", "lots"]).code(2);
 }
@@ -125,6 +142,12 @@ fn a_file_is_replaced_at_once_and_as_private_as_it_should_be() {
     assert_eq!(text.stdout, "");
     assert!(!fs::read_to_string(store.root().join("report.txt")).unwrap().contains('\u{1b}'));
     report(&store, &["-o", "/nowhere/report"]).code(3);
+    // OpenClaw's own files are nobody's report.
+    let before = store.tree();
+    for name in ["agents/main/sessions/sessions.json", "agents/main/sessions/new.csv", "openclaw.json"] {
+        report(&store, &["--format", "csv", "-o", store.path(name).to_str().unwrap()]).code(2);
+    }
+    before.exact().assert_same(&store.tree().exact());
     report(&store, &["-o", store.root().to_str().unwrap()]).code(3);
     let left: Vec<_> = fs::read_dir(store.root()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().ends_with(".tmp")), "{left:?}");

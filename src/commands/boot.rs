@@ -30,6 +30,9 @@ const READING_SLACK: Duration = Duration::from_millis(500);
 /// The same for a change, which is better ended than cut off.
 const CHANGING_SLACK: Duration = Duration::from_secs(5);
 
+/// How long to wait until the last words are out.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
 /// So many problems are noted of one start; the first ones tell.
 const NOTED: usize = 20;
 
@@ -50,9 +53,12 @@ impl Watch {
             }
             let seconds = limit.as_secs_f64();
             let text = format!("the disk did not answer within {seconds} s; {what}; the gateway starts");
-            session::say_last(&format!("{prefix}claw-sessions: {text}"));
-            std::process::exit(Exit::Done.code().into());
+            give_up(format!("{prefix}claw-sessions: {text}"));
         };
+        let prefix = self::prefix(session, ERROR);
+        std::panic::set_hook(Box::new(move |panic| {
+            give_up(format!("{prefix}claw-sessions: {panic}; please report this; the gateway starts"));
+        }));
         // Without a thread the deadline alone has to do.
         let _ = std::thread::Builder::new().name("watch".to_owned()).spawn(watch);
         Self(changing)
@@ -64,8 +70,15 @@ impl Watch {
     }
 }
 
+/// Ends a start, and says why if that can be said: what reads standard error may be stuck as well.
+fn give_up(text: String) {
+    let _ = std::thread::Builder::new().name("last words".to_owned()).spawn(move || session::say_last(&text));
+    std::thread::sleep(LAST_WORDS);
+    std::process::exit(Exit::Done.code().into());
+}
+
 /// Tells and notes what was done.
-pub(super) fn tell(session: &Session, context: &Context<'_>, document: &GcDocument) -> Result<Exit, Failure> {
+pub(super) fn tell(session: &Session, context: &Context<'_>, document: &GcDocument) -> Exit {
     let lists = [&document.failed, &document.refused, &document.late];
     let problems: Vec<String> = lists.into_iter().flatten().map(sentence).collect();
     let priority = if problems.is_empty() { INFO } else { WARNING };
@@ -75,25 +88,25 @@ pub(super) fn tell(session: &Session, context: &Context<'_>, document: &GcDocume
     let seconds = (Utc::now() - session.started_at).as_seconds_f64();
     line(session, priority, &text::boot(document, seconds));
     if session.cli.global.wants_json() {
-        session.print_document(document)?;
+        let _ = session.print_document(document);
     } else if session.on_terminal() {
         let details = context.details(&document.preamble.gateway);
-        session.print(&text::gc(document, &details, &session.layout()))?;
+        let _ = session.print(&text::gc(document, &details, &session.layout()));
     }
-    Ok(Exit::Done)
+    Exit::Done
 }
 
 /// A failure is told, and noted where it can be, and is no failure of the start.
-pub(super) fn forgive(session: &Session, context: Option<&Context<'_>>, failure: &Failure) -> Result<Exit, Failure> {
+pub(super) fn forgive(session: &Session, context: Option<&Context<'_>>, failure: &Failure) -> Exit {
     let error = format!("{:#}", failure.error);
     if let Some(context) = context {
         note(context, None, vec![error.clone()]);
     }
     line(session, ERROR, &format!("{error}; the gateway starts as it is"));
     if session.cli.global.wants_json() {
-        session.print_document(&failure.document(Exit::Done))?;
+        let _ = session.print_document(&failure.document(Exit::Done));
     }
-    Ok(Exit::Done)
+    Exit::Done
 }
 
 /// Notes in the run's manifest, or in one of its own, what could not be done. Where nothing can be written, the line

@@ -28,6 +28,9 @@ use crate::store::load::{self, Request};
 use crate::store::read::Depth;
 use crate::store::{boots, config_file, discover, gateway, read, side};
 
+/// No policy is longer.
+const LONGEST_POLICY: u64 = 1 << 20;
+
 /// A state directory that was found, and what is configured for it.
 pub(super) struct Context<'a> {
     pub(super) session: &'a Session,
@@ -54,6 +57,10 @@ impl<'a> Context<'a> {
         let config = config_file::read(&home);
         let file = match home::policy_path(&home, global.config.as_deref()) {
             Some(path) => {
+                let meta = fs_err::metadata(&path).map_err(Failure::usage)?;
+                if !meta.is_file() || meta.len() > LONGEST_POLICY {
+                    return Err(Failure::usage(anyhow::anyhow!("{} is no policy file", path.display())));
+                }
                 let text = fs_err::read_to_string(&path).map_err(Failure::usage)?;
                 let parsed = policy_file::parse(&text);
                 Some(parsed.map_err(|error| Failure::usage(anyhow::anyhow!("{}: {error}", path.display())))?)

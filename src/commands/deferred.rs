@@ -6,6 +6,7 @@ use super::{Exit, Failure, Session};
 use crate::config::policy::PolicyFlags;
 use crate::render::json::RestoreDocument;
 use crate::render::text;
+use crate::store::apply::Left;
 use crate::store::deferred::{self, Deferred};
 use crate::store::restore::{self, Outcome};
 use crate::store::{journal, manifest::Manifest};
@@ -22,13 +23,25 @@ pub(super) fn run(session: &Session, next: Option<usize>, online: bool) -> Resul
         let limits = Limits::default();
         let journal = open(&context, limits)?;
         document.recovered = recover(&context, &journal, limits)?;
-        let (due, superseded) = deferred::set_aside_superseded(&journal, deferred::of(&runs()))?;
+        let deferred::Sorted { due, superseded, unreadable } = deferred::sort(&journal, deferred::of(&runs()))?;
+        document.refused = left(&context, unreadable);
         document.superseded = superseded.into_iter().map(|one| one.key).collect();
         let chosen = &due[..next.unwrap_or(due.len()).min(due.len())];
         for (of, keys) in by_run(chosen) {
             let (patience, deadline, started_at) = (limits.patience, limits.deadline, session.started_at);
-            let options = restore::Options { of: &of, keys: &keys, as_new: false, started_at, patience, deadline };
-            add(&context, &mut document, restore::restore(&journal, &options)?);
+            let options = restore::Options {
+                of: &of,
+                keys: &keys,
+                as_new: false,
+                deferred: true,
+                started_at,
+                patience,
+                deadline,
+            };
+            match restore::restore(&journal, &options) {
+                Ok(outcome) => add(&context, &mut document, outcome),
+                Err(error) => document.failed.extend(left(&context, [Left::new(&of, format!("{error:#}"))])),
+            }
             document.of.push(of);
         }
         document.still_deferred = Some(deferred::of(&runs()).len());

@@ -30,20 +30,19 @@ pub(super) fn run(session: &Session, args: &GcArgs) -> Result<Exit, Failure> {
     }
     let limit = args.deadline.or(args.boot.then_some(boot::DEADLINE)).and_then(|limit| limit.to_std().ok());
     let time = Time { reading: Deadline::for_reading(began, limit), all: Deadline::after(began, limit) };
-    let context = Context::new(session, &args.flags());
     if !args.boot {
-        let mut context = context?;
+        let mut context = Context::new(session, &args.flags())?;
         let document = pass(&mut context, args, time, None)?;
         return show(session, &context, &document);
     }
     let watch = limit.map(|limit| boot::Watch::start(session, limit));
-    match context {
+    Ok(match Context::new(session, &args.flags()) {
         Err(failure) => boot::forgive(session, None, &failure),
         Ok(mut context) => match pass(&mut context, args, time, watch.as_ref()) {
             Ok(document) => boot::tell(session, &context, &document),
             Err(failure) => boot::forgive(session, Some(&context), &failure),
         },
-    }
+    })
 }
 
 /// When to stop.
@@ -114,9 +113,10 @@ fn pass(
         }
     }
     let forgotten = match &work.journal {
-        Some(journal) if !time.all.has_passed() => forget_old_runs(context, journal)?,
+        Some(journal) if !time.all.has_passed() => forget_old_runs(context, journal, &mut outcome),
         _ => Vec::new(),
     };
+    changing(false);
     let told = Told { recovered: work.recovered, forgotten, mended };
     Ok(document(context, &inventory, &verdicts, planned, dry, outcome, told))
 }
@@ -218,11 +218,11 @@ fn unread(not_checked: &BTreeMap<PathBuf, bool>) -> Vec<Left> {
 }
 
 /// gc forgets its own runs after a while, and never one that quarantined something (design §4).
-fn forget_old_runs(context: &Context<'_>, journal: &Journal) -> Result<Vec<String>, Failure> {
-    match context.policy.keep_runs.value {
-        Some(age) => Ok(journal.forget_older(context.session.started_at, age)?.0),
-        None => Ok(Vec::new()),
-    }
+fn forget_old_runs(context: &Context<'_>, journal: &Journal, outcome: &mut Outcome) -> Vec<String> {
+    let Some(age) = context.policy.keep_runs.value else { return Vec::new() };
+    let done = journal.forget_older(context.session.started_at, age);
+    outcome.failed.extend(done.failed.into_iter().map(|why| Left::new("claw-sessions/runs", why)));
+    done.forgotten
 }
 
 fn document(

@@ -1,5 +1,7 @@
 //! `report`: what a scan means, for people and machines. Reads only.
 
+use std::path::{Path, PathBuf};
+
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::context::Context;
@@ -16,17 +18,36 @@ use crate::store::{deferred, document, journal};
 
 /// Runs the verb.
 pub(super) fn run(session: &Session, args: &ReportArgs) -> Result<Exit, Failure> {
+    let format = session.cli.global.format;
+    if args.check && !matches!(format, Format::Text | Format::Json) {
+        return Err(Failure::usage(anyhow::anyhow!("--check prints text or json, not {}", format.name())));
+    }
+    if args.since.is_some() && !matches!(format, Format::Text | Format::Json | Format::Markdown) {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "--since is told in text, markdown and json, not in {}",
+            format.name()
+        )));
+    }
     let mut context = Context::new(session, &args.policy.flags())?;
     let past = journal::history(&context.home.real_dir);
     let (runs, problems) = journal::past_runs(&context.home.real_dir);
     let since = args.since.as_deref().map(|since| moment(&runs, since, context.now)).transpose()?;
+    if let Some((at, _)) = since.as_ref().filter(|(at, run)| run.is_none() && *at > context.now) {
+        return Err(Failure::usage(anyhow::anyhow!("{at} is yet to come")));
+    }
     let inventory = context.load()?;
     let verdicts = context.judge(&inventory).classify();
     let planned = context.plan(&inventory, &verdicts).totals();
     let startup = context.planned_startup(&inventory, &verdicts);
     let mut preamble = context.preamble("report", &inventory.gateway);
     preamble.warnings.extend(problems);
-    let body = context.body(&inventory, &verdicts, planned, startup);
+    let mut body = context.body(&inventory, &verdicts, planned, startup);
+    if !session.cli.global.show_text {
+        // Also the beginning of an error may quote what people wrote, and a report is passed on.
+        for error in body.bindings.iter_mut().filter_map(|one| one.error.as_mut()) {
+            error.message = None;
+        }
+    }
     let (agents, total) = report::shares(&body);
     let deferred = deferred::of(&runs).len();
     let last_gc = past.iter().rev().find(|line| line.command == "gc").map(|line| line.started_at);
@@ -50,23 +71,28 @@ pub(super) fn run(session: &Session, args: &ReportArgs) -> Result<Exit, Failure>
     };
     document.checks = checks(args, &document);
     let exceeded = document.checks.iter().any(|check| check.exceeded);
-    show(session, args, &document)?;
+    show(session, &context, args, &document)?;
     Ok(if exceeded { Exit::Problems } else { Exit::Done })
 }
 
-fn show(session: &Session, args: &ReportArgs, document: &ReportDocument) -> Result<(), Failure> {
+fn show(session: &Session, context: &Context<'_>, args: &ReportArgs, document: &ReportDocument) -> Result<(), Failure> {
     let layout = session.layout();
     let text = match session.cli.global.format {
         _ if session.cli.global.wants_json() => view::to_text(document),
         Format::Markdown => report::markdown::write(document, &layout),
         Format::Csv => report::csv::write(document)?,
-        Format::Html => report::html::write(document)?,
+        Format::Html => report::html::write(document, &layout)?,
         Format::Prometheus => report::prometheus::write(document),
         Format::Text | Format::Json if args.check => report::text::check(document),
         Format::Text | Format::Json => report::text::write(document, &layout),
     };
     match &args.out {
         Some(path) if path.as_os_str() != "-" => {
+            let stores = inventory_dirs(context, document);
+            if document::lies_in(path, &stores) {
+                return Err(Failure::usage(anyhow::anyhow!("{} lies among OpenClaw's files", path.display()))
+                    .hint("name a file elsewhere"));
+            }
             // Keys name people: only the collector, which is another user, may read what it collects.
             let mode = if session.cli.global.format == Format::Prometheus { 0o644 } else { 0o600 };
             Ok(document::replace(path, session.plain(&text).as_bytes(), mode)?)
@@ -74,6 +100,13 @@ fn show(session: &Session, args: &ReportArgs, document: &ReportDocument) -> Resu
         _ if session.cli.global.format == Format::Text => Ok(session.print(&text)?),
         _ => Ok(session.print_plain(&text)?),
     }
+}
+
+/// The directories that a report must not be written to.
+fn inventory_dirs(context: &Context<'_>, document: &ReportDocument) -> Vec<PathBuf> {
+    let stores = document.stores.iter().map(|store| context.home.real_dir.join(&store.path));
+    let dirs = stores.filter_map(|store| store.parent().map(Path::to_owned));
+    dirs.chain([context.home.real_dir.clone()]).collect()
 }
 
 fn past_run(line: &Line) -> PastRun {
@@ -128,7 +161,7 @@ fn changes(
     for line in others {
         totals.add(&line.totals);
     }
-    let then = runs.iter().find_map(|line| line.before);
+    let then = past.iter().rev().filter(|line| line.started_at <= at).find_map(|line| line.before);
     let within = |elapsed: Option<crate::decide::facts::Elapsed>| elapsed.is_some_and(|since| since.seconds <= passed);
     Changes {
         at,
@@ -153,5 +186,8 @@ fn checks(args: &ReportArgs, document: &ReportDocument) -> Vec<Check> {
         let limit = limit?;
         Some(Check { name: name.to_owned(), value, limit, exceeded: value > limit })
     };
-    limits.into_iter().filter_map(check).collect()
+    let broken = document.stores.iter().filter(|store| !report::can_be_read(store.state)).count() as u64;
+    let stores =
+        args.check.then(|| Check { name: "broken-stores".to_owned(), value: broken, limit: 0, exceeded: broken > 0 });
+    limits.into_iter().filter_map(check).chain(stores).collect()
 }

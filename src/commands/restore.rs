@@ -42,6 +42,7 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure
         of: &of,
         keys: &keys,
         as_new: args.as_new,
+        deferred: false,
         started_at: session.started_at,
         patience: limits.patience,
         deadline: limits.deadline,

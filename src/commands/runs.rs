@@ -7,19 +7,22 @@ use crate::cli::{RunsArgs, RunsCommand};
 use crate::config::policy::PolicyFlags;
 use crate::render::json::{self, RunsDocument};
 use crate::render::text;
-use crate::store::journal::{self};
+use crate::store::journal::{self, Forgotten};
 
 /// Runs the verb.
 pub(super) fn run(session: &Session, args: &RunsArgs) -> Result<Exit, Failure> {
     let context = Context::new(session, &PolicyFlags::default())?;
-    let (forgotten, kept) = match args.command {
+    let done = match args.command {
         Some(RunsCommand::Prune { older_than }) if journal::exists(&context.home.real_dir) => {
             let journal = open(&context, Limits::default())?;
-            journal.forget_older(session.started_at, older_than)?
+            journal.forget_older(session.started_at, older_than)
         }
-        _ => (Vec::new(), Vec::new()),
+        _ => Forgotten::default(),
     };
-    let (runs, problems) = journal::past_runs(&context.home.real_dir);
+    let Forgotten { forgotten, kept, failed } = done;
+    let (runs, mut problems) = journal::past_runs(&context.home.real_dir);
+    let partial = !failed.is_empty();
+    problems.extend(failed);
     let document =
         RunsDocument { schema: schema("runs"), runs: runs.iter().map(json::run).collect(), forgotten, kept, problems };
     if session.cli.global.wants_json() {
@@ -27,5 +30,5 @@ pub(super) fn run(session: &Session, args: &RunsArgs) -> Result<Exit, Failure> {
     } else {
         session.print(&text::runs(&document, &session.layout()))?;
     }
-    Ok(Exit::Done)
+    Ok(Exit::after(false, partial))
 }

@@ -227,7 +227,7 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
                 let Some(references) = references.filter(|_| !unknown) else { return keep(Reason::StoreUnknown) };
                 if matches!(file.content, Content::NotChecked { .. }) {
                     keep(Reason::NotChecked)
-                } else if references.refer_to(&file.path, None) {
+                } else if references.refer_to(&file.path, None) || self.inventory.awaited.contains(&file.path) {
                     keep(Reason::Referenced)
                 } else if file.held {
                     keep(Reason::LockLive)

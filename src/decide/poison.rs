@@ -1,15 +1,17 @@
 //! The poison detector: a session that is found failed or cut off, its transcript unchanged, at one start after the
 //! other brings every start to the same end. It alone is taken aside.
 
-use crate::decide::facts::RunState;
+use crate::decide::facts::{Facts, RunState};
 use crate::model::inventory::{Binding, Inventory, Sighting, Store};
 use crate::model::transcript::Integrity;
 
 use super::verdict::Classified;
 
-/// Whether a run state is one that a start may run into again.
-pub(super) const fn is_suspect(run: RunState) -> bool {
-    matches!(run, RunState::Interrupted | RunState::Errored)
+/// Whether a binding is one that a start may run into again: what was cut off, and what failed for good. An error that
+/// passes is no sign of it.
+pub(super) fn is_suspect(facts: &Facts) -> bool {
+    let permanent = facts.failure.as_ref().is_some_and(|failure| failure.kind.is_permanent());
+    facts.run == RunState::Interrupted || facts.run == RunState::Errored && permanent
 }
 
 /// At how many starts in a row, this one included, a binding was found as it is now.
@@ -43,7 +45,7 @@ pub fn sightings(
             // Not looked at this time: what is known of it stays.
             return inventory.sightings.get(&(now.store, now.key)).cloned();
         }
-        is_suspect(one.facts.run).then(|| Sighting { starts: starts(inventory, store, binding), ..now })
+        is_suspect(&one.facts).then(|| Sighting { starts: starts(inventory, store, binding), ..now })
     });
     seen.collect()
 }

@@ -219,7 +219,7 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         }
         if let Some(limit) = self.policy.poison_starts {
             let starts = poison::starts(self.inventory, case.store, case.binding);
-            let applies = poison::is_suspect(case.facts.run) && starts >= limit;
+            let applies = poison::is_suspect(case.facts) && starts >= limit;
             if trail.test(Reason::PoisonLoop, applies, || {
                 format!("{} and unchanged at {starts} starts in a row; limit {limit}", case.facts.run.as_str())
             }) {

@@ -1,6 +1,6 @@
 //! The inventory: everything that was read, as values. Classifying and planning see nothing else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -75,6 +75,8 @@ pub struct Inventory {
     pub side: Side,
     /// Bindings that earlier starts found failed or cut off, by store and key.
     pub sightings: BTreeMap<(PathBuf, String), Sighting>,
+    /// Files whose bindings past runs have in their archives, or that a run was cut off before it moved.
+    pub awaited: HashSet<PathBuf>,
 }
 
 /// What earlier starts leave for the next one.

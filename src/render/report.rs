@@ -12,6 +12,7 @@ use super::words::count;
 use crate::decide::facts::RunState;
 use crate::decide::plan::Totals;
 use crate::decide::startup::Startup;
+use crate::decide::verdict::{Action, Reason};
 use crate::model::key::Class;
 use crate::model::names::FileKind;
 use crate::model::problem::Severity;
@@ -210,7 +211,9 @@ pub fn shares(body: &Body) -> (Vec<Share>, Share) {
     for file in &body.files {
         let row = row(&mut rows, &file.agent);
         row.bytes += file.bytes;
-        let orphan = u64::from(file.kind == FileKind::Orphan);
+        // Beside a store that cannot be read nobody knows what refers to it.
+        let known = !file.reasons.contains(&Reason::StoreUnknown);
+        let orphan = u64::from(file.kind == FileKind::Orphan && known);
         row.orphans += orphan;
         row.transcripts += orphan;
     }
@@ -245,6 +248,11 @@ fn is_failed(one: &BindingDocument) -> bool {
     matches!(one.run, RunState::Errored | RunState::Aborted | RunState::Interrupted)
 }
 
+/// Whether bindings of a store can be counted: also of one that moved to SQLite, where there are none left.
+pub fn can_be_read(state: StoreState) -> bool {
+    matches!(state, StoreState::Ok | StoreState::Missing | StoreState::Symlink | StoreState::Sqlite)
+}
+
 /// What a person should do next, the most urgent first.
 pub fn advice(
     body: &Body,
@@ -266,18 +274,23 @@ pub fn advice(
             format!("shows what is whole of {}", count(broken, "broken store")),
         );
     }
+    let others = body.stores.iter().filter(|store| !can_be_read(store.state)).count() - broken;
+    if others > 0 {
+        say("claw-sessions validate", format!("names what is wrong with {}", count(others, "store")));
+    }
     if *planned != Totals::default() {
-        let why = if total.fatal > 0 {
+        let fatal = body.bindings.iter().filter(|one| one.action != Action::Keep && one.integrity.is_fatal()).count();
+        let why = if fatal > 0 {
             format!(
                 "shows what would be done about {} that would lose its history or hang the gateway",
-                count(total.fatal as usize, "session")
+                count(fatal, "session")
             )
         } else {
-            "shows what would go; gc takes it, `restore latest` brings it back".to_owned()
+            "shows what would go; gc takes it, restore latest brings it back".to_owned()
         };
         say("claw-sessions gc -n", why);
     }
-    if total.damaged > 0 {
+    if total.damaged > 0 && others == 0 {
         say(
             "claw-sessions validate",
             format!("names the damage of {} line by line", count(total.damaged as usize, "session")),
@@ -290,9 +303,10 @@ pub fn advice(
         );
     }
     match last_gc {
+        _ if *planned == Totals::default() => {}
         None => say(
             "claw-sessions systemd",
-            "no gc has run here yet; shows the units that run it at every start and at night".to_owned(),
+            "no gc has changed anything here yet; shows the units that run it at every start and at night".to_owned(),
         ),
         Some(last) if (now - last).num_days() > 7 => {
             let days = (now - last).num_days();

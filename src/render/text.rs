@@ -335,14 +335,19 @@ pub(super) fn head(preamble: &Preamble, stores: &[StoreDocument]) -> String {
     let gateway = if preamble.gateway.alive { "gateway alive" } else { "gateway not running" };
     let _ = writeln!(text, "{BOLD}{}{BOLD:#}  OpenClaw {version}, {gateway}", escape(&preamble.state_dir));
     list(&mut text, "warning: ", &preamble.warnings);
-    let alone = stores.len() == 1;
-    let silent = |state| state == StoreState::Ok || (state == StoreState::Missing && !alone);
-    for store in stores.iter().filter(|store| !silent(store.state)) {
+    for store in worth_saying(stores) {
         let style = if store.state == StoreState::Symlink { WARN } else { BAD };
         let problem = store.problem.as_deref().unwrap_or_default();
         let _ = writeln!(text, "{style}{}{style:#} {}: {}", store.state.as_str(), escape(&store.path), escape(problem));
     }
     text
+}
+
+/// The stores that a person should know of: of several agents one may have no store yet.
+pub(super) fn worth_saying(stores: &[StoreDocument]) -> impl Iterator<Item = &StoreDocument> {
+    let alone = stores.len() == 1;
+    let silent = move |state| state == StoreState::Ok || (state == StoreState::Missing && !alone);
+    stores.iter().filter(move |store| !silent(store.state))
 }
 
 fn verdict_line(text: &mut String, body: &Body) {

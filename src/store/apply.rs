@@ -21,6 +21,7 @@ use super::history::Census;
 use super::journal::{Journal, Run};
 use super::lock::{Acquired, StoreLock, held_by, lock_name};
 use super::manifest::{EntryRecord, MoveRecord, RunState, StepState, StoreRecord};
+use super::read::room;
 use super::transfer;
 
 mod loose;
@@ -407,14 +408,18 @@ impl Work<'_> {
         if !self.is_late() {
             self.outcome.mismatches = verify::verify(&self.run);
         }
-        journal.remember(&self.run.manifest.history_line())
+        // Of a run that the deadline cut off the one that finishes it tells.
+        if settled && let Err(error) = journal.remember(&self.run.manifest.history_line()) {
+            self.outcome.failed.push(Left::new("history.jsonl", format!("{error:#}")));
+        }
+        Ok(())
     }
 }
 
 /// Reads a store, with what it is.
 pub(super) fn read_locked(dir: &Dir, name: &OsStr) -> anyhow::Result<(Vec<u8>, FileInfo)> {
     let (mut file, info) = dir.open_file(name)?;
-    let mut text = Vec::with_capacity(info.stamp.size as usize + 1);
+    let mut text = room(info.stamp.size).with_context(|| format!("cannot read {}", dir.join(name).display()))?;
     file.read_to_end(&mut text).with_context(|| format!("cannot read {}", dir.join(name).display()))?;
     Ok((text, info))
 }

@@ -11,6 +11,9 @@ use crate::model::inventory::Boots;
 const NAME: &str = "boots.json";
 const SCHEMA: &str = "claw-sessions/boots/v1";
 
+/// More than any start notes.
+const LONGEST: u64 = 64 << 20;
+
 #[derive(Serialize, Deserialize)]
 struct Document {
     schema: String,
@@ -20,7 +23,9 @@ struct Document {
 
 /// What the last start noted. What cannot be read counts as nothing: then it takes more starts to see a loop.
 pub fn read(state_dir: &Path) -> Boots {
-    let text = fs_err::read(journal::own_path(state_dir).join(NAME)).unwrap_or_default();
+    let path = journal::own_path(state_dir).join(NAME);
+    let sane = fs_err::symlink_metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() <= LONGEST);
+    let text = if sane { fs_err::read(&path).unwrap_or_default() } else { Vec::new() };
     let document = serde_json::from_slice::<Document>(&text).ok().filter(|document| document.schema == SCHEMA);
     document.map(|document| document.boots).unwrap_or_default()
 }

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
-use super::apply::read_locked;
+use super::apply::{Left, read_locked};
 use super::dir::Dir;
 use super::journal::Journal;
-use super::manifest::{EntryRecord, Manifest, StepState};
-use crate::decide::verdict::Action;
+use super::manifest::{Manifest, RunState, StepState};
 use crate::model::store;
 
 /// A deferred binding.
@@ -17,6 +16,8 @@ use crate::model::store;
 pub struct Deferred {
     /// The run that took it.
     pub run: String,
+    /// When that run began.
+    pub started_at: DateTime<Utc>,
     /// Its store.
     pub store: PathBuf,
     /// Its key.
@@ -28,11 +29,13 @@ pub struct Deferred {
 /// The deferred bindings of `runs`, given oldest first: those that were active last come first.
 pub fn of(runs: &[Manifest]) -> Vec<Deferred> {
     let mut found = Vec::new();
-    for run in runs.iter().rev() {
+    // What a run took that was cut off is not known before it is finished.
+    for run in runs.iter().rev().filter(|run| run.state != RunState::Unfinished) {
         for record in run.stores.iter().filter(|record| record.state == StepState::Done) {
-            let due = record.entries.iter().filter(|entry| is_due(entry));
+            let due = record.entries.iter().filter(|entry| entry.is_deferred());
             found.extend(due.map(|entry| Deferred {
                 run: run.id.clone(),
+                started_at: run.started_at,
                 store: record.path.clone(),
                 key: entry.key.clone(),
                 active_at: entry.active_at,
@@ -44,29 +47,43 @@ pub fn of(runs: &[Manifest]) -> Vec<Deferred> {
     found
 }
 
-fn is_due(entry: &EntryRecord) -> bool {
-    entry.action == Action::Defer && entry.is_away() && !entry.superseded
+/// Deferred bindings, told apart.
+pub struct Sorted {
+    /// What may be readmitted.
+    pub due: Vec<Deferred>,
+    /// What is never due again: the key was bound anew, by the gateway or by a later run that deferred it again. The runs
+    /// can still be restored by name.
+    pub superseded: Vec<Deferred>,
+    /// Stores that cannot be read now: what belongs there waits.
+    pub unreadable: Vec<Left>,
 }
 
-/// Tells those whose key was bound anew, by the gateway or by a later run that deferred it again. They are never due
-/// again; their runs can still be restored by name.
-pub fn set_aside_superseded(journal: &Journal, found: Vec<Deferred>) -> anyhow::Result<(Vec<Deferred>, Vec<Deferred>)> {
-    let mut bound: HashMap<PathBuf, HashSet<String>> = HashMap::new();
-    let mut newest: HashMap<(PathBuf, String), String> = HashMap::new();
+/// Tells deferred bindings apart, and notes in their runs which are superseded.
+pub fn sort(journal: &Journal, found: Vec<Deferred>) -> anyhow::Result<Sorted> {
+    let mut bound: HashMap<PathBuf, Option<HashSet<String>>> = HashMap::new();
+    let mut newest: HashMap<(PathBuf, String), (DateTime<Utc>, String)> = HashMap::new();
+    let mut unreadable = Vec::new();
     for one in &found {
-        if !bound.contains_key(&one.store) {
-            bound.insert(one.store.clone(), keys(&one.store)?);
-        }
-        let run = newest.entry((one.store.clone(), one.key.clone())).or_default();
-        if *run < one.run {
-            run.clone_from(&one.run);
+        bound.entry(one.store.clone()).or_insert_with(|| {
+            let keys = keys(&one.store);
+            keys.map_err(|error| unreadable.push(Left::new(one.store.display(), format!("{error:#}")))).ok()
+        });
+        let run = (one.started_at, one.run.clone());
+        let known = newest.entry((one.store.clone(), one.key.clone())).or_insert_with(|| run.clone());
+        if *known < run {
+            *known = run;
         }
     }
-    let is_due = |one: &Deferred| {
-        let anew = bound.get(&one.store).is_some_and(|keys| keys.contains(&one.key));
-        !anew && newest.get(&(one.store.clone(), one.key.clone())) == Some(&one.run)
-    };
-    let (due, superseded): (Vec<Deferred>, Vec<Deferred>) = found.into_iter().partition(is_due);
+    let (mut due, mut superseded) = (Vec::new(), Vec::new());
+    for one in found {
+        let Some(Some(keys)) = bound.get(&one.store) else { continue };
+        let last = newest.get(&(one.store.clone(), one.key.clone())).is_some_and(|(_, run)| *run == one.run);
+        if last && !keys.contains(&one.key) {
+            due.push(one);
+        } else {
+            superseded.push(one);
+        }
+    }
     let runs: HashSet<&str> = superseded.iter().map(|one| one.run.as_str()).collect();
     for id in runs {
         let mut run = journal.open_run(id)?;
@@ -78,7 +95,7 @@ pub fn set_aside_superseded(journal: &Journal, found: Vec<Deferred>) -> anyhow::
         }
         run.save()?;
     }
-    Ok((due, superseded))
+    Ok(Sorted { due, superseded, unreadable })
 }
 
 /// The keys that a store binds now; none where there is no store.

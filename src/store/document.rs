@@ -1,11 +1,18 @@
 //! Documents that the user asked for, in a file of the user's choice.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
 use super::atomic;
 use super::dir::{Dir, FileInfo};
+
+/// Whether a file lies in one of these directories, or below.
+pub fn lies_in(path: &Path, dirs: &[PathBuf]) -> bool {
+    let real = |path: &Path| fs_err::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let parent = std::path::absolute(path).ok().and_then(|path| path.parent().map(real));
+    parent.is_some_and(|parent| dirs.iter().any(|dir| parent.starts_with(real(dir))))
+}
 
 /// Puts `bytes` in the place of `path`, atomically: a reader sees the old file or the new one. A file that is there
 /// keeps its mode and owner; a new one gets `mode`, and when root makes it the owner of its directory.

@@ -3,6 +3,7 @@
 //! A manifest is written and synced before the first change, so that whatever a crash leaves can be completed or
 //! reverted, and whatever a run took can be brought back.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -37,6 +38,17 @@ pub struct Journal {
     runs: Dir,
     _lock: File,
     like: FileInfo,
+}
+
+/// What became of old runs: their ids.
+#[derive(Debug, Default)]
+pub struct Forgotten {
+    /// Forgotten.
+    pub forgotten: Vec<String>,
+    /// Kept, because what they quarantined is still there.
+    pub kept: Vec<String>,
+    /// What could not be forgotten, or not whole, in words.
+    pub failed: Vec<String>,
 }
 
 /// Another claw-sessions is at work.
@@ -91,6 +103,7 @@ impl Journal {
                 of: None,
                 keys: Vec::new(),
                 as_new: false,
+                deferred: false,
                 mends: Vec::new(),
                 renames: Vec::new(),
                 stores: Vec::new(),
@@ -135,18 +148,20 @@ impl Journal {
         Ok(())
     }
 
-    /// Forgets runs that ended longer ago than `age`; those with quarantined bindings stay. Gives the ids of both.
-    pub fn forget_older(&self, now: DateTime<Utc>, age: TimeDelta) -> anyhow::Result<(Vec<String>, Vec<String>)> {
-        let (mut forgotten, mut kept) = (Vec::new(), Vec::new());
+    /// Forgets runs that ended longer ago than `age`; those with quarantined bindings stay.
+    pub fn forget_older(&self, now: DateTime<Utc>, age: TimeDelta) -> Forgotten {
+        let mut done = Forgotten::default();
         for run in past_runs(&self.state_dir).0.into_iter().filter(|run| run.is_old(now, age)) {
             if run.holds_quarantined() {
-                kept.push(run.id);
-            } else {
-                self.forget(&run.id)?;
-                forgotten.push(run.id);
+                done.kept.push(run.id);
+                continue;
+            }
+            match self.forget(&run.id) {
+                Ok(()) => done.forgotten.push(run.id),
+                Err(error) => done.failed.push(format!("the run {} cannot be forgotten: {error:#}", run.id)),
             }
         }
-        Ok((forgotten, kept))
+        done
     }
 
     /// Says in the manifest of `run`, or in one of its own, what could not be done.
@@ -361,9 +376,16 @@ pub fn exists(state_dir: &Path) -> bool {
     fs_err::symlink_metadata(state_dir.join(OWN)).is_ok()
 }
 
+/// The files that belong to what past runs have in their archives, or that a run was cut off before it moved. Reads only.
+pub fn awaited(state_dir: &Path) -> HashSet<PathBuf> {
+    let runs = past_runs(state_dir).0;
+    runs.iter().flat_map(Manifest::awaited).cloned().collect()
+}
+
 /// What past runs did, oldest first; kept longer than the runs themselves. Reads only.
 pub fn history(state_dir: &Path) -> Vec<history::Line> {
-    history::parse(&fs_err::read_to_string(own_path(state_dir).join(HISTORY)).unwrap_or_default())
+    let text = fs_err::read(own_path(state_dir).join(HISTORY)).unwrap_or_default();
+    history::parse(&String::from_utf8_lossy(&text))
 }
 
 /// The past runs of a state directory, oldest first, and what could not be read. Reads only.

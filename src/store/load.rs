@@ -1,6 +1,6 @@
 //! Load: stores, directories, locks and transcripts into an inventory. Reads only, and each file once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,8 @@ use super::cache::Cache;
 use super::deadline::{Deadline, OVER};
 use super::dir::{Dir, FileInfo};
 use super::discover::StoreLocation;
-use super::read::Depth;
-use super::{process, salvage, sqlite};
+use super::read::{Depth, room};
+use super::{journal, process, salvage, sqlite};
 use crate::model::entry::Entry;
 use crate::model::inventory::{
     Access, Binding, Boots, Gateway, Generation, Inventory, Lock, LooseFile, Side, Store, Transcript,
@@ -62,6 +62,8 @@ pub fn load(request: Request<'_>) -> Inventory {
     let (gateway, (stores, files)) = rayon::join(request.gateway, || read_all(&request));
     let sightings = request.boots.sessions.into_iter();
     let sightings = sightings.map(|one| ((one.store.clone(), one.key.clone()), one)).collect();
+    let orphans = files.iter().any(|file| file.kind == FileKind::Orphan);
+    let awaited = if orphans { journal::awaited(request.state_dir) } else { HashSet::new() };
     Inventory {
         state_dir: request.state_dir.to_owned(),
         owner: Dir::open(request.state_dir).and_then(|dir| dir.own_info()).ok().map(|info| info.uid),
@@ -70,6 +72,7 @@ pub fn load(request: Request<'_>) -> Inventory {
         stores,
         files,
         side: request.side,
+        awaited,
         sightings,
     }
 }
@@ -263,7 +266,7 @@ fn read_store(location: &StoreLocation, listing: Option<&Listing>, linked: bool)
     let name = location.path.file_name().unwrap_or_default();
     let listing = listing.ok_or_else(|| anyhow::anyhow!("cannot open {}", location.dir.display()))?;
     let (mut file, info) = listing.dir.open_file(name)?;
-    let mut text = Vec::with_capacity(info.stamp.size as usize + 1);
+    let mut text = room(info.stamp.size)?;
     std::io::Read::read_to_end(&mut file, &mut text)?;
     Ok(text)
 }

@@ -56,6 +56,9 @@ pub struct Manifest {
     /// Whether a restore gives new names to what would collide.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub as_new: bool,
+    /// Whether a restore brings back only what the startup budget deferred.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub deferred: bool,
     /// Files that are mended.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub mends: Vec<MendRecord>,
@@ -127,6 +130,14 @@ impl Manifest {
     /// Whether it ended longer ago than `age`.
     pub fn is_old(&self, now: DateTime<Utc>, age: TimeDelta) -> bool {
         self.state != RunState::Unfinished && now - self.finished_at.unwrap_or(self.started_at) >= age
+    }
+
+    /// The files that belong where they are, or are to leave with this run: their entries are in its archive, or it was
+    /// cut off.
+    pub fn awaited(&self) -> impl Iterator<Item = &PathBuf> {
+        let entries = self.stores.iter().flat_map(|record| &record.entries).filter(|entry| entry.is_away());
+        let planned = self.moves.iter().filter(|record| record.state == StepState::Planned);
+        entries.filter_map(|entry| entry.file.as_ref()).chain(planned.map(|record| &record.from))
     }
 
     /// Whether it did nothing and only says what could not be done.
@@ -246,6 +257,11 @@ impl EntryRecord {
     /// Whether it is in the archive.
     pub fn is_away(&self) -> bool {
         !self.restored && !self.purged
+    }
+
+    /// Whether it waits to be readmitted.
+    pub fn is_deferred(&self) -> bool {
+        self.action == Action::Defer && self.is_away() && !self.superseded
     }
 }
 

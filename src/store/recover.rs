@@ -48,8 +48,8 @@ pub fn recover(journal: &Journal, state_dir: &Path, options: &Options) -> anyhow
             sweep_own(&run);
             match manifest.of {
                 Some(of) => {
-                    let (keys, as_new) = (&manifest.keys, manifest.as_new);
-                    let options = restore::Options { of: &of, keys, as_new, started_at, patience, deadline };
+                    let (keys, as_new, deferred) = (&manifest.keys, manifest.as_new, manifest.deferred);
+                    let options = restore::Options { of: &of, keys, as_new, deferred, started_at, patience, deadline };
                     finish_restore(journal, run, &options)
                 }
                 None if !manifest.renames.is_empty() => finish_stuck(journal, run, patience),
@@ -142,6 +142,11 @@ fn finish(journal: &Journal, mut run: Run, deadline: Deadline) -> anyhow::Result
             run.save()?;
             return Ok(format!("the run {} was cut off; {OVER}, the next run moves its other files", run.id()));
         }
+        if references.is_none() && record.why != Reason::LockDead && !transfer::arrived(&run, &record)? {
+            run.save()?;
+            let why = "a store that may refer to its files cannot be read; they follow once it can";
+            return Ok(format!("the run {} was cut off; {why}", run.id()));
+        }
         let stays = match record.why {
             // A store's dead lock goes only to make room for ours.
             Reason::LockDead => is_store_lock(&record.from),
@@ -181,9 +186,10 @@ fn finish(journal: &Journal, mut run: Run, deadline: Deadline) -> anyhow::Result
     manifest.state = RunState::Done;
     manifest.finished_at = Some(Utc::now());
     run.save()?;
-    journal.remember(&run.manifest.history_line())?;
+    let told = journal.remember(&run.manifest.history_line());
+    let told = told.err().map_or_else(String::new, |error| format!("; {error:#}"));
     Ok(format!(
-        "the run {} was cut off and is finished now: {done} bindings were out, {moved} files followed, {left} stay{}",
+        "the run {} was cut off and is finished now: {done} bindings were out, {moved} files followed, {left} stay{}{told}",
         run.id(),
         if mended > 0 { format!(", {mended} are mended") } else { String::new() }
     ))

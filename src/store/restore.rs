@@ -16,7 +16,7 @@ use super::deadline::{Deadline, OVER};
 use super::dir::{Dir, FileInfo};
 use super::journal::{Journal, Run};
 use super::lock::{Acquired, StoreLock};
-use super::manifest::{MoveRecord, RunState, StepState, StoreRecord};
+use super::manifest::{EntryRecord, MoveRecord, RunState, StepState, StoreRecord};
 use super::{stuck, transfer};
 
 mod mend;
@@ -33,6 +33,8 @@ pub struct Options<'a> {
     pub keys: &'a [String],
     /// Give a new name to what would collide.
     pub as_new: bool,
+    /// Only what the startup budget deferred.
+    pub deferred: bool,
     /// The time now.
     pub started_at: DateTime<Utc>,
     /// How long to wait for a store lock.
@@ -61,16 +63,18 @@ pub struct Outcome {
 
 /// Brings back what `options` names.
 pub fn restore(journal: &Journal, options: &Options<'_>) -> anyhow::Result<Outcome> {
+    finished(journal, options.of)?;
     let own = journal.begin("restore", options.started_at, options.started_at)?;
     continue_restore(journal, own, options)
 }
 
 /// The same, for a restore whose run exists already.
 pub(super) fn continue_restore(journal: &Journal, mut own: Run, options: &Options<'_>) -> anyhow::Result<Outcome> {
-    let mut source = journal.open_run(options.of)?;
+    let mut source = finished(journal, options.of)?;
     own.manifest.of = Some(options.of.to_owned());
     own.manifest.keys = options.keys.to_vec();
     own.manifest.as_new = options.as_new;
+    own.manifest.deferred = options.deferred;
     own.manifest.touches = source.manifest.stores.iter().map(|record| record.path.clone()).collect();
     own.manifest.touches.extend(source.manifest.mends.iter().map(|record| record.path.clone()));
     own.save()?;
@@ -115,8 +119,18 @@ pub(super) fn continue_restore(journal: &Journal, mut own: Run, options: &Option
     own.manifest.finished_at = Some(Utc::now());
     own.save()?;
     outcome.run = Some(own.id().to_owned());
-    journal.remember(&own.manifest.history_line())?;
+    if let Err(error) = journal.remember(&own.manifest.history_line()) {
+        outcome.failed.push(Left::new(own.id(), format!("{error:#}")));
+    }
     Ok(outcome)
+}
+
+/// A run to restore from. Of one that was cut off and could not be finished it is not known what it took.
+fn finished(journal: &Journal, id: &str) -> anyhow::Result<Run> {
+    let run = journal.open_run(id)?;
+    let is_finished = run.manifest.state != RunState::Unfinished;
+    anyhow::ensure!(is_finished, "the run {id} was cut off and could not be finished yet: nothing of it was restored");
+    Ok(run)
 }
 
 /// Says in the source's manifest how much of it is still away.
@@ -166,6 +180,10 @@ impl Work<'_> {
         self.options.keys.is_empty() || self.options.keys.iter().any(|wanted| wanted == key)
     }
 
+    fn wants(&self, entry: &EntryRecord) -> bool {
+        self.wanted(&entry.key) && (!self.options.deferred || entry.is_deferred())
+    }
+
     fn in_time(&mut self) -> bool {
         self.late |= self.options.deadline.has_passed();
         !self.late
@@ -180,7 +198,7 @@ impl Work<'_> {
             .stores
             .iter()
             .flat_map(|record| &record.entries)
-            .filter(|entry| self.wanted(&entry.key))
+            .filter(|entry| self.wants(entry))
             .filter_map(|entry| entry.file.clone())
             .collect();
         for index in 0..self.source.manifest.moves.len() {
@@ -281,7 +299,7 @@ impl Work<'_> {
     /// Puts the wanted entries of one store back.
     fn store(&mut self, index: usize) -> anyhow::Result<()> {
         let record = self.source.manifest.stores[index].clone();
-        let due = |entry: &super::manifest::EntryRecord| entry.is_away() && self.wanted(&entry.key);
+        let due = |entry: &EntryRecord| entry.is_away() && self.wants(entry);
         if record.state != StepState::Done || !record.entries.iter().any(due) || !self.in_time() {
             return Ok(());
         }
@@ -331,7 +349,7 @@ impl Work<'_> {
         text: &[u8],
         removed: &[u8],
     ) -> anyhow::Result<Option<(Vec<u8>, Vec<usize>)>> {
-        let whole = record.entries.iter().all(|entry| entry.is_away() && self.wanted(&entry.key));
+        let whole = record.entries.iter().all(|entry| entry.is_away() && self.wants(entry));
         let all: Vec<usize> = (0..record.entries.len()).collect();
         // Nobody wrote the store since: the cuts go back to where they were.
         if whole
@@ -350,7 +368,7 @@ impl Work<'_> {
         let mut returning = Vec::new();
         let mut back = Vec::new();
         for (at, entry) in record.entries.iter().enumerate() {
-            if !entry.is_away() || !self.wanted(&entry.key) {
+            if !entry.is_away() || !self.wants(entry) {
                 continue;
             }
             let bytes = |(start, end): (usize, usize)| removed.get(start..end).unwrap_or_default().to_vec();

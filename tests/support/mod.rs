@@ -276,6 +276,11 @@ impl Output {
         }
     }
 
+    /// Only how it ended: where it prints is set already.
+    pub fn of_status(command: &mut Command) -> Option<i32> {
+        command.status().unwrap().code()
+    }
+
     #[track_caller]
     pub fn ok(self) -> Self {
         self.code(0)

@@ -119,6 +119,7 @@ fn inventory(bindings: Vec<Binding>) -> Inventory {
         files: Vec::new(),
         side: Side::default(),
         sightings: std::collections::BTreeMap::new(),
+        awaited: std::collections::HashSet::new(),
     }
 }
 

@@ -13,24 +13,22 @@ use crate::decide::verdict::Action;
 use crate::render::escape::escape;
 use crate::render::json::BindingDocument;
 use crate::render::startup::words;
-use crate::render::text::{coarse, totals};
-use crate::render::words::{count, thousands};
+use crate::render::text::{coarse, totals, worth_saying};
+use crate::render::words::{Layout, count, thousands};
 
 /// The page.
 ///
 /// # Errors
 ///
 /// When the template cannot be filled.
-pub fn write(document: &ReportDocument) -> anyhow::Result<String> {
+pub fn write(document: &ReportDocument, layout: &Layout) -> anyhow::Result<String> {
     let page = Page {
         state_dir: shown(&document.preamble.state_dir),
         version: shown(document.preamble.openclaw_version.as_deref().unwrap_or("of unknown version")),
         gateway: if document.preamble.gateway.alive { "alive" } else { "not running" },
         now: document.preamble.now.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
         warnings: document.preamble.warnings.iter().map(|warning| shown(warning)).collect(),
-        broken: document
-            .stores
-            .iter()
+        broken: worth_saying(&document.stores)
             .filter_map(|store| {
                 Some(format!("{} {}: {}", store.state.as_str(), shown(&store.path), shown(store.problem.as_ref()?)))
             })
@@ -48,7 +46,11 @@ pub fn write(document: &ReportDocument) -> anyhow::Result<String> {
         planned: totals(&document.planned),
         deferred: document.deferred,
         past: document.history.iter().rev().take(20).map(Past::of).collect(),
-        next: document.next.iter().map(|advice| (advice.command.clone(), shown(&advice.why))).collect(),
+        next: document
+            .next
+            .iter()
+            .map(|advice| (format!("{}{}", advice.command, shown(&layout.same_place)), shown(&advice.why)))
+            .collect(),
         rows: rows(&document.bindings)?,
         bindings: document.bindings.len(),
     };
@@ -279,7 +281,7 @@ fn lanes(startup: &Startup) -> Lanes {
         model: words(startup.model),
         slots: startup.slots,
         timeout: startup.timeout_seconds,
-        until: format!("{} s", thousands(longest)),
+        until: format!("{} s", thousands(startup.before.worst_seconds.max(startup.after.worst_seconds))),
         drawn: vec![lane("as it is", startup.before), lane("after gc", startup.after)],
         over: startup.budget.filter(|budget| budget.over > 0).map(|budget| (budget.max_resumes, budget.over)),
     }

@@ -9,7 +9,7 @@ use super::{ReportDocument, Share};
 use crate::decide::startup::{Estimate, Load};
 use crate::render::escape::escape;
 use crate::render::startup::words;
-use crate::render::text::{coarse, totals};
+use crate::render::text::{coarse, totals, worth_saying};
 use crate::render::words::{Layout, thousands};
 
 /// Everything that a reader of an issue wants to know.
@@ -28,7 +28,7 @@ pub fn write(document: &ReportDocument, layout: &Layout) -> String {
     for warning in &preamble.warnings {
         let _ = writeln!(text, "\n> **Warning:** {}", plain(warning));
     }
-    for store in document.stores.iter().filter_map(|store| Some((store, store.problem.as_ref()?))) {
+    for store in worth_saying(&document.stores).filter_map(|store| Some((store, store.problem.as_ref()?))) {
         let _ = writeln!(text, "\n> **{}** {}: {}", store.0.state.as_str(), code(&store.0.path), plain(store.1));
     }
     agents(&mut text, document);

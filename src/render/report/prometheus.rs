@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
-use super::{PastRun, ReportDocument, groups};
+use super::{PastRun, ReportDocument, can_be_read, groups};
 use crate::decide::startup::Estimate;
 use crate::model::names::FileKind;
 use crate::model::problem::Severity;
-use crate::model::store::StoreState;
 use crate::render::escape::escape;
 
 /// Every metric with its help, its type and its samples.
@@ -21,10 +20,13 @@ pub fn write(document: &ReportDocument) -> String {
     out.sample("report_timestamp_seconds", &[], preamble.now.timestamp());
     out.gauge("gateway_alive", "Whether a gateway serves this state directory.");
     out.sample("gateway_alive", &[], u8::from(preamble.gateway.alive));
-    out.gauge("store_ok", "Whether the agent's store can be read and written.");
+    out.gauge("store_ok", "Whether the agent's store can be read, or has moved to SQLite.");
+    let mut ok: BTreeMap<&str, bool> = BTreeMap::new();
     for store in &document.stores {
-        let ok = matches!(store.state, StoreState::Ok | StoreState::Missing);
-        out.sample("store_ok", &[("agent", &store.agent)], u8::from(ok));
+        *ok.entry(&store.agent).or_insert(true) &= can_be_read(store.state);
+    }
+    for (agent, ok) in ok {
+        out.sample("store_ok", &[("agent", agent)], u8::from(ok));
     }
     out.gauge("bindings", "Bindings by what they are and what the next gc would do.");
     for ((agent, class, run, action), number) in groups(&document.bindings) {

@@ -147,7 +147,10 @@ pub fn check(document: &ReportDocument) -> String {
         .checks
         .iter()
         .filter(|check| check.exceeded)
-        .map(|check| format!("{} {} is more than {}", check.name, check.value, check.limit))
+        .map(|check| match check.name.as_str() {
+            "broken-stores" => format!("{} cannot be read", count(check.value as usize, "store")),
+            name => format!("{name} {} is more than {}", check.value, check.limit),
+        })
         .collect();
     let (state, what) = if exceeded.is_empty() {
         ("OK", format!("{} of {}", count(document.summary.bindings, "binding"), count(document.agents.len(), "agent")))

@@ -17,6 +17,9 @@ const NO_ORIGINAL: &str = "there is no original";
 impl Work<'_> {
     /// The mended files whose originals go back: all of a whole run, else those of the wanted keys.
     pub(super) fn mends(&mut self) {
+        if self.options.deferred {
+            return;
+        }
         let all = self.options.keys.is_empty();
         for index in 0..self.source.manifest.mends.len() {
             let record = self.source.manifest.mends[index].clone();
