@@ -72,8 +72,8 @@ fn what_a_deadline_leaves_unread_is_named_kept_and_read_first_at_the_next_start(
     std::thread::sleep(std::time::Duration::from_millis(2100));
     let files = transcripts(&store);
     let log = store.root().join("reads");
-    let boot = [&BOOT[..], &["--jobs", "1", "--deadline", "1s", "--failed", "any"]].concat();
-    let first = slow(&store, &boot, &files, 250_000, &log).ok().json();
+    let boot = [&BOOT[..], &["--jobs", "1", "--deadline", "4s", "--failed", "any"]].concat();
+    let first = slow(&store, &boot, &files, 500_000, &log).ok().json();
     let left = late(&first);
     assert!(left.len() > 20, "{left:?}");
     let unread = |document: &Value| -> Vec<String> {
@@ -88,7 +88,7 @@ fn what_a_deadline_leaves_unread_is_named_kept_and_read_first_at_the_next_start(
     let archived = first["files"].as_array().unwrap().iter().filter(|file| file["action"] == "archive");
     assert_eq!(archived.count(), 0, "what was not read may refer to any orphan");
 
-    let second = slow(&store, &boot, &files, 250_000, &log).ok().json();
+    let second = slow(&store, &boot, &files, 500_000, &log).ok().json();
     let text = std::fs::read_to_string(&log).unwrap();
     let read: Vec<&String> = files.iter().filter(|file| text.contains(file.as_str())).collect();
     let begun = |file: &String| {

@@ -36,10 +36,10 @@ pub fn write(document: &ReportDocument) -> String {
     bytes(&mut out, document);
     out.gauge("transcripts", "Transcript files, bound or not.");
     out.gauge_of(document, "transcripts", |share| share.transcripts);
-    out.gauge("oldest_binding_seconds", "Age of the oldest binding.");
+    out.gauge("oldest_binding_age_seconds", "Age of the oldest binding.");
     for share in &document.agents {
         if let Some(seconds) = share.oldest_seconds {
-            out.sample("oldest_binding_seconds", &[("agent", &share.agent)], seconds);
+            out.sample("oldest_binding_age_seconds", &[("agent", &share.agent)], seconds);
         }
     }
     for (name, help, of) in [
