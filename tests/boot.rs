@@ -137,7 +137,7 @@ fn a_disk_that_does_not_answer_does_not_keep_the_gateway_from_starting() {
     let boot = ["gc", "--boot", "--now", NOW, "--deadline", "1s"];
     let log = store.root().join("reads");
     let hung = slow(&store, &boot, &transcripts(&store)[..1], 4_000_000, &log).ok();
-    assert!(hung.stderr.contains("did not answer") && hung.stderr.contains("nothing was changed"), "{hung}");
+    assert!(hung.stderr.contains("did not answer") && hung.stderr.contains("nothing is left half done"), "{hung}");
     before.contents().assert_same(&store.tree().contents());
 }
 
@@ -307,6 +307,11 @@ fn nothing_on_the_host_is_a_reason_not_to_start() {
     let busy = store.run([&boot[..], &["--idle", "1h"]].concat());
     line(busy, "is held by pid");
     store.remove(format!("{STORE}.lock"));
+
+    // A dry run leaves no trace, not even of its failure.
+    let before = store.tree();
+    line(store.run([&boot[..], &["-n", "--agent", "nobody"]].concat()), "nobody");
+    before.exact().assert_same(&store.tree().exact());
 
     // A wrong command line is the one thing that is not forgiven.
     store.run(["gc", "--boot", "--deadline", "soon"]).code(2);

@@ -46,7 +46,7 @@ impl Watch {
         let (seen, prefix) = (Arc::clone(&changing), prefix(session, WARNING));
         let watch = move || {
             std::thread::sleep(limit + READING_SLACK);
-            let mut what = "nothing was changed";
+            let mut what = "nothing is left half done";
             if seen.load(Ordering::Acquire) {
                 std::thread::sleep(CHANGING_SLACK.saturating_sub(READING_SLACK));
                 what = "the next run finishes or reverts what was begun";

@@ -40,7 +40,8 @@ pub(super) fn run(session: &Session, args: &GcArgs) -> Result<Exit, Failure> {
         Err(failure) => boot::forgive(session, None, &failure),
         Ok(mut context) => match pass(&mut context, args, time, watch.as_ref()) {
             Ok(document) => boot::tell(session, &context, &document),
-            Err(failure) => boot::forgive(session, Some(&context), &failure),
+            // A dry run writes nothing, no note of its failure either.
+            Err(failure) => boot::forgive(session, Some(&context).filter(|_| !args.dry_run), &failure),
         },
     })
 }

@@ -149,8 +149,7 @@ fn directory(session: &Session, args: &SystemdArgs, scope: Scope) -> Result<Path
     if scope == Scope::System {
         return Ok("/etc/systemd/system".into());
     }
-    let xdg = environment.var("XDG_CONFIG_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
-    let config = xdg.or_else(|| environment.user_home().map(|home| home.join(".config")));
+    let config = environment.base_dir("XDG_CONFIG_HOME", ".config");
     let config =
         config.ok_or_else(|| Failure::usage(anyhow::anyhow!("there is no home directory")).hint("set HOME"))?;
     Ok(config.join("systemd/user"))

@@ -43,6 +43,12 @@ impl Environment {
         named.map(PathBuf::from).or_else(|| self.os_home.clone())
     }
 
+    /// A base directory of the XDG specification: what the variable says, else this directory below the user's home.
+    pub fn base_dir(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
+        let named = self.var(variable).map(PathBuf::from).filter(|dir| dir.is_absolute());
+        named.or_else(|| Some(self.user_home()?.join(below_home)))
+    }
+
     /// A path as a person or a configuration writes it: a leading `~` is OpenClaw's home, relative is below the
     /// current directory (`openclaw-format.md` §1.3).
     pub fn resolve(&self, text: &str) -> PathBuf {

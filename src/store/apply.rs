@@ -107,18 +107,15 @@ pub fn apply(plan: Plan, journal: &Journal, options: &Options<'_>) -> anyhow::Re
     }
     let mut left_behind = HashSet::new();
     for store in &plan.stores {
-        let done = if work.is_late() {
-            let why = format!("{OVER} before its {} bindings were taken out", store.items.len());
-            work.outcome.late.push(Left::new(store.path.display(), why));
-            Err(None)
-        } else {
-            work.take_out(store, &mut left_behind).map_err(Some)
-        };
+        let done = if work.is_late() { None } else { Some(work.take_out(store, &mut left_behind)) };
         match done {
-            Err(None) => {}
-            Ok(None) => continue,
-            Ok(Some(why)) => work.outcome.refused.push(Left::new(store.path.display(), why)),
-            Err(Some(error)) => work.outcome.failed.push(Left::new(store.path.display(), format!("{error:#}"))),
+            Some(Ok(None)) => continue,
+            None => {
+                let why = format!("{OVER} before its {} bindings were taken out", store.items.len());
+                work.outcome.late.push(Left::new(store.path.display(), why));
+            }
+            Some(Ok(Some(why))) => work.outcome.refused.push(Left::new(store.path.display(), why)),
+            Some(Err(error)) => work.outcome.failed.push(Left::new(store.path.display(), format!("{error:#}"))),
         }
         // A store that was not changed keeps all its files.
         left_behind.extend(store.items.iter().filter_map(|item| item.file.as_ref()).map(|file| file.path.clone()));

@@ -54,11 +54,7 @@ impl Cache {
 
     /// The cache of a state directory, in `$XDG_CACHE_HOME/claw-sessions/`.
     pub fn open(state_dir: &Path, environment: &Environment, now: DateTime<Utc>) -> Self {
-        let base = environment
-            .var("XDG_CACHE_HOME")
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-            .or_else(|| Some(environment.user_home()?.join(".cache")));
+        let base = environment.base_dir("XDG_CACHE_HOME", ".cache");
         let name = &sha256(state_dir.as_os_str().as_encoded_bytes())[..16];
         let path = base.map(|base| base.join("claw-sessions").join(format!("{name}.json")));
         let stored = path

@@ -63,8 +63,7 @@ pub fn policy_path(home: &Home, flag: Option<&Path>) -> Option<PathBuf> {
         return Some(home.environment.absolute(path));
     }
     let environment = &home.environment;
-    let xdg = environment.var("XDG_CONFIG_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
-    let config_home = xdg.or_else(|| environment.user_home().map(|home| home.join(".config")));
+    let config_home = environment.base_dir("XDG_CONFIG_HOME", ".config");
     let in_state = home.real_dir.join("claw-sessions.toml");
     let in_config = config_home.map(|dir| dir.join("claw-sessions/config.toml"));
     // A dangling link counts as there: a policy that cannot be read must be an error, not a policy ignored.

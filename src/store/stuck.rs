@@ -158,7 +158,10 @@ fn finish(journal: &Journal, mut run: Run, outcome: &mut Outcome) -> anyhow::Res
     manifest.problems = outcome.failed.iter().map(|left| format!("{}: {}", left.what, left.why)).collect();
     run.save()?;
     outcome.run = Some(run.id().to_owned());
-    journal.remember(&run.manifest.history_line())
+    if let Err(error) = journal.remember(&run.manifest.history_line()) {
+        outcome.failed.push(Left::new("history.jsonl", format!("{error:#}")));
+    }
+    Ok(())
 }
 
 /// Which of its two names a file gets.
