@@ -328,6 +328,7 @@ fn a_failed_start_is_noted_where_runs_are_listed_and_once() {
     let runs = store.run(["runs", "--json"]).ok().json();
     let runs = runs["runs"].as_array().unwrap();
     assert_eq!(runs.len(), 1, "{runs:#?}");
+    assert_eq!(store.read("claw-sessions/history.jsonl").split(|&byte| byte == b'\n').count(), 2, "one line");
     assert!(runs[0]["problems"][0].as_str().unwrap().contains("not-an-object"), "{runs:#?}");
     assert_eq!((&runs[0]["restorable"], &runs[0]["bindings"]), (&json!(false), &json!(0)));
     let text = store.run(["runs"]).ok();

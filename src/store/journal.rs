@@ -179,6 +179,7 @@ impl Journal {
         }
         // What fails at every start is noted once.
         let last = past_runs(&self.state_dir).0.pop().filter(|last| last.is_note() && last.problems == problems);
+        let again = last.is_some();
         let mut run = match last {
             Some(last) => self.open_run(&last.id)?,
             None => self.begin(command, started_at, started_at)?,
@@ -187,7 +188,7 @@ impl Journal {
         run.manifest.state = RunState::Done;
         run.manifest.finished_at = Some(Utc::now());
         run.save()?;
-        self.remember(&run.manifest.history_line())
+        if again { Ok(()) } else { self.remember(&run.manifest.history_line()) }
     }
 
     /// Writes a file of claw-sessions' own.

@@ -129,7 +129,10 @@ pub(super) fn continue_restore(journal: &Journal, mut own: Run, options: &Option
 fn finished(journal: &Journal, id: &str) -> anyhow::Result<Run> {
     let run = journal.open_run(id)?;
     let is_finished = run.manifest.state != RunState::Unfinished;
-    anyhow::ensure!(is_finished, "the run {id} was cut off and could not be finished yet: nothing of it was restored");
+    anyhow::ensure!(
+        is_finished,
+        "the run {id} was cut off and could not be finished, nothing of it was restored: `claw-sessions gc` says why"
+    );
     Ok(run)
 }
 
