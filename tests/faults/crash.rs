@@ -1,9 +1,9 @@
 //! A run may be killed at any moment: the stores are old or new, every transcript is there once, and the next run puts
 //! all of it right. The real binary is killed as it enters a system call; `FULL=1` tries every call, not a sample.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
 
-mod support;
+
+
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,8 +13,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use support::recipe::OLDER;
-use support::{NOW, Output, Store, StoreBuilder, Tree, lock_payload, sys};
+use crate::support::recipe::OLDER;
+use crate::support::{self, NOW, Output, Store, StoreBuilder, Tree, lock_payload, sys};
 
 const LIMITS: [&str; 14] = [
     "--idle",
