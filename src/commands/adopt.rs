@@ -45,9 +45,9 @@ pub(super) fn run(session: &Session, file: &Path, key: &str, online: bool) -> Re
         run: outcome.run,
         adopted: bound.then_some(path),
         bindings: if bound { vec![key.to_owned()] } else { Vec::new() },
-        recovered: work.recovered,
+        recovered: work.recovered.told,
         refused: left(&context, outcome.refused.into_iter().chain(outcome.skipped)),
-        failed: left(&context, outcome.failed),
+        failed: left(&context, outcome.failed.into_iter().chain(work.recovered.failed)),
         ..RestoreDocument::new(schema("restore"), &context.home.state_dir)
     };
     if session.cli.global.wants_json() {

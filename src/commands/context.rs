@@ -42,6 +42,7 @@ pub(super) struct Context<'a> {
     gateway: OnceLock<Gateway>,
     details: Vec<String>,
     warnings: Vec<String>,
+    missed: bool,
 }
 
 impl<'a> Context<'a> {
@@ -78,7 +79,18 @@ impl<'a> Context<'a> {
         details.extend(config.notes.iter().cloned());
         let version = config.config.version();
         let now = global.now.unwrap_or(session.started_at);
-        Ok(Self { session, home, config, policy, version, now, gateway: OnceLock::new(), details, warnings })
+        Ok(Self {
+            session,
+            home,
+            config,
+            policy,
+            version,
+            now,
+            gateway: OnceLock::new(),
+            details,
+            warnings,
+            missed: false,
+        })
     }
 
     /// What the version of OpenClaw means here.
@@ -130,9 +142,11 @@ impl<'a> Context<'a> {
         let cron_store = self.config.config.cron_store.as_ref().map(|text| self.home.environment.resolve(text));
         let side = side::read(&self.home.real_dir, cron_store.as_deref());
         let mut told = side.problems.clone();
+        told.extend(found.unseen.iter().map(|(path, why)| format!("{}: {why}", path.display())));
         if depth == Depth::Quick {
             told.push(format!("--quick: of transcripts over {} KiB only head and tail were read", read::QUICK / 1024));
         }
+        self.missed |= !side.problems.is_empty() || !found.unseen.is_empty();
         let warnings = new(&self.warnings, told);
         self.warnings.extend(warnings);
         let cache = if global.no_cache || depth == Depth::Thorough {
@@ -145,6 +159,7 @@ impl<'a> Context<'a> {
             state_dir: &self.home.real_dir,
             main_key: self.config.config.main_key(),
             stores: &found.stores,
+            unseen: found.unseen,
             openclaw: self.generation(),
             gateway: &|| self.gateway().clone(),
             side,
@@ -185,6 +200,11 @@ impl<'a> Context<'a> {
     /// The startup estimate if the verdicts are carried out.
     pub(super) fn planned_startup(&self, inventory: &Inventory, verdicts: &Verdicts) -> Startup {
         self.startup(inventory, verdicts, |one| one.verdict.action.removes())
+    }
+
+    /// Whether something that could have mattered was not read: a warning names it.
+    pub(super) fn missed(&self) -> bool {
+        self.missed
     }
 
     /// What a person should know about how all this was found.

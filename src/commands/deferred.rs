@@ -22,7 +22,8 @@ pub(super) fn run(session: &Session, next: Option<usize>, online: bool) -> Resul
         refuse_beside_gateway(&context, online)?;
         let limits = Limits::default();
         let journal = open(&context, limits)?;
-        document.recovered = recover(&context, &journal, limits)?;
+        let recovered = recover(&context, &journal, limits)?;
+        (document.recovered, document.failed) = (recovered.told, left(&context, recovered.failed));
         let deferred::Sorted { due, superseded, unreadable } = deferred::sort(&journal, deferred::of(&runs()))?;
         document.refused = left(&context, unreadable);
         document.superseded = superseded.into_iter().map(|one| one.key).collect();

@@ -76,7 +76,7 @@ fn pass(
     let mut refused = refusals(&inventory);
     if let Some(why) = guard::refusal(&plan, &inventory, &context.policy, context.now) {
         if !dry {
-            let before = match work.recovered.join("; ") {
+            let before = match work.recovered.told.join("; ") {
                 told if told.is_empty() => told,
                 told => format!("; before that, {told}"),
             };
@@ -118,7 +118,8 @@ fn pass(
         _ => Vec::new(),
     };
     changing(false);
-    let told = Told { recovered: work.recovered, forgotten, mended };
+    outcome.failed.append(&mut work.recovered.failed);
+    let told = Told { recovered: work.recovered.told, forgotten, mended };
     Ok(document(context, &inventory, &verdicts, planned, dry, outcome, told))
 }
 
@@ -265,6 +266,6 @@ fn show(session: &Session, context: &Context<'_>, document: &GcDocument) -> Resu
         let details = context.details(&document.preamble.gateway);
         session.print(&text::gc(document, &details, &session.layout()))?;
     }
-    let partial = !document.failed.is_empty() || !document.late.is_empty();
+    let partial = !document.failed.is_empty() || !document.late.is_empty() || context.missed();
     Ok(Exit::after(!document.refused.is_empty(), partial))
 }

@@ -10,7 +10,7 @@ use crate::store::apply::{self, Left, Outcome};
 use crate::store::deadline::Deadline;
 use crate::store::journal::{self, Journal};
 use crate::store::manifest::RunState;
-use crate::store::recover;
+use crate::store::recover::{self, Recovered};
 
 /// How long a verb that changes things may take.
 #[derive(Clone, Copy)]
@@ -53,7 +53,7 @@ pub(super) fn refuse_beside_gateway(context: &Context<'_>, online: bool) -> Resu
 /// A verb that changes things: the journal, once there is something to write, and what was finished before.
 pub(super) struct Work {
     pub(super) journal: Option<Journal>,
-    pub(super) recovered: Vec<String>,
+    pub(super) recovered: Recovered,
     limits: Limits,
 }
 
@@ -64,7 +64,8 @@ impl Work {
         let cut_off = runs.into_iter().filter(|run| run.state == RunState::Unfinished);
         let told =
             cut_off.map(|run| format!("the run {} was cut off; the next gc or restore finishes it first", run.id));
-        Self { journal: None, recovered: told.chain(problems).collect(), limits: Limits::default() }
+        let recovered = Recovered { told: told.chain(problems).collect(), failed: Vec::new() };
+        Self { journal: None, recovered, limits: Limits::default() }
     }
 
     /// Refuses beside a live gateway without lock, and finishes what was cut off. Where there never was a run there is
@@ -72,12 +73,12 @@ impl Work {
     pub(super) fn begin(context: &Context<'_>, online: bool, limits: Limits) -> Result<Self, Failure> {
         refuse_beside_gateway(context, online)?;
         if !journal::exists(&context.home.real_dir) {
-            return Ok(Self { journal: None, recovered: Vec::new(), limits });
+            return Ok(Self { journal: None, recovered: Recovered::default(), limits });
         }
         let journal = open(context, limits)?;
         let recovered = recover(context, &journal, limits)?;
         if limits.deadline.has_passed() {
-            let told = if recovered.is_empty() { String::new() } else { format!("; {}", recovered.join("; ")) };
+            let told = recovered.told.iter().fold(String::new(), |all, one| all + "; " + one);
             return Err(Failure::refused(anyhow::anyhow!("the time was over before the stores were read{told}")));
         }
         Ok(Self { journal: Some(journal), recovered, limits })
@@ -110,7 +111,7 @@ pub(super) fn open(context: &Context<'_>, limits: Limits) -> Result<Journal, Fai
 }
 
 /// Finishes the runs that were cut off, and says so.
-pub(super) fn recover(context: &Context<'_>, journal: &Journal, limits: Limits) -> Result<Vec<String>, Failure> {
+pub(super) fn recover(context: &Context<'_>, journal: &Journal, limits: Limits) -> Result<Recovered, Failure> {
     let Limits { patience, deadline } = limits;
     let started_at = context.session.started_at;
     Ok(recover::recover(journal, &context.home.real_dir, &recover::Options { started_at, patience, deadline })?)

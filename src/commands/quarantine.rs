@@ -75,16 +75,16 @@ fn take(session: &Session, args: &QuarantineArgs) -> Result<Exit, Failure> {
         dry_run: args.dry_run,
         taken,
         skipped: left(&context, outcome.skipped),
-        failed: left(&context, outcome.failed),
+        failed: left(&context, outcome.failed.into_iter().chain(work.recovered.failed)),
         refused: left(&context, outcome.refused),
-        recovered: work.recovered,
+        recovered: work.recovered.told,
     };
     if session.cli.global.wants_json() {
         session.print_document(&document)?;
     } else {
         session.print(&quarantine::taken(&document, &session.layout()))?;
     }
-    Ok(Exit::after(!document.refused.is_empty(), !document.failed.is_empty()))
+    Ok(Exit::after(!document.refused.is_empty(), !document.failed.is_empty() || context.missed()))
 }
 
 /// The keys that were asked for, by key or by session id.

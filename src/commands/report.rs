@@ -69,7 +69,7 @@ pub(super) fn run(session: &Session, args: &ReportArgs) -> Result<Exit, Failure>
         bindings: body.bindings,
         files: body.files,
     };
-    document.checks = checks(args, &document);
+    document.checks = checks(args, &document, inventory.unseen.len());
     let exceeded = document.checks.iter().any(|check| check.exceeded);
     show(session, &context, args, &document)?;
     Ok(if exceeded { Exit::Problems } else { Exit::Done })
@@ -176,7 +176,7 @@ fn changes(
     }
 }
 
-fn checks(args: &ReportArgs, document: &ReportDocument) -> Vec<Check> {
+fn checks(args: &ReportArgs, document: &ReportDocument, unseen: usize) -> Vec<Check> {
     let limits = [
         ("damaged", document.total.damaged, args.max_damaged),
         ("worst-seconds", document.startup.before.worst_seconds, args.max_worst_seconds),
@@ -186,7 +186,8 @@ fn checks(args: &ReportArgs, document: &ReportDocument) -> Vec<Check> {
         let limit = limit?;
         Some(Check { name: name.to_owned(), value, limit, exceeded: value > limit })
     };
-    let broken = document.stores.iter().filter(|store| !report::can_be_read(store.state)).count() as u64;
+    let broken = document.stores.iter().filter(|store| !report::can_be_read(store.state)).count();
+    let broken = (broken + unseen) as u64;
     let stores =
         args.check.then(|| Check { name: "broken-stores".to_owned(), value: broken, limit: 0, exceeded: broken > 0 });
     limits.into_iter().filter_map(check).chain(stores).collect()

@@ -31,13 +31,11 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure
     let what = args.what.as_deref().unwrap_or_default();
     let context = Context::new(session, &PolicyFlags::default())?;
     refuse_beside_gateway(&context, args.online)?;
-    let (runs, _) = journal::past_runs(&context.home.real_dir);
-    find(&runs, what)?;
+    look_up(&context, what)?;
     let limits = Limits::default();
     let journal = open(&context, limits)?;
     let recovered = recover(&context, &journal, limits)?;
-    let (runs, _) = journal::past_runs(&context.home.real_dir);
-    let (of, keys) = find(&runs, what)?;
+    let (of, keys) = look_up(&context, what)?;
     let options = restore::Options {
         of: &of,
         keys: &keys,
@@ -54,9 +52,9 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure
         bindings: outcome.bindings,
         files: outcome.files,
         bytes: outcome.bytes,
-        recovered,
+        recovered: recovered.told,
         refused: left(&context, outcome.refused),
-        failed: left(&context, outcome.failed),
+        failed: left(&context, outcome.failed.into_iter().chain(recovered.failed)),
         ..RestoreDocument::new(schema("restore"), &context.home.state_dir)
     };
     if session.cli.global.wants_json() {
@@ -65,6 +63,15 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure
         session.print(&text::restore(&document, &session.layout()))?;
     }
     Ok(Exit::after(!document.refused.is_empty(), !document.failed.is_empty()))
+}
+
+/// The run, and the keys of it, that `what` names. It may be in what could not be read.
+fn look_up(context: &Context<'_>, what: &str) -> Result<(String, Vec<String>), Failure> {
+    let (runs, problems) = journal::past_runs(&context.home.real_dir);
+    find(&runs, what).map_err(|failure| match problems.first() {
+        Some(problem) => Failure::from(failure.error.context(problem.clone())),
+        None => failure,
+    })
 }
 
 /// The run, and the keys of it, that `what` names: a run's id, a unique prefix of one, `latest`, or a key.

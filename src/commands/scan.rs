@@ -35,7 +35,7 @@ pub(super) fn run(session: &Session, args: &ScanArgs) -> Result<Exit, Failure> {
     if let Some(restart) = &document.restart {
         return Ok(if restart.due { Exit::Done } else { Exit::Problems });
     }
-    let problems = args.check && has_problems(&document.body, plan.is_empty());
+    let problems = args.check && (has_problems(&document.body, plan.is_empty()) || !inventory.unseen.is_empty());
     Ok(if problems { Exit::Problems } else { Exit::Done })
 }
 

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use anstream::AutoStream;
 use anstream::ColorChoice;
+use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 
 use crate::cli::{Cli, Command, When};
@@ -11,6 +12,8 @@ use crate::config::environment::Environment;
 use crate::render::json;
 use crate::render::view;
 use crate::render::words::{Layout, shell};
+
+const STDOUT: &str = "cannot write to standard output";
 
 /// How an invocation ends (design §2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +123,7 @@ impl Session {
         let choice = self.choice(AutoStream::choice(&stdout));
         let mut stream = AutoStream::new(stdout.lock(), choice);
         match stream.write_all(text.as_bytes()).and_then(|()| stream.flush()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context(STDOUT),
             _ => Ok(()),
         }
     }
@@ -133,7 +136,7 @@ impl Session {
     /// Prints as it is, never colored. A reader that went away is no error.
     pub fn print_plain(&self, text: &str) -> anyhow::Result<()> {
         match io::stdout().lock().write_all(text.as_bytes()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context(STDOUT),
             _ => Ok(()),
         }
     }

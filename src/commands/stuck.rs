@@ -29,6 +29,7 @@ pub(super) fn run(session: &Session, online: bool) -> Result<Exit, Failure> {
         outcome = stuck::put_back(work.journal(&context)?, stuck, &options)?;
     }
     refused.append(&mut outcome.refused);
+    outcome.failed.append(&mut work.recovered.failed);
     let unbound = match &outcome.run {
         Some(_) => unbound(&context.load()?, &dirs, &outcome, &context),
         None => Vec::new(),
@@ -39,7 +40,7 @@ pub(super) fn run(session: &Session, online: bool) -> Result<Exit, Failure> {
         files: outcome.files,
         bytes: outcome.bytes,
         unbound: Some(unbound),
-        recovered: work.recovered,
+        recovered: work.recovered.told,
         refused: left(&context, refused),
         failed: left(&context, outcome.failed),
         ..RestoreDocument::new(schema("restore"), &context.home.state_dir)

@@ -81,9 +81,9 @@ fn repair(context: &mut Context<'_>, args: &ValidateArgs) -> Result<RepairDocume
         dry_run: args.dry_run,
         mended,
         skipped: left(context, outcome.skipped),
-        failed: left(context, outcome.failed),
+        failed: left(context, outcome.failed.into_iter().chain(work.recovered.failed)),
         refused: left(context, outcome.refused),
-        recovered: work.recovered,
+        recovered: work.recovered.told,
     })
 }
 

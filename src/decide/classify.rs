@@ -223,11 +223,14 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         match file.kind {
             FileKind::Orphan => {
                 let quiet = |time| self.now - time >= ORPHAN_AGE;
-                let unknown = !file.stores_known || self.inventory.side.unreadable.cron_runs;
+                let awaited = self.inventory.awaited.as_ref();
+                let unknown = !file.stores_known || self.inventory.side.unreadable.cron_runs || awaited.is_none();
                 let Some(references) = references.filter(|_| !unknown) else { return keep(Reason::StoreUnknown) };
                 if matches!(file.content, Content::NotChecked { .. }) {
                     keep(Reason::NotChecked)
-                } else if references.refer_to(&file.path, None) || self.inventory.awaited.contains(&file.path) {
+                } else if references.refer_to(&file.path, None)
+                    || awaited.is_some_and(|files| files.contains(&file.path))
+                {
                     keep(Reason::Referenced)
                 } else if file.held {
                     keep(Reason::LockLive)

@@ -88,6 +88,7 @@ pub fn of_inventory(inventory: &Inventory, now: DateTime<Utc>, archives: bool) -
             users.entry(path).or_default().push(binding);
         }
     }
+    problems.list.extend(inventory.unseen.iter().map(|(path, why)| Problem::unreadable(path, why.clone())));
     let mut told: Vec<&Path> = Vec::new();
     for store in inventory.selected() {
         let dir = store.dir();

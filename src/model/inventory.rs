@@ -69,14 +69,17 @@ pub struct Inventory {
     pub gateway: Gateway,
     /// Every store, in the order of the agents.
     pub stores: Vec<Store>,
+    /// What could not be looked into, and why: there may be stores in it.
+    pub unseen: Vec<(PathBuf, String)>,
     /// Transcripts without a binding and all that is neither transcript nor store.
     pub files: Vec<LooseFile>,
     /// What other files say of the bindings.
     pub side: Side,
     /// Bindings that earlier starts found failed or cut off, by store and key.
     pub sightings: BTreeMap<(PathBuf, String), Sighting>,
-    /// Files whose bindings past runs have in their archives, or that a run was cut off before it moved.
-    pub awaited: HashSet<PathBuf>,
+    /// Files whose bindings past runs have in their archives, or that a run was cut off before it moved; absent when
+    /// a past run cannot be read.
+    pub awaited: Option<HashSet<PathBuf>>,
 }
 
 /// What earlier starts leave for the next one.

@@ -202,7 +202,12 @@ pub fn restore(document: &RestoreDocument, layout: &Layout) -> String {
             document.of.join(", ")
         );
     } else if !document.of.is_empty() {
-        let _ = writeln!(text, "Nothing was restored: nothing of {} is away.", document.of.join(", "));
+        let why = if document.refused.is_empty() && document.failed.is_empty() {
+            format!(": nothing of {} is away", document.of.join(", "))
+        } else {
+            String::new()
+        };
+        let _ = writeln!(text, "Nothing was restored{why}.");
     }
     left(&mut text, "refused", WARN, &document.refused);
     left(&mut text, "failed", BAD, &document.failed);

@@ -350,12 +350,11 @@ impl Work<'_> {
             }
             Err(error) => {
                 self.outcome.failed.push(Left::new(record.from.display(), format!("{error:#}")));
-                // The error may have come after the rename: what counts is where the file is. When not even that can
-                // be told, the move stays planned, and the next run finds out.
+                // The error may have come after the rename: what counts is where the file is. Else the move stays
+                // planned, and the next run tries again.
                 match transfer::arrived(&self.run, &record) {
                     Ok(true) => StepState::Done,
-                    Ok(false) => StepState::Skipped,
-                    Err(_) => StepState::Planned,
+                    Ok(false) | Err(_) => StepState::Planned,
                 }
             }
         };

@@ -42,6 +42,8 @@ pub struct Discovery {
     pub stores: Vec<StoreLocation>,
     /// What was passed over, and why.
     pub notes: Vec<String>,
+    /// What could not be looked into, and why: there may be stores in it.
+    pub unseen: Vec<(PathBuf, String)>,
 }
 
 /// Finds all stores, and selects those of `agents`, or the one of `store_file`, or all.
@@ -56,7 +58,7 @@ pub fn stores(
     let roots = agents_roots(home, &configured);
     found.stores = configured;
     for root in roots {
-        found.stores.extend(on_disk(home, &root, &mut found.notes));
+        on_disk(home, &root, &mut found);
     }
     if let Some(file) = store_file {
         ensure!(agents.is_empty(), "--store names one store: leave --agent out");
@@ -116,18 +118,17 @@ fn usual_shape(path: &Path) -> Option<(PathBuf, &OsStr)> {
     Some((agents.to_owned(), agent.file_name()?))
 }
 
-fn on_disk(home: &Home, root: &Path, notes: &mut Vec<String>) -> Vec<StoreLocation> {
-    let mut names = match directory_names(root, notes) {
+fn on_disk(home: &Home, root: &Path, found: &mut Discovery) {
+    let mut names = match directory_names(root, &mut found.notes) {
         Ok(names) => names,
-        Err(error) => {
-            if error.kind() != ErrorKind::NotFound {
-                notes.push(format!("{}: {error}", root.display()));
-            }
-            return Vec::new();
-        }
+        Err(error) if error.kind() == ErrorKind::NotFound => return,
+        Err(error) => return found.unseen.push((root.to_owned(), error.to_string())),
     };
     names.sort();
-    names.iter().filter_map(|name| agent_on_disk(home, root, name, notes)).collect()
+    for name in names {
+        let store = agent_on_disk(home, root, &name, found);
+        found.stores.extend(store);
+    }
 }
 
 fn directory_names(root: &Path, notes: &mut Vec<String>) -> io::Result<Vec<PathBuf>> {
@@ -144,14 +145,14 @@ fn directory_names(root: &Path, notes: &mut Vec<String>) -> io::Result<Vec<PathB
     Ok(names)
 }
 
-fn agent_on_disk(home: &Home, root: &Path, name: &Path, notes: &mut Vec<String>) -> Option<StoreLocation> {
+fn agent_on_disk(home: &Home, root: &Path, name: &Path, found: &mut Discovery) -> Option<StoreLocation> {
     let dir = root.join(name).join("sessions");
     match dir.metadata() {
         Ok(metadata) if metadata.is_dir() => {}
         Ok(_) => return None,
         Err(error) => {
             if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
-                notes.push(format!("{}: {error}", dir.display()));
+                found.unseen.push((dir, error.to_string()));
             }
             return None;
         }
@@ -159,7 +160,7 @@ fn agent_on_disk(home: &Home, root: &Path, name: &Path, notes: &mut Vec<String>)
     let agent = normalize_agent_id(&name.to_string_lossy());
     if agent == "main" && name != Path::new("main") {
         // OpenClaw would take it for the main agent's, whose store is elsewhere.
-        notes.push(format!("{}: its name means main, passed over as OpenClaw does", root.join(name).display()));
+        found.notes.push(format!("{}: its name means main, passed over as OpenClaw does", root.join(name).display()));
         return None;
     }
     Some(locate(home, &agent, &dir.join(STORE), root))

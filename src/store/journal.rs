@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -130,9 +130,10 @@ impl Journal {
     pub fn sweep_stillborn(&self) -> anyhow::Result<()> {
         for entry in fs_err::read_dir(self.runs.path())?.filter_map(Result::ok) {
             let path = entry.path();
-            if fs_err::symlink_metadata(path.join(MANIFEST)).is_err() {
+            if is_absent(&path.join(MANIFEST)) {
                 // Both fail on a directory that holds anything: then it is none of these.
-                let _ = fs_err::remove_dir(path.join("files")).and_then(|()| fs_err::remove_dir(&path));
+                let _ = fs_err::remove_dir(path.join("files"));
+                let _ = fs_err::remove_dir(&path);
             }
         }
         Ok(())
@@ -372,15 +373,21 @@ pub(super) fn own_path(state_dir: &Path) -> PathBuf {
     state_dir.join(OWN)
 }
 
-/// Whether there ever was a run. Reads only.
-pub fn exists(state_dir: &Path) -> bool {
-    fs_err::symlink_metadata(state_dir.join(OWN)).is_ok()
+/// Whether there is surely nothing: an error of another kind may hide something.
+fn is_absent(path: &Path) -> bool {
+    fs_err::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
-/// The files that belong to what past runs have in their archives, or that a run was cut off before it moved. Reads only.
-pub fn awaited(state_dir: &Path) -> HashSet<PathBuf> {
-    let runs = past_runs(state_dir).0;
-    runs.iter().flat_map(Manifest::awaited).cloned().collect()
+/// Whether there ever was a run. Reads only.
+pub fn exists(state_dir: &Path) -> bool {
+    !is_absent(&state_dir.join(OWN))
+}
+
+/// The files that belong to what past runs have in their archives, or that a run was cut off before it moved; `None`
+/// when not every run can be read. Reads only.
+pub fn awaited(state_dir: &Path) -> Option<HashSet<PathBuf>> {
+    let (runs, problems) = past_runs(state_dir);
+    problems.is_empty().then(|| runs.iter().flat_map(Manifest::awaited).cloned().collect())
 }
 
 /// What past runs did, oldest first; kept longer than the runs themselves. Reads only.
@@ -392,13 +399,19 @@ pub fn history(state_dir: &Path) -> Vec<history::Line> {
 /// The past runs of a state directory, oldest first, and what could not be read. Reads only.
 pub fn past_runs(state_dir: &Path) -> (Vec<Manifest>, Vec<String>) {
     let path = state_dir.join(OWN).join("runs");
-    let Ok(entries) = fs_err::read_dir(&path) else { return (Vec::new(), Vec::new()) };
-    let mut names: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
+    if is_absent(&path) {
+        return (Vec::new(), Vec::new());
+    }
+    let names = fs_err::read_dir(&path).and_then(|names| names.map(|name| Ok(name?.path())).collect());
+    let mut names: Vec<PathBuf> = match names {
+        Ok(names) => names,
+        Err(error) => return (Vec::new(), vec![format!("the past runs are not known: {error}")]),
+    };
     names.sort();
     let (mut runs, mut problems) = (Vec::new(), Vec::new());
     for path in names {
         // A directory without a manifest: a run that was cut off before it changed anything.
-        if fs_err::symlink_metadata(path.join(MANIFEST)).is_err() {
+        if is_absent(&path.join(MANIFEST)) {
             continue;
         }
         match Dir::open(&path).and_then(|dir| read_manifest(&dir, state_dir)) {

@@ -37,6 +37,8 @@ pub struct Request<'a> {
     pub openclaw: Generation,
     /// Looks for the gateway, while the files are read.
     pub gateway: &'a (dyn Fn() -> Gateway + Sync),
+    /// What could not be looked into, and why.
+    pub unseen: Vec<(PathBuf, String)>,
     /// What other files say.
     pub side: Side,
     /// What earlier starts found, and left unread.
@@ -63,13 +65,14 @@ pub fn load(request: Request<'_>) -> Inventory {
     let sightings = request.boots.sessions.into_iter();
     let sightings = sightings.map(|one| ((one.store.clone(), one.key.clone()), one)).collect();
     let orphans = files.iter().any(|file| file.kind == FileKind::Orphan);
-    let awaited = if orphans { journal::awaited(request.state_dir) } else { HashSet::new() };
+    let awaited = if orphans { journal::awaited(request.state_dir) } else { Some(HashSet::new()) };
     Inventory {
         state_dir: request.state_dir.to_owned(),
         owner: Dir::open(request.state_dir).and_then(|dir| dir.own_info()).ok().map(|info| info.uid),
         openclaw: request.openclaw,
         gateway,
         stores,
+        unseen: request.unseen,
         files,
         side: request.side,
         awaited,
@@ -105,13 +108,13 @@ fn list_directories(stores: &[StoreLocation], deadline: Deadline) -> HashMap<Pat
 fn list(path: &Path, deadline: Deadline) -> Option<Listing> {
     let dir = Dir::open(path).ok()?;
     let mut names = BTreeMap::new();
-    for entry in fs_err::read_dir(path).ok()?.filter_map(Result::ok) {
+    for entry in fs_err::read_dir(path).ok()? {
         // Half a directory would make the other half look missing.
         if deadline.has_passed() {
             return None;
         }
-        let name = entry.file_name();
-        if let Ok(Some(info)) = dir.info(&name) {
+        let name = entry.ok()?.file_name();
+        if let Some(info) = dir.info(&name).ok()? {
             names.insert(name, info);
         }
     }

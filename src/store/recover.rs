@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::apply::{read_locked, references_now};
+use super::apply::{Left, read_locked, references_now};
 use super::deadline::{Deadline, OVER};
 use super::dir::Dir;
 use super::journal::{Journal, Run, past_runs};
@@ -33,11 +33,23 @@ pub struct Options {
     pub deadline: Deadline,
 }
 
-/// What was found unfinished and what became of it, one sentence each.
-pub fn recover(journal: &Journal, state_dir: &Path, options: &Options) -> anyhow::Result<Vec<String>> {
+/// What was found unfinished.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// What became of each run, one sentence each.
+    pub told: Vec<String>,
+    /// What could not be finished, or read, and waits for a later run.
+    pub failed: Vec<Left>,
+}
+
+/// Finishes or reverts what was cut off.
+pub fn recover(journal: &Journal, state_dir: &Path, options: &Options) -> anyhow::Result<Recovered> {
     let Options { started_at, patience, deadline } = *options;
     journal.sweep_stillborn()?;
-    let (runs, mut told) = past_runs(state_dir);
+    let (runs, problems) = past_runs(state_dir);
+    let mut recovered = Recovered::default();
+    recovered.failed.extend(problems.into_iter().map(|why| Left::new("claw-sessions/runs", why)));
+    let Recovered { told, failed } = &mut recovered;
     for manifest in runs.into_iter().filter(|manifest| manifest.state == RunState::Unfinished) {
         let id = manifest.id.clone();
         if deadline.has_passed() {
@@ -50,33 +62,43 @@ pub fn recover(journal: &Journal, state_dir: &Path, options: &Options) -> anyhow
                 Some(of) => {
                     let (keys, as_new, deferred) = (&manifest.keys, manifest.as_new, manifest.deferred);
                     let options = restore::Options { of: &of, keys, as_new, deferred, started_at, patience, deadline };
-                    finish_restore(journal, run, &options)
+                    finish_restore(journal, run, &options, failed)
                 }
-                None if !manifest.renames.is_empty() => finish_stuck(journal, run, patience),
-                None => finish(journal, run, deadline),
+                None if !manifest.renames.is_empty() => finish_stuck(journal, run, patience, failed),
+                None => finish(journal, run, deadline, failed),
             }
         });
         // What cannot be finished now is told, and stays for a later run: it must not stop this one.
-        told.push(done.unwrap_or_else(|error| format!("the run {id} was cut off and cannot be finished: {error:#}")));
+        match done {
+            Ok(sentence) => told.push(sentence),
+            Err(error) => failed.push(Left::new(format!("the run {id}"), format!("cannot be finished: {error:#}"))),
+        }
     }
-    Ok(told)
+    Ok(recovered)
 }
 
-fn finish_restore(journal: &Journal, run: Run, options: &restore::Options<'_>) -> anyhow::Result<String> {
+fn finish_restore(
+    journal: &Journal,
+    run: Run,
+    options: &restore::Options<'_>,
+    failed: &mut Vec<Left>,
+) -> anyhow::Result<String> {
     let id = run.id().to_owned();
-    let outcome = restore::continue_restore(journal, run, options)?;
+    let mut outcome = restore::continue_restore(journal, run, options)?;
     let (bindings, files) = (outcome.bindings.len(), outcome.files);
     let left = outcome.refused.len() + outcome.failed.len();
+    failed.append(&mut outcome.failed);
     Ok(format!(
         "the restore {id} was cut off and is finished now: {bindings} bindings, {files} files, {left} left alone"
     ))
 }
 
-fn finish_stuck(journal: &Journal, run: Run, patience: Duration) -> anyhow::Result<String> {
+fn finish_stuck(journal: &Journal, run: Run, patience: Duration, failed: &mut Vec<Left>) -> anyhow::Result<String> {
     let id = run.id().to_owned();
-    let outcome = stuck::resume(journal, run, patience)?;
+    let mut outcome = stuck::resume(journal, run, patience)?;
     let (bindings, files) = (outcome.bindings.len(), outcome.files);
     let left = outcome.refused.len() + outcome.failed.len();
+    failed.append(&mut outcome.failed);
     Ok(format!(
         "the run {id} was cut off and is finished now: {files} more transcripts and {bindings} more bindings are back, {left} left alone"
     ))
@@ -110,7 +132,7 @@ fn sweep(file: &Path, pid: u32) {
     }
 }
 
-fn finish(journal: &Journal, mut run: Run, deadline: Deadline) -> anyhow::Result<String> {
+fn finish(journal: &Journal, mut run: Run, deadline: Deadline, failed: &mut Vec<Left>) -> anyhow::Result<String> {
     if let Some(elsewhere) = run.manifest.stores.iter().find(|record| !run.manifest.is_ours(&record.path)) {
         anyhow::bail!("{} lies outside the state directory, which was moved since", elsewhere.path.display());
     }
@@ -152,15 +174,28 @@ fn finish(journal: &Journal, mut run: Run, deadline: Deadline) -> anyhow::Result
             Reason::LockDead => is_store_lock(&record.from),
             _ => reverted.contains(&record.from) || bound(&record),
         };
-        let gone = transfer::arrived(&run, &record)?
-            || !stays && matches!(transfer::out(&run, &record)?, transfer::Moved::Yes { .. });
-        let state = if gone { StepState::Done } else { StepState::Skipped };
-        if state == StepState::Done {
-            moved += 1;
-        } else {
-            left += 1;
+        let done = match transfer::arrived(&run, &record) {
+            Ok(false) if !stays => {
+                transfer::out(&run, &record).map(|moved| matches!(moved, transfer::Moved::Yes { .. }))
+            }
+            known => known,
+        };
+        match done {
+            Ok(true) => {
+                moved += 1;
+                run.manifest.moves[index].state = StepState::Done;
+            }
+            Ok(false) => {
+                left += 1;
+                run.manifest.moves[index].state = StepState::Skipped;
+            }
+            // It stays planned: a later run finds out where it is, and tries again.
+            Err(error) => failed.push(Left::new(record.from.display(), format!("{error:#}"))),
         }
-        run.manifest.moves[index].state = state;
+    }
+    if run.manifest.moves.iter().any(|record| record.state == StepState::Planned) {
+        run.save()?;
+        return Ok(format!("the run {} was cut off; the next run tries again to move its other files", run.id()));
     }
     let manifest = &mut run.manifest;
     manifest.purged.retain(|path| fs_err::symlink_metadata(path).is_err());

@@ -4,7 +4,7 @@
 //! A restore is a run of its own. It may be cut off at any moment: what is back already is recognized, and the rest
 //! follows when it is asked for again, or when the next run finds it unfinished.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -93,6 +93,7 @@ pub(super) fn continue_restore(journal: &Journal, mut own: Run, options: &Option
             work.outcome.failed.push(Left::new(path.display(), format!("{error:#}")));
         }
     }
+    work.spare_followers();
     work.mends();
     work.renames();
     // Dead locks come last: one of them may stand where our own lock stood a moment ago.
@@ -125,12 +126,16 @@ pub(super) fn continue_restore(journal: &Journal, mut own: Run, options: &Option
     Ok(outcome)
 }
 
-/// A run to restore from. Of one that was cut off and could not be finished it is not known what it took.
+/// A run to restore from. Of one that was cut off and could not be finished it is not known what it took; that files
+/// of it did not follow yet is no hindrance.
 fn finished(journal: &Journal, id: &str) -> anyhow::Result<Run> {
     let run = journal.open_run(id)?;
-    let is_finished = run.manifest.state != RunState::Unfinished;
+    let manifest = &run.manifest;
+    let steps = manifest.stores.iter().map(|record| record.state);
+    let steps = steps.chain(manifest.mends.iter().map(|record| record.state));
+    let mut steps = steps.chain(manifest.renames.iter().map(|record| record.state));
     anyhow::ensure!(
-        is_finished,
+        manifest.state != RunState::Unfinished || steps.all(|state| state != StepState::Planned),
         "the run {id} was cut off and could not be finished, nothing of it was restored: `claw-sessions gc` says why"
     );
     Ok(run)
@@ -139,6 +144,9 @@ fn finished(journal: &Journal, id: &str) -> anyhow::Result<Run> {
 /// Says in the source's manifest how much of it is still away.
 fn settle(source: &mut Run) {
     let manifest = &mut source.manifest;
+    if manifest.moves.iter().any(|record| record.state == StepState::Planned) {
+        return;
+    }
     let entries =
         manifest.stores.iter().filter(|record| record.state == StepState::Done).flat_map(|record| &record.entries);
     let moves = manifest.moves.iter().filter(|record| record.state == StepState::Done);
@@ -205,10 +213,39 @@ impl Work<'_> {
             .filter_map(|entry| entry.file.clone())
             .collect();
         for index in 0..self.source.manifest.moves.len() {
-            let record = self.source.manifest.moves[index].clone();
-            let due = record.is_away() && of_kind(&record);
-            if due && (all || of_keys.contains(&record.from)) && self.in_time() {
+            let mut record = self.source.manifest.moves[index].clone();
+            if !of_kind(&record) || !(all || of_keys.contains(&record.from)) || !self.in_time() {
+                continue;
+            }
+            if record.state == StepState::Planned {
+                match transfer::arrived(self.source, &record) {
+                    Ok(true) => record.state = StepState::Done,
+                    Ok(false) => continue,
+                    Err(error) => {
+                        self.outcome.failed.push(Left::new(record.from.display(), format!("{error:#}")));
+                        continue;
+                    }
+                }
+                self.source.manifest.moves[index].state = record.state;
+            }
+            if record.is_away() {
                 self.file(index, &record);
+            }
+        }
+    }
+
+    /// A file that did not follow its entry stays where it is, now that the entry is back.
+    fn spare_followers(&mut self) {
+        let manifest = &mut self.source.manifest;
+        let entries = || manifest.stores.iter().flat_map(|record| &record.entries);
+        let back: HashSet<&PathBuf> =
+            entries().filter(|entry| !entry.is_away()).filter_map(|entry| entry.file.as_ref()).collect();
+        let away: HashSet<&PathBuf> =
+            entries().filter(|entry| entry.is_away()).filter_map(|entry| entry.file.as_ref()).collect();
+        let all = self.options.keys.is_empty();
+        for record in manifest.moves.iter_mut().filter(|record| record.state == StepState::Planned) {
+            if !away.contains(&record.from) && (all || back.contains(&record.from)) {
+                record.state = StepState::Skipped;
             }
         }
     }

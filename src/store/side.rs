@@ -165,9 +165,10 @@ fn collect_keys(value: &Value, keys: &mut BTreeSet<String>) {
 }
 
 fn listing(dir: &Path, side: &mut Side) -> Result<Vec<std::path::PathBuf>, Unread> {
-    match fs_err::read_dir(dir) {
-        Ok(entries) => {
-            let mut paths: Vec<_> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
+    let paths = fs_err::read_dir(dir).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    match paths {
+        Ok(paths) => {
+            let mut paths: Vec<_> = paths;
             paths.sort();
             Ok(paths)
         }

@@ -119,8 +119,8 @@ pub(super) fn resume(journal: &Journal, mut run: Run, patience: Duration) -> any
         run.manifest.renames[index].state = state;
     }
     let bindings = Bindings { run: &mut run, outcome: &mut outcome, patience };
-    bindings.come_back();
-    finish(journal, run, &mut outcome)?;
+    let tried = bindings.come_back();
+    finish(journal, run, tried, &mut outcome)?;
     Ok(outcome)
 }
 
@@ -140,7 +140,8 @@ fn settle(run: &mut Run) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn finish(journal: &Journal, mut run: Run, outcome: &mut Outcome) -> anyhow::Result<()> {
+/// `tried`: nothing is left for the next run to try again.
+fn finish(journal: &Journal, mut run: Run, tried: bool, outcome: &mut Outcome) -> anyhow::Result<()> {
     let manifest = &mut run.manifest;
     let states = || {
         let renames = manifest.renames.iter().map(|record| record.state);
@@ -150,7 +151,8 @@ fn finish(journal: &Journal, mut run: Run, outcome: &mut Outcome) -> anyhow::Res
     if states().all(|state| state == StepState::Skipped) {
         return journal.forget(run.id());
     }
-    if states().all(|state| state != StepState::Planned) {
+    let ended = tried && states().all(|state| state != StepState::Planned);
+    if ended {
         manifest.state = RunState::Done;
         manifest.finished_at = Some(Utc::now());
     }
@@ -158,7 +160,7 @@ fn finish(journal: &Journal, mut run: Run, outcome: &mut Outcome) -> anyhow::Res
     manifest.problems = outcome.failed.iter().map(|left| format!("{}: {}", left.what, left.why)).collect();
     run.save()?;
     outcome.run = Some(run.id().to_owned());
-    if let Err(error) = journal.remember(&run.manifest.history_line()) {
+    if ended && let Err(error) = journal.remember(&run.manifest.history_line()) {
         outcome.failed.push(Left::new("history.jsonl", format!("{error:#}")));
     }
     Ok(())
@@ -248,23 +250,29 @@ struct Bindings<'a> {
 }
 
 impl Bindings<'_> {
-    /// Lets the bindings follow into the stores beside the files.
-    fn come_back(mut self) {
+    /// Lets the bindings follow into the stores beside the files; whether none failed.
+    fn come_back(mut self) -> bool {
+        let mut tried = true;
         let renames = self.run.manifest.renames.iter().filter(|record| record.state == StepState::Done);
         let agents: BTreeMap<PathBuf, String> =
             renames.filter_map(|record| Some((record.to.parent()?.to_owned(), record.agent.clone()))).collect();
         for store in self.run.manifest.touches.clone() {
             let Some(agent) = store.parent().and_then(|dir| agents.get(dir)) else { continue };
-            // The files are back by now, and the next run would not look for their bindings.
-            let left = |why: String| {
-                Left::new(store.display(), format!("{why}; no binding came back: restore this run, then try again"))
-            };
             match self.bind(&store, agent) {
                 Ok(None) => {}
-                Ok(Some(why)) => self.outcome.refused.push(left(why)),
-                Err(error) => self.outcome.failed.push(left(format!("{error:#}"))),
+                // The files are back by now, and the next run would not look for their bindings.
+                Ok(Some(why)) => {
+                    let why = format!("{why}; no binding came back: restore this run, then try again");
+                    self.outcome.refused.push(Left::new(store.display(), why));
+                }
+                Err(error) => {
+                    tried = false;
+                    let why = format!("{error:#}; no binding came back: the next run tries again");
+                    self.outcome.failed.push(Left::new(store.display(), why));
+                }
             }
         }
+        tried
     }
 
     /// Adds what the backups of one store still have, or says why not.

@@ -8,7 +8,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
 
 mod crash;
+mod errors;
 mod ledger;
+mod promise;
+mod scenario;
+mod strace;
 #[path = "../support/mod.rs"]
 mod support;
 

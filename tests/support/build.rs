@@ -80,7 +80,15 @@ impl StoreBuilder {
     }
 
     pub fn build(self) -> Store {
-        let store = Store::empty();
+        self.build_in(Store::empty())
+    }
+
+    /// The same in memory where that can be had, for tests that would wait for the disk most of the time.
+    pub fn build_in_memory(self) -> Store {
+        self.build_in(Store::empty_in_memory())
+    }
+
+    fn build_in(self, store: Store) -> Store {
         for agent in &self.agents {
             let sessions = store.path("agents").join(&agent.id).join("sessions");
             openclaw::write_sessions(&sessions, &agent.bindings);

@@ -75,8 +75,12 @@ impl Store {
 
     /// The same in memory where that can be had, for tests that would wait for the disk most of the time.
     pub fn recorded_in_memory(name: &str) -> Self {
-        let place = if Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "/tmp" };
-        Self::empty_in(place).with_recorded(name)
+        Self::empty_in_memory().with_recorded(name)
+    }
+
+    /// A state directory with nothing in it, in memory where that can be had.
+    pub fn empty_in_memory() -> Self {
+        Self::empty_in(if Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "/tmp" })
     }
 
     fn with_recorded(self, name: &str) -> Self {

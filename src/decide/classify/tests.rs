@@ -119,7 +119,8 @@ fn inventory(bindings: Vec<Binding>) -> Inventory {
         files: Vec::new(),
         side: Side::default(),
         sightings: std::collections::BTreeMap::new(),
-        awaited: std::collections::HashSet::new(),
+        unseen: Vec::new(),
+        awaited: Some(std::collections::HashSet::new()),
     }
 }
 

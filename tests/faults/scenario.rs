@@ -1,0 +1,175 @@
+//! Every command that changes a state directory, and a small one that has something of every kind for it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::promise;
+use crate::strace::{self, kill};
+use crate::support::{self, NOW, Store, StoreBuilder, Tree, lock_payload};
+
+/// A command, and what it meets.
+pub(crate) struct Scenario {
+    /// What the figures call it.
+    pub(crate) name: &'static str,
+    /// The command.
+    pub(crate) args: &'static [&'static str],
+    /// What came before it, from [`everything`] on.
+    before: &'static [Step],
+    /// Bytes die: what was in quarantine, or what a run took.
+    pub(crate) purges: bool,
+}
+
+impl Scenario {
+    /// A store gets back what belongs to the files that came back: one after the other, if there are errors.
+    pub(crate) fn is_piecemeal(&self) -> bool {
+        self.args.contains(&"--stuck-bak")
+    }
+}
+
+enum Step {
+    Run(&'static [&'static str]),
+    /// Killed as it enters the first call of this name.
+    Killed(&'static [&'static str], &'static str),
+    /// The last bytes of the store of `main` are cut off.
+    CutStore,
+    /// The recipe of openclaw#44687, and a backup of the stores before it.
+    Recipe,
+}
+
+const GC: &[&str] = &["gc", "--now", NOW, "--jobs=1"];
+const RESTORE: &[&str] = &["restore", "latest", "--jobs=1"];
+const QUARANTINE: &[&str] = &["quarantine", "--damaged", "--now", NOW, "--jobs=1"];
+const REPAIR: &[&str] = &["validate", "--repair", "--fail-on=fatal", "--now", NOW, "--jobs=1"];
+const SALVAGE: &[&str] = &["validate", "--repair", "--salvage", "--fail-on=fatal", "--now", NOW, "--jobs=1"];
+
+const SCENARIOS: [Scenario; 13] = [
+    Scenario { name: "gc", args: GC, before: &[], purges: false },
+    Scenario { name: "gc --boot", args: &["gc", "--boot", "--now", NOW, "--jobs=1"], before: &[], purges: false },
+    Scenario { name: "quarantine", args: QUARANTINE, before: &[], purges: false },
+    Scenario { name: "repair", args: REPAIR, before: &[], purges: false },
+    Scenario { name: "salvage", args: SALVAGE, before: &[Step::CutStore], purges: false },
+    Scenario { name: "restore of a gc", args: RESTORE, before: &[Step::Run(GC)], purges: false },
+    Scenario { name: "restore of a repair", args: RESTORE, before: &[Step::Run(REPAIR)], purges: false },
+    Scenario {
+        name: "restore of a salvage",
+        args: RESTORE,
+        before: &[Step::CutStore, Step::Run(SALVAGE)],
+        purges: false,
+    },
+    Scenario {
+        name: "restore --stuck-bak",
+        args: &["restore", "--stuck-bak", "--jobs=1"],
+        before: &[Step::Recipe],
+        purges: false,
+    },
+    Scenario {
+        name: "purge",
+        args: &["quarantine", "purge", "--older-than=1s", "--yes", "--now", "2027-01-01T00:00:00Z"],
+        before: &[Step::Run(QUARANTINE), Step::Run(GC)],
+        purges: true,
+    },
+    Scenario {
+        name: "prune",
+        args: &["runs", "prune", "--older-than=1s", "--now", "2027-01-01T00:00:00Z"],
+        before: &[Step::Run(GC)],
+        purges: true,
+    },
+    Scenario { name: "recovery of a gc", args: GC, before: &[Step::Killed(GC, "renameat2")], purges: false },
+    Scenario {
+        name: "recovery of a restore",
+        args: RESTORE,
+        before: &[Step::Run(GC), Step::Killed(RESTORE, "renameat")],
+        purges: false,
+    },
+];
+
+/// Each scenario in turn; one whose promise breaks does not keep the others from being tried.
+pub(crate) fn each(work: impl Fn(&Scenario)) {
+    let broken = SCENARIOS.iter().filter(|scenario| catch_unwind(AssertUnwindSafe(|| work(scenario))).is_err());
+    let broken: Vec<_> = broken.map(|scenario| scenario.name).collect();
+    assert!(broken.is_empty(), "broken: {broken:?}");
+}
+
+impl Scenario {
+    /// A state directory that awaits the command.
+    pub(crate) fn prepare(&self) -> Store {
+        let store = everything();
+        for step in self.before {
+            match step {
+                Step::Run(args) => drop(store.run(*args).ok()),
+                Step::Killed(args, call) => kill(&store, args, (call, 1), "SIGKILL"),
+                Step::CutStore => {
+                    let cut = store.read(STORE);
+                    store.write(STORE, &cut[..cut.len() - 200]);
+                }
+                Step::Recipe => {
+                    store.back_up_stores(support::recipe::OLDER);
+                    store.run_recipe(&[]);
+                }
+            }
+        }
+        store
+    }
+}
+
+/// The store of the agent `main`.
+pub(crate) const STORE: &str = "agents/main/sessions/sessions.json";
+
+/// Two agents with bindings that stay, expire, are damaged and can be mended; an orphan; dead locks; archives.
+pub(crate) fn everything() -> Store {
+    let damaged = |name: &str| {
+        let folder = support::fixture("crafted").join(name).join("agents/main/sessions");
+        fs::read(folder.join("7b1d5c0e-93a4-4f6b-8d52-2f0e6a91c3d7.jsonl")).unwrap()
+    };
+    StoreBuilder::new()
+        .config(r#"{"meta": {"lastTouchedVersion": "2026.3.11"}}"#)
+        .agent("main")
+        .binding("agent:main:telegram:direct:1", |one| one.idle("9d").session_id("one"))
+        .binding("agent:main:telegram:direct:2", |one| one.session_id("two"))
+        .binding("agent:main:telegram:direct:3", |one| one.session_id("three").transcript(damaged("mutual-cycle")))
+        .binding("agent:main:telegram:direct:4", |one| one.session_id("four").transcript(damaged("headerless")))
+        .binding("agent:main:cron:7cfc4032", |one| one.idle("30h").session_id("five").cron_run())
+        .binding("agent:main:telegram:direct:6", |one| {
+            one.idle("3d").session_id("six").lock(lock_payload(3_999_999, 1))
+        })
+        .orphan("seven", "9d")
+        .agent("illarion")
+        .binding("agent:illarion:telegram:direct:8", |one| one.idle("9d").session_id("eight"))
+        .binding("agent:illarion:telegram:group:-100", |one| one.session_id("nine"))
+        .file(&format!("{STORE}.lock"), lock_payload(3_999_998, 1))
+        .file("agents/main/sessions/gone.jsonl.reset.2026-11-20T10-00-00.000Z", "{\"type\":\"session\"}\n")
+        .build_in_memory()
+}
+
+/// What a whole run of the command does, as the measure of one that met a fault.
+pub(crate) struct Reference {
+    /// Before everything: every transcript of it is to be there, whatever happens.
+    pub(crate) treasure: Tree,
+    /// As the command met it.
+    pub(crate) first: Tree,
+    /// As the command left it.
+    pub(crate) last: Tree,
+    /// After the command was given once more: the bindings that a salvage could not save leave orphans for the next run.
+    pub(crate) settled: Tree,
+    /// When all that can be restored was restored.
+    pub(crate) restored: Tree,
+    /// How often each call was made.
+    pub(crate) counts: BTreeMap<String, usize>,
+}
+
+impl Scenario {
+    /// Runs the command without a fault. `trace` names the calls to be counted.
+    pub(crate) fn reference(&self, trace: &str) -> Reference {
+        let treasure = promise::tree(&everything());
+        let store = self.prepare();
+        let first = promise::tree(&store);
+        let counts = strace::count(&store, self.args, trace);
+        let last = promise::tree(&store);
+        let again = store.run(self.args);
+        assert!(matches!(again.code, Some(0 | 1)), "{}: {again}", self.name);
+        let settled = promise::tree(&store);
+        promise::restore_all(&store, self.name);
+        Reference { treasure, first, last, settled, restored: promise::tree(&store), counts }
+    }
+}
