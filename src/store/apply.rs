@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -464,19 +464,24 @@ fn references(document: &Document, text: &[u8], members: &[usize], dir: &Dir) ->
 }
 
 /// What the stores refer to as they are now. A store that cannot be read any more may refer to anything.
-pub(super) fn references_now(stores: &[PathBuf]) -> Option<Vec<References>> {
+pub(super) fn references_now(stores: &[PathBuf]) -> anyhow::Result<Vec<References>> {
     let mut all = Vec::with_capacity(stores.len());
     for path in stores {
-        let Ok(dir) = Dir::open(path.parent()?) else { continue };
-        let name = path.file_name()?;
-        if dir.info(name).ok()?.is_none() {
+        let parent = path.parent().unwrap_or(Path::new("/"));
+        if fs_err::symlink_metadata(parent).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
             continue;
         }
-        let (text, _) = read_locked(&dir, name).ok()?;
-        let document = store::read(&text).ok()?;
+        let dir = Dir::open(parent)?;
+        let name = path.file_name().unwrap_or_default();
+        if dir.info(name)?.is_none() {
+            continue;
+        }
+        let (text, _) = read_locked(&dir, name)?;
+        let document =
+            store::read(&text).map_err(|_| anyhow::anyhow!("{} is no readable store now", path.display()))?;
         all.push(references(&document, &text, &[], &dir));
     }
-    Some(all)
+    Ok(all)
 }
 
 fn entry_record(leaving: &Leaving<'_>, document: &Document, cuts: &[Span]) -> Option<EntryRecord> {

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 
 use anyhow::Context as _;
 
@@ -11,6 +12,9 @@ use crate::model::inventory::Stamp;
 /// Small pieces are gathered; large ones go straight through.
 const BUFFER: usize = 64 * 1024;
 
+/// How the name of every temporary file ends.
+const TEMP: &str = ".claw-sessions.tmp";
+
 /// The name of the temporary file that becomes `name`. OpenClaw 2026.5.26 and later clears such names away itself.
 pub(super) fn temp_name(name: &OsStr) -> OsString {
     temp_name_of(name, std::process::id())
@@ -19,8 +23,17 @@ pub(super) fn temp_name(name: &OsStr) -> OsString {
 /// The same for another process, so that what it left can be found.
 pub(super) fn temp_name_of(name: &OsStr, pid: u32) -> OsString {
     let mut temp = name.to_owned();
-    temp.push(format!(".{pid}.claw-sessions.tmp"));
+    temp.push(format!(".{pid}{TEMP}"));
     temp
+}
+
+/// Removes every temporary file of a directory that is ours alone. One that cannot be removed does no harm.
+pub(super) fn sweep(dir: &Dir) {
+    for entry in fs_err::read_dir(dir.path()).into_iter().flatten().filter_map(Result::ok) {
+        if entry.file_name().as_bytes().ends_with(TEMP.as_bytes()) {
+            let _ = dir.remove(&entry.file_name());
+        }
+    }
 }
 
 /// Writes `pieces` as the file `name`, with the mode and owner of `like`: a new file beside the old one, synced,
@@ -87,7 +100,8 @@ fn write(
     fill(&mut file).with_context(|| format!("cannot write {}", dir.join(temp).display()))
 }
 
-fn own_info(file: &std::fs::File) -> io::Result<FileInfo> {
+/// What an open file is.
+pub(super) fn own_info(file: &std::fs::File) -> io::Result<FileInfo> {
     use std::os::unix::fs::MetadataExt;
     let meta = file.metadata()?;
     Ok(FileInfo {

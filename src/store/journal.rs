@@ -126,10 +126,15 @@ impl Journal {
         Ok(Run { dir, files, like: self.like, manifest })
     }
 
-    /// Removes the directories of runs that were cut off before their manifest was written, and so did nothing.
-    pub fn sweep_stillborn(&self) -> anyhow::Result<()> {
+    /// Removes what was cut off while it was written, and the directories of runs that were cut off before their
+    /// manifest was, and so did nothing. We have our lock: nobody writes them now.
+    pub fn sweep(&self) -> anyhow::Result<()> {
+        atomic::sweep(&self.own);
         for entry in fs_err::read_dir(self.runs.path())?.filter_map(Result::ok) {
             let path = entry.path();
+            if let Ok(dir) = self.runs.existing_subdir(&entry.file_name()) {
+                atomic::sweep(&dir);
+            }
             if is_absent(&path.join(MANIFEST)) {
                 // Both fail on a directory that holds anything: then it is none of these.
                 let _ = fs_err::remove_dir(path.join("files"));
@@ -299,6 +304,15 @@ impl Run {
                 let there = archive.info(record.to.file_name().unwrap_or_default());
                 let arrived = matches!(there, Ok(Some(info)) if info.stamp.ino == record.stamp.ino);
                 record.state = if arrived { StepState::Done } else { StepState::Skipped };
+            }
+        }
+    }
+
+    /// Removes what this run was writing into its archive when it was cut off.
+    pub(super) fn sweep(&self) {
+        for entry in fs_err::read_dir(self.files.path()).into_iter().flatten().filter_map(Result::ok) {
+            if let Ok(dir) = self.files.existing_subdir(&entry.file_name()) {
+                atomic::sweep(&dir);
             }
         }
     }

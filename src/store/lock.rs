@@ -62,17 +62,22 @@ impl<'a> StoreLock<'a> {
         let temp = atomic::temp_name(name);
         dir.remove(&temp)?;
         let mut file = dir.create(&temp, 0o644)?;
-        let linked =
-            file.write_all(payload().as_bytes()).and_then(|()| dir.link_to(&temp, dir, name)).map(|()| true).or_else(
-                |error| if error.kind() == std::io::ErrorKind::AlreadyExists { Ok(false) } else { Err(error) },
-            );
+        let mut link = || -> std::io::Result<Option<Stamp>> {
+            file.write_all(payload().as_bytes())?;
+            let stamp = atomic::own_info(&file)?.stamp;
+            match dir.link_to(&temp, dir, name) {
+                Ok(()) => Ok(Some(stamp)),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        let linked = link();
         let removed = dir.remove(&temp);
         let linked = linked.with_context(|| format!("cannot take {}", dir.join(name).display()))?;
-        removed?;
-        if !linked {
-            return Ok(None);
+        if removed.is_err() && linked.is_some() {
+            dir.remove(name)?;
         }
-        Ok(dir.info(name)?.map(|info| info.stamp))
+        removed.map(|()| linked)
     }
 
     /// Puts a new store in place of the old one, unless somebody wrote it or took the lock since it was read. `old` is
@@ -92,9 +97,10 @@ impl<'a> StoreLock<'a> {
         })
     }
 
-    /// Whether the lock is still the one that was taken.
+    /// Whether the lock is still the one that was taken. Looked at twice: an error of a moment must not leave it behind.
     pub fn is_ours(&self) -> bool {
-        let now = self.dir.info(&self.name).ok().flatten();
+        let look = || self.dir.info(&self.name);
+        let now = look().or_else(|_| look()).ok().flatten();
         now.is_some_and(|info| (info.stamp.dev, info.stamp.ino) == (self.stamp.dev, self.stamp.ino))
     }
 }

@@ -45,7 +45,7 @@ pub struct Recovered {
 /// Finishes or reverts what was cut off.
 pub fn recover(journal: &Journal, state_dir: &Path, options: &Options) -> anyhow::Result<Recovered> {
     let Options { started_at, patience, deadline } = *options;
-    journal.sweep_stillborn()?;
+    journal.sweep()?;
     let (runs, problems) = past_runs(state_dir);
     let mut recovered = Recovered::default();
     recovered.failed.extend(problems.into_iter().map(|why| Left::new("claw-sessions/runs", why)));
@@ -57,6 +57,7 @@ pub fn recover(journal: &Journal, state_dir: &Path, options: &Options) -> anyhow
             continue;
         }
         let done = journal.open_run(&id).and_then(|run| {
+            run.sweep();
             sweep_own(&run);
             match manifest.of {
                 Some(of) => {
@@ -151,7 +152,7 @@ fn finish(journal: &Journal, mut run: Run, deadline: Deadline, failed: &mut Vec<
     // A run of OpenClaw that was under way may have bound a file again: then the file stays where it is.
     let references = references_now(&run.manifest.touches);
     let bound = |record: &MoveRecord| {
-        references.as_ref().is_none_or(|references| references.iter().any(|one| one.refer_to(&record.from, None)))
+        references.as_ref().map_or(true, |references| references.iter().any(|one| one.refer_to(&record.from, None)))
     };
     let reverted: HashSet<PathBuf> = of_stores(&run, StepState::Skipped);
     let (mut moved, mut left) = (0, 0);
@@ -164,10 +165,14 @@ fn finish(journal: &Journal, mut run: Run, deadline: Deadline, failed: &mut Vec<
             run.save()?;
             return Ok(format!("the run {} was cut off; {OVER}, the next run moves its other files", run.id()));
         }
-        if references.is_none() && record.why != Reason::LockDead && !transfer::arrived(&run, &record)? {
+        if let Err(error) = &references
+            && record.why != Reason::LockDead
+            && !transfer::arrived(&run, &record)?
+        {
             run.save()?;
-            let why = "a store that may refer to its files cannot be read; they follow once it can";
-            return Ok(format!("the run {} was cut off; {why}", run.id()));
+            let why = format!("its files follow once every store that may refer to them can be read: {error:#}");
+            failed.push(Left::new(format!("the run {}", run.id()), why));
+            return Ok(format!("the run {} was cut off and waits for a later run", run.id()));
         }
         let stays = match record.why {
             // A store's dead lock goes only to make room for ours.

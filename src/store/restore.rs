@@ -256,13 +256,19 @@ impl Work<'_> {
         if manifest.renames.is_empty() || !self.options.keys.is_empty() {
             return;
         }
-        let references = references_now(&manifest.touches);
+        let references = match references_now(&manifest.touches) {
+            Ok(references) => references,
+            Err(error) => {
+                let why = format!("its files keep their names, because a store may refer to them: {error:#}");
+                return self.outcome.failed.push(Left::new(self.options.of, why));
+            }
+        };
         for index in 0..self.source.manifest.renames.len() {
             let record = &self.source.manifest.renames[index];
             if record.restored || record.state != StepState::Done {
                 continue;
             }
-            match stuck::undo(&self.source.manifest, record, references.as_deref()) {
+            match stuck::undo(&self.source.manifest, record, &references) {
                 Ok(Ok(())) => {
                     self.outcome.files += 1;
                     self.outcome.bytes += record.stamp.size;

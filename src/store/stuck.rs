@@ -9,6 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 
 use super::apply::{Left, read_locked, references_now};
@@ -231,11 +232,8 @@ fn is_back(record: &RenameRecord) -> anyhow::Result<bool> {
 pub(super) fn undo(
     manifest: &Manifest,
     record: &RenameRecord,
-    references: Option<&[References]>,
+    references: &[References],
 ) -> anyhow::Result<Result<(), String>> {
-    let Some(references) = references else {
-        return Ok(Err("a store cannot be read now, and may refer to it".to_owned()));
-    };
     if references.iter().any(|one| one.refer_to(&record.to, None)) {
         return Ok(Err(format!("{} is bound", record.to.display())));
     }
@@ -304,9 +302,8 @@ impl Bindings<'_> {
         let Ok(document) = store::read(&text) else {
             return Ok(Some("it became unreadable".to_owned()));
         };
-        let Some(references) = references_now(&self.run.manifest.touches) else {
-            return Ok(Some("another store cannot be read now, and may refer to its transcripts".to_owned()));
-        };
+        let references = references_now(&self.run.manifest.touches)
+            .context("another store cannot be read now, and may refer to its transcripts")?;
         let waits = |file: &OsStr| {
             let path = dir.join(file);
             is_file(file) && !in_the_way(file) && !references.iter().any(|one| one.refer_to(&path, None))

@@ -9,8 +9,22 @@ use crate::strace::{Point, count, fail, points};
 use crate::support::{Output, Store, Tree, sys};
 
 /// The calls that meet each error.
-const CALLS: [&str; 10] =
-    ["openat", "write", "fsync", "renameat", "renameat2", "linkat", "unlinkat", "mkdirat", "read", "getdents64"];
+const CALLS: [&str; 13] = [
+    "openat",
+    "write",
+    "fsync",
+    "renameat",
+    "renameat2",
+    "linkat",
+    "unlinkat",
+    "mkdirat",
+    "read",
+    "getdents64",
+    // A look at a file.
+    "statx",
+    "newfstatat",
+    "fstat",
+];
 /// The errors that each call meets.
 const ERRORS: [&str; 8] = ["ENOSPC", "EIO", "EACCES", "EROFS", "EDQUOT", "EMFILE", "EXDEV", "EINTR"];
 

@@ -7,14 +7,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
 
+mod afterwards;
 mod crash;
 mod errors;
 mod ledger;
 mod promise;
 mod scenario;
+mod starts;
 mod strace;
 #[path = "../support/mod.rs"]
 mod support;
+mod turns;
 
 /// Whether everything is to be tried, not a sample.
 fn full() -> bool {

@@ -43,9 +43,13 @@ const QUARANTINE: &[&str] = &["quarantine", "--damaged", "--now", NOW, "--jobs=1
 const REPAIR: &[&str] = &["validate", "--repair", "--fail-on=fatal", "--now", NOW, "--jobs=1"];
 const SALVAGE: &[&str] = &["validate", "--repair", "--salvage", "--fail-on=fatal", "--now", NOW, "--jobs=1"];
 
+/// Before a start of the gateway.
+pub(crate) const BOOT: Scenario =
+    Scenario { name: "gc --boot", args: &["gc", "--boot", "--now", NOW, "--jobs=1"], before: &[], purges: false };
+
 const SCENARIOS: [Scenario; 13] = [
     Scenario { name: "gc", args: GC, before: &[], purges: false },
-    Scenario { name: "gc --boot", args: &["gc", "--boot", "--now", NOW, "--jobs=1"], before: &[], purges: false },
+    BOOT,
     Scenario { name: "quarantine", args: QUARANTINE, before: &[], purges: false },
     Scenario { name: "repair", args: REPAIR, before: &[], purges: false },
     Scenario { name: "salvage", args: SALVAGE, before: &[Step::CutStore], purges: false },
@@ -98,7 +102,7 @@ impl Scenario {
         for step in self.before {
             match step {
                 Step::Run(args) => drop(store.run(*args).ok()),
-                Step::Killed(args, call) => kill(&store, args, (call, 1), "SIGKILL"),
+                Step::Killed(args, call) => assert!(kill(&store, args, (call, 1), "SIGKILL"), "{}", self.name),
                 Step::CutStore => {
                     let cut = store.read(STORE);
                     store.write(STORE, &cut[..cut.len() - 200]);

@@ -13,7 +13,8 @@ pub(crate) type Point = (&'static str, usize);
 pub(crate) fn traced(store: &Store, args: &[&str], options: &[&str]) -> Output {
     let direct = store.command(args.iter().chain(&["--state-dir"]));
     let mut command = Command::new("strace");
-    command.args(["-f", "--seccomp-bpf"]).args(options);
+    // Not with --seccomp-bpf: then it injects no signal.
+    command.arg("-f").args(options);
     command.arg(direct.get_program()).args(direct.get_args()).arg(store.state_dir());
     command.env_clear().current_dir(store.root());
     for (name, value) in direct.get_envs() {
@@ -64,10 +65,11 @@ pub(crate) fn inject(store: &Store, args: &[&str], (name, at): Point, what: &str
     traced(store, args, &["-e", &trace, "-o", "/dev/null", "-e", &inject])
 }
 
-/// Runs the command until a signal ends it at this call.
-pub(crate) fn kill(store: &Store, args: &[&str], point: Point, signal: &str) {
+/// Runs the command until a signal ends it at this call; whether it came so far.
+pub(crate) fn kill(store: &Store, args: &[&str], point: Point, signal: &str) -> bool {
     let output = inject(store, args, point, &format!("signal={signal}"));
     assert!(output.code.is_none_or(|code| matches!(code, 0 | 1 | 137 | 143)), "{signal} {point:?}: {output}");
+    !matches!(output.code, Some(0 | 1))
 }
 
 /// Runs the command while this call fails once with this error.

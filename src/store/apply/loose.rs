@@ -23,16 +23,24 @@ impl Work<'_> {
             return Ok(());
         }
         let orphans = plan.files.iter().any(|item| item.action == FileAction::Archive);
-        let references = if orphans { references_now(&plan.known_stores) } else { Some(Vec::new()) };
+        let references = if orphans { references_now(&plan.known_stores) } else { Ok(Vec::new()) };
         let adopted = |item: &FileItem| match &references {
-            Some(references) => references.iter().any(|one| one.refer_to(&item.file.path, None)),
-            None => true,
+            Ok(references) => references.iter().any(|one| one.refer_to(&item.file.path, None)),
+            Err(_) => true,
         };
         let (stay, items): (Vec<&FileItem>, Vec<&FileItem>) =
             plan.files.iter().partition(|item| item.action == FileAction::Archive && adopted(item));
-        for item in stay {
-            let why = "changed-since-plan: a binding may refer to it now";
-            self.outcome.skipped.push(Left::new(item.file.path.display(), why));
+        for path in stay.into_iter().map(|item| item.file.path.display()) {
+            match &references {
+                Ok(_) => {
+                    let why = "changed-since-plan: a binding refers to it now";
+                    self.outcome.skipped.push(Left::new(path, why));
+                }
+                Err(error) => {
+                    let why = format!("it stays, because a store may refer to it: {error:#}");
+                    self.outcome.failed.push(Left::new(path, why));
+                }
+            }
         }
         // A dead store lock that stood in our way is in the archive already.
         let moves = self.run.manifest.moves.iter().filter(|record| record.state == StepState::Done);
