@@ -57,15 +57,17 @@ impl<'a> StoreLock<'a> {
         }
     }
 
-    /// Writes a whole lock beside the name and links it there, so that nobody ever sees an empty one.
+    /// Writes a whole lock beside the name and links it there, so that nobody ever sees an empty one: synced, since after
+    /// a power cut the name may be there. Nobody could tell that the owner of an empty lock is gone.
     fn create(dir: &Dir, name: &OsStr) -> anyhow::Result<Option<Stamp>> {
         let temp = atomic::temp_name(name);
         dir.remove(&temp)?;
         let mut file = dir.create(&temp, 0o644)?;
-        let linked =
-            file.write_all(payload().as_bytes()).and_then(|()| dir.link_to(&temp, dir, name)).map(|()| true).or_else(
-                |error| if error.kind() == std::io::ErrorKind::AlreadyExists { Ok(false) } else { Err(error) },
-            );
+        let written = file.write_all(payload().as_bytes()).and_then(|()| file.sync_all());
+        let linked = written
+            .and_then(|()| dir.link_to(&temp, dir, name))
+            .map(|()| true)
+            .or_else(|error| if error.kind() == std::io::ErrorKind::AlreadyExists { Ok(false) } else { Err(error) });
         let removed = dir.remove(&temp);
         let linked = linked.with_context(|| format!("cannot take {}", dir.join(name).display()))?;
         removed?;
