@@ -135,7 +135,8 @@ fn finish(journal: &Journal, mut run: Run, deadline: Deadline) -> anyhow::Result
     let (mut moved, mut left) = (0, 0);
     for index in 0..run.manifest.moves.len() {
         let record = run.manifest.moves[index].clone();
-        if record.state != StepState::Planned {
+        // What an unfinished run notes as done may not have been durable: then the file is back in its place.
+        if record.state == StepState::Skipped {
             continue;
         }
         if deadline.has_passed() {
@@ -155,10 +156,10 @@ fn finish(journal: &Journal, mut run: Run, deadline: Deadline) -> anyhow::Result
         let gone = transfer::arrived(&run, &record)?
             || !stays && matches!(transfer::out(&run, &record)?, transfer::Moved::Yes { .. });
         let state = if gone { StepState::Done } else { StepState::Skipped };
-        if state == StepState::Done {
-            moved += 1;
-        } else {
-            left += 1;
+        match state {
+            StepState::Done if record.state == StepState::Done => {}
+            StepState::Done => moved += 1,
+            _ => left += 1,
         }
         run.manifest.moves[index].state = state;
     }
@@ -185,6 +186,9 @@ fn finish(journal: &Journal, mut run: Run, deadline: Deadline) -> anyhow::Result
     }
     manifest.state = RunState::Done;
     manifest.finished_at = Some(Utc::now());
+    if let Some((_, error)) = transfer::sync(&run).pop() {
+        return Err(error);
+    }
     run.save()?;
     let told = journal.remember(&run.manifest.history_line());
     let told = told.err().map_or_else(String::new, |error| format!("; {error:#}"));

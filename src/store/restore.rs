@@ -100,6 +100,8 @@ pub(super) fn continue_restore(journal: &Journal, mut own: Run, options: &Option
     work.files(|record| record.why == Reason::LockDead);
     let late = work.late;
     let mut outcome = work.outcome;
+    let unsynced = transfer::sync(&source).into_iter().chain(transfer::sync(&own));
+    outcome.failed.extend(unsynced.map(|(path, error)| Left::new(path.display(), format!("{error:#}"))));
     settle(&mut source);
     source.save()?;
     if late {
