@@ -329,6 +329,10 @@ impl Work<'_> {
                 return Ok(());
             }
         };
+        if self.is_broken_again(&record, &dir, name)? {
+            self.source.manifest.stores[index].entries.iter_mut().for_each(|entry| entry.restored = true);
+            return Ok(());
+        }
         let (text, info) = if dir.info(name)?.is_some() {
             read_locked(&dir, name)?
         } else {
