@@ -9,6 +9,7 @@
 
 mod crash;
 mod ledger;
+mod power;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -80,7 +80,11 @@ impl StoreBuilder {
     }
 
     pub fn build(self) -> Store {
-        let store = Store::empty();
+        self.build_in(Store::empty())
+    }
+
+    /// In this state directory, which is empty.
+    pub fn build_in(self, store: Store) -> Store {
         for agent in &self.agents {
             let sessions = store.path("agents").join(&agent.id).join("sessions");
             openclaw::write_sessions(&sessions, &agent.bindings);
