@@ -95,7 +95,7 @@ fn states(recording: &Recording) -> Vec<State> {
 /// Records a run on this store, after these runs, and lets `check` look at every state that it may leave.
 fn survives(
     what: &str,
-    store: Store,
+    store: &Store,
     before: impl FnOnce(&Store),
     args: &[&str],
     check: impl Fn(&Recording, &Store) + Sync,
@@ -212,37 +212,37 @@ fn nothing(_: &Store) {}
 
 #[test]
 fn a_gc_survives_a_power_cut() {
-    survives("gc", everything(), nothing, &GC, put_right);
+    survives("gc", &everything(), nothing, &GC, put_right);
 }
 
 #[test]
 fn a_quarantine_survives_a_power_cut() {
-    survives("quarantine", everything(), nothing, &ASIDE, put_right);
+    survives("quarantine", &everything(), nothing, &ASIDE, put_right);
 }
 
 #[test]
 fn a_repair_survives_a_power_cut() {
-    survives("repair", mendable(), nothing, &REPAIR, put_right);
+    survives("repair", &mendable(), nothing, &REPAIR, put_right);
 }
 
 #[test]
 fn a_salvage_survives_a_power_cut() {
-    survives("salvage", cut(), nothing, &SALVAGE, put_right);
+    survives("salvage", &cut(), nothing, &SALVAGE, put_right);
 }
 
 #[test]
 fn a_start_survives_a_power_cut() {
-    survives("boot", everything(), nothing, &BOOT, put_right);
+    survives("boot", &everything(), nothing, &BOOT, put_right);
 }
 
 #[test]
 fn a_restore_survives_a_power_cut() {
-    survives("restore", everything(), |store| drop(done(store, &GC)), &RESTORE, put_right);
+    survives("restore", &everything(), |store| drop(done(store, &GC)), &RESTORE, put_right);
 }
 
 #[test]
 fn a_restore_of_a_salvaged_store_survives_a_power_cut() {
-    survives("restore of a salvage", cut(), |store| drop(done(store, &SALVAGE)), &RESTORE, put_right);
+    survives("restore of a salvage", &cut(), |store| drop(done(store, &SALVAGE)), &RESTORE, put_right);
 }
 
 /// A gc that was killed when the stores were rewritten and no transcript had followed.
@@ -257,7 +257,7 @@ fn killed(store: &Store) {
 
 #[test]
 fn a_recovery_survives_a_power_cut() {
-    survives("recovery", everything(), killed, &GC, put_right);
+    survives("recovery", &everything(), killed, &GC, put_right);
 }
 
 /// A run that took nothing else, and one that did.
@@ -271,7 +271,7 @@ fn aside(store: &Store) {
 /// A purge lets bytes die: of each session all of them or none, and of nothing else.
 #[test]
 fn a_purge_survives_a_power_cut() {
-    survives("purge", everything(), aside, &PURGE, |recording, store| {
+    survives("purge", &everything(), aside, &PURGE, |recording, store| {
         old_or_new(recording, store);
         reads_only(store);
         let listed = |store: &Store| done(store, &["quarantine", "list", "--json"]).json();
@@ -291,13 +291,16 @@ fn the_model_finds_what_a_missing_fsync_breaks() {
     if !sys::has("strace") {
         return sys::skip("no strace");
     }
-    let mut recording = Recording::of(everything(), nothing, &GC);
+    let mut recording = Recording::of(&everything(), nothing, &GC);
     let directories: Vec<PathBuf> =
         recording.last.0.iter().filter(|(_, node)| node.kind == "dir").map(|(path, _)| path.clone()).collect();
     let is_dir = |path: &Path| directories.iter().any(|dir| dir == path);
-    let undone: [(&str, &dyn Fn(&Path) -> bool); 3] =
-        [("any", &|_| true), ("a file's", &|path| !is_dir(path)), ("a directory's", &|path| is_dir(path))];
-    for (which, undone) in undone {
+    for which in ["any", "a file's", "a directory's"] {
+        let undone = |path: &Path| match which {
+            "any" => true,
+            "a file's" => !is_dir(path),
+            _ => is_dir(path),
+        };
         recording.forget(|op| matches!(op, Op::Sync(path) if undone(path)));
         let states = recording.disk.states();
         let mut rng = Rng::of(which);

@@ -185,15 +185,15 @@ impl Disk {
             }
             Op::Link { from, to } => {
                 let node = self.there(from);
-                self.rename(op, vec![(self.slot(to), Some(node))], Some(self.slot(from)));
+                self.rename(op, vec![(self.slot(to), Some(node))], Some(&self.slot(from)));
             }
             Op::Remove(path) => self.rename(op, vec![(self.slot(path), None)], None),
         }
     }
 
-    fn rename(&mut self, op: &Op, changes: Vec<(Slot, Option<usize>)>, also_after: Option<Slot>) {
+    fn rename(&mut self, op: &Op, changes: Vec<(Slot, Option<usize>)>, also_after: Option<&Slot>) {
         let slots = || changes.iter().map(|(slot, _)| slot);
-        let after = slots().chain(&also_after).filter_map(|slot| self.last.get(slot).copied()).collect();
+        let after = slots().chain(also_after).filter_map(|slot| self.last.get(slot).copied()).collect();
         let made = |dir: usize| self.namings.iter().position(|one| one.changes.iter().any(|(_, to)| *to == Some(dir)));
         let inside = slots().filter_map(|(dir, _)| made(*dir)).collect();
         for (slot, node) in &changes {

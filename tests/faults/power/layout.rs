@@ -31,11 +31,11 @@ pub(super) struct Recording {
 
 impl Recording {
     /// Records a run on this store, after these others.
-    pub(super) fn of(store: Store, before: impl FnOnce(&Store), args: &[&str]) -> Self {
+    pub(super) fn of(store: &Store, before: impl FnOnce(&Store), args: &[&str]) -> Self {
         let origin = store.tree();
-        before(&store);
+        before(store);
         let first = store.tree();
-        let ops = trace::of(&store, args);
+        let ops = trace::of(store, args);
         let last = store.tree();
         store.run(args).ok();
         let settled = store.tree();
