@@ -362,21 +362,6 @@ impl Work<'_> {
         state == StepState::Done
     }
 
-    /// First the archive's directories, then those that the files left: a power cut in between leaves two names of a
-    /// file, never none.
-    fn sync_directories(&mut self, moved: &[MoveRecord]) {
-        let archives =
-            moved.iter().filter_map(|record| self.run.locate(&record.to).ok()).map(|(dir, _)| dir.path().to_owned());
-        let archives: HashSet<PathBuf> = archives.collect();
-        let sources: HashSet<PathBuf> =
-            moved.iter().filter_map(|record| record.from.parent()).map(Path::to_owned).collect();
-        for path in archives.into_iter().chain(sources) {
-            if let Err(error) = Dir::open(&path).and_then(|dir| dir.sync()) {
-                self.outcome.failed.push(Left::new(path.display(), format!("{error:#}")));
-            }
-        }
-    }
-
     /// Makes everything durable, says so in the manifest, and forgets a run that did nothing.
     fn finish(mut self, journal: &Journal) -> anyhow::Result<()> {
         let manifest = &mut self.run.manifest;
@@ -387,9 +372,10 @@ impl Work<'_> {
         if !changed {
             return journal.forget(self.run.id());
         }
-        let moved: Vec<MoveRecord> =
-            manifest.moves.iter().filter(|record| record.state == StepState::Done).cloned().collect();
-        self.sync_directories(&moved);
+        let unsynced = transfer::sync(&self.run);
+        self.outcome
+            .failed
+            .extend(unsynced.iter().map(|(path, error)| Left::new(path.display(), format!("{error:#}"))));
         let manifest = &mut self.run.manifest;
         manifest.problems = self.outcome.failed.iter().map(|left| format!("{}: {}", left.what, left.why)).collect();
         manifest.totals = self.outcome.done;

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -25,6 +25,9 @@ use crate::decide::verdict::Reason;
 const OWN: &str = "claw-sessions";
 const MANIFEST: &str = "manifest.json";
 const HISTORY: &str = "history.jsonl";
+
+/// Behind the id of a run that is being forgotten.
+const FORGOTTEN: &str = ".forgotten";
 
 /// A few thousand runs.
 const LONGEST_HISTORY: u64 = 1 << 20;
@@ -135,7 +138,9 @@ impl Journal {
             if let Ok(dir) = self.runs.existing_subdir(&entry.file_name()) {
                 atomic::sweep(&dir);
             }
-            if is_absent(&path.join(MANIFEST)) {
+            if is_forgotten(&path) {
+                let _ = fs_err::remove_dir_all(&path);
+            } else if is_absent(&path.join(MANIFEST)) {
                 // Both fail on a directory that holds anything: then it is none of these.
                 let _ = fs_err::remove_dir(path.join("files"));
                 let _ = fs_err::remove_dir(&path);
@@ -146,11 +151,14 @@ impl Journal {
 
     /// Forgets a run: its directory and all in it. Bytes die here.
     pub fn forget(&self, id: &str) -> anyhow::Result<()> {
-        let dir = self.runs.existing_subdir(OsStr::new(id))?;
-        // The manifest goes first: what is left of a run that was half forgotten is no run any more.
-        dir.remove(OsStr::new(MANIFEST))?;
-        dir.sync()?;
-        fs_err::remove_dir_all(dir.path())?;
+        // Under this name it is no run any more, and the next sweep removes what is left of it.
+        let mut gone = OsString::from(id);
+        gone.push(FORGOTTEN);
+        self.runs
+            .move_to(OsStr::new(id), &self.runs, &gone)
+            .with_context(|| format!("cannot rename {}", self.runs.join(id).display()))?;
+        self.runs.sync()?;
+        fs_err::remove_dir_all(self.runs.join(&gone))?;
         Ok(())
     }
 
@@ -203,13 +211,23 @@ impl Journal {
         atomic::replace(&self.own, OsStr::new(name), [bytes], &like, || Ok(()))
     }
 
+    /// Whether the last line was cut off: the next one must not hang on it.
+    fn history_is_torn(&self) -> bool {
+        let mut last = [b'\n'];
+        if let Ok((mut file, _)) = self.own.open_file(OsStr::new(HISTORY)) {
+            let _ = file.seek(SeekFrom::End(-1)).and_then(|_| file.read(&mut last));
+        }
+        last != [b'\n']
+    }
+
     /// Adds a line to `history.jsonl`. Of one that is too large the older half goes.
     pub fn remember(&self, line: &history::Line) -> anyhow::Result<()> {
         let line = serde_json::to_string(line)?;
         let mut file = self.own.append(OsStr::new(HISTORY), 0o600)?;
         let write = |file: &mut File| {
             give_new(&*file, &self.like)?;
-            writeln!(file, "{line}")?;
+            let begins = if self.history_is_torn() { "\n" } else { "" };
+            file.write_all(format!("{begins}{line}\n").as_bytes())?;
             file.sync_all()?;
             file.metadata()
         };
@@ -387,6 +405,10 @@ pub(super) fn own_path(state_dir: &Path) -> PathBuf {
     state_dir.join(OWN)
 }
 
+fn is_forgotten(run: &Path) -> bool {
+    run.as_os_str().as_encoded_bytes().ends_with(FORGOTTEN.as_bytes())
+}
+
 /// Whether there is surely nothing: an error of another kind may hide something.
 fn is_absent(path: &Path) -> bool {
     fs_err::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
@@ -425,7 +447,7 @@ pub fn past_runs(state_dir: &Path) -> (Vec<Manifest>, Vec<String>) {
     let (mut runs, mut problems) = (Vec::new(), Vec::new());
     for path in names {
         // A directory without a manifest: a run that was cut off before it changed anything.
-        if is_absent(&path.join(MANIFEST)) {
+        if is_forgotten(&path) || is_absent(&path.join(MANIFEST)) {
             continue;
         }
         match Dir::open(&path).and_then(|dir| read_manifest(&dir, state_dir)) {

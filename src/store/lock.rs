@@ -57,13 +57,15 @@ impl<'a> StoreLock<'a> {
         }
     }
 
-    /// Writes a whole lock beside the name and links it there, so that nobody ever sees an empty one.
+    /// Writes a whole lock beside the name and links it there, so that nobody ever sees an empty one: synced, since after
+    /// a power cut the name may be there. Nobody could tell that the owner of an empty lock is gone.
     fn create(dir: &Dir, name: &OsStr) -> anyhow::Result<Option<Stamp>> {
         let temp = atomic::temp_name(name);
         dir.remove(&temp)?;
         let mut file = dir.create(&temp, 0o644)?;
         let mut link = || -> std::io::Result<Option<Stamp>> {
             file.write_all(payload().as_bytes())?;
+            file.sync_all()?;
             let stamp = atomic::own_info(&file)?.stamp;
             match dir.link_to(&temp, dir, name) {
                 Ok(()) => Ok(Some(stamp)),

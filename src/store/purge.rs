@@ -57,12 +57,16 @@ fn files(manifest: &Manifest) -> Vec<PathBuf> {
 /// Deletes what was quarantined by runs that ended longer ago than `age`.
 pub fn purge(journal: &Journal, state_dir: &Path, now: DateTime<Utc>, age: TimeDelta) -> anyhow::Result<Purged> {
     let mut purged = Purged::default();
-    for manifest in journal::past_runs(state_dir).0.into_iter().filter(|manifest| is_due(manifest, now, age)) {
+    for manifest in journal::past_runs(state_dir).0.into_iter().filter(|manifest| manifest.is_old(now, age)) {
         let mut run = journal.open_run(&manifest.id)?;
-        count(&run.manifest, &mut purged);
-        mark(&mut run.manifest);
+        if manifest.holds_quarantined() {
+            count(&run.manifest, &mut purged);
+            mark(&mut run.manifest);
+            run.save()?;
+        } else if !is_half_purged(&run) {
+            continue;
+        }
         // What is marked is gone for every reader; what follows only frees the room, and may be done again.
-        run.save()?;
         if holds_nothing(&run.manifest) {
             journal.forget(&manifest.id)?;
         } else {
@@ -83,19 +87,23 @@ fn mark(manifest: &mut Manifest) {
     }
 }
 
+/// A purge was cut off after it had marked what goes.
+fn is_half_purged(run: &Run) -> bool {
+    let mut entries = run.manifest.stores.iter().flat_map(|record| &record.entries);
+    let is_there = |to| run.locate(to).and_then(|(dir, name)| dir.info(&name)).is_ok_and(|info| info.is_some());
+    let mut moves = run.manifest.moves.iter().filter(|record| record.purged);
+    entries.any(|entry| entry.purged) && (holds_nothing(&run.manifest) || moves.any(|record| is_there(&record.to)))
+}
+
 fn holds_nothing(manifest: &Manifest) -> bool {
     let mut entries = manifest.stores.iter().flat_map(|record| &record.entries);
     let mended = manifest.mends.iter().any(|record| record.state == StepState::Done && !record.restored);
     !mended && !entries.any(EntryRecord::is_away) && !manifest.moves.iter().any(super::manifest::MoveRecord::is_away)
 }
 
-/// Deletes the files, and blanks the entries where others of the same store still stand beside them.
+/// Blanks the entries where others of the same store still stand beside them, and deletes the files: these last, so that
+/// one that is there still shows where it was cut off.
 fn free(run: &Run) -> anyhow::Result<()> {
-    for record in run.manifest.moves.iter().filter(|record| record.purged) {
-        let (dir, name) = run.locate(&record.to)?;
-        dir.remove(&name)?;
-        dir.sync()?;
-    }
     for record in run.manifest.stores.iter().filter(|record| record.entries.iter().any(|entry| entry.purged)) {
         let mut bytes = run.read(&record.removed)?;
         for entry in record.entries.iter().filter(|entry| entry.purged) {
@@ -105,6 +113,11 @@ fn free(run: &Run) -> anyhow::Result<()> {
         }
         let (dir, name) = run.locate(&record.removed)?;
         run.write_new(&dir, &name, [bytes.as_slice()])?;
+    }
+    for record in run.manifest.moves.iter().filter(|record| record.purged) {
+        let (dir, name) = run.locate(&record.to)?;
+        dir.remove(&name)?;
+        dir.sync()?;
     }
     Ok(())
 }

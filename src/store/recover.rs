@@ -158,7 +158,8 @@ fn finish(journal: &Journal, mut run: Run, deadline: Deadline, failed: &mut Vec<
     let (mut moved, mut left) = (0, 0);
     for index in 0..run.manifest.moves.len() {
         let record = run.manifest.moves[index].clone();
-        if record.state != StepState::Planned {
+        // What an unfinished run notes as done may not have been durable: then the file is back in its place.
+        if record.state == StepState::Skipped || record.restored || record.purged {
             continue;
         }
         if deadline.has_passed() {
@@ -187,7 +188,7 @@ fn finish(journal: &Journal, mut run: Run, deadline: Deadline, failed: &mut Vec<
         };
         match done {
             Ok(true) => {
-                moved += 1;
+                moved += usize::from(record.state != StepState::Done);
                 run.manifest.moves[index].state = StepState::Done;
             }
             Ok(false) => {
@@ -195,7 +196,10 @@ fn finish(journal: &Journal, mut run: Run, deadline: Deadline, failed: &mut Vec<
                 run.manifest.moves[index].state = StepState::Skipped;
             }
             // It stays planned: a later run finds out where it is, and tries again.
-            Err(error) => failed.push(Left::new(record.from.display(), format!("{error:#}"))),
+            Err(error) => {
+                failed.push(Left::new(record.from.display(), format!("{error:#}")));
+                run.manifest.moves[index].state = StepState::Planned;
+            }
         }
     }
     if run.manifest.moves.iter().any(|record| record.state == StepState::Planned) {
@@ -225,6 +229,9 @@ fn finish(journal: &Journal, mut run: Run, deadline: Deadline, failed: &mut Vec<
     }
     manifest.state = RunState::Done;
     manifest.finished_at = Some(Utc::now());
+    if let Some((_, error)) = transfer::sync(&run).pop() {
+        return Err(error);
+    }
     run.save()?;
     let told = journal.remember(&run.manifest.history_line());
     let told = told.err().map_or_else(String::new, |error| format!("; {error:#}"));

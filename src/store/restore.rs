@@ -101,6 +101,8 @@ pub(super) fn continue_restore(journal: &Journal, mut own: Run, options: &Option
     work.files(|record| record.why == Reason::LockDead);
     let late = work.late;
     let mut outcome = work.outcome;
+    let unsynced = transfer::sync(&source).into_iter().chain(transfer::sync(&own));
+    outcome.failed.extend(unsynced.map(|(path, error)| Left::new(path.display(), format!("{error:#}"))));
     settle(&mut source);
     source.save()?;
     if late {
@@ -370,6 +372,10 @@ impl Work<'_> {
                 return Ok(());
             }
         };
+        if self.is_broken_again(&record, &dir, name)? {
+            self.source.manifest.stores[index].entries.iter_mut().for_each(|entry| entry.restored = true);
+            return Ok(());
+        }
         let (text, info) = if dir.info(name)?.is_some() {
             read_locked(&dir, name)?
         } else {

@@ -1,11 +1,12 @@
 //! Moving one file into a run's archive and back: a rename where that is possible, else a copy that is checked before
 //! the original goes.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{File, FileTimes};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
@@ -14,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::dir::{Dir, FileInfo, give};
 use super::journal::Run;
 use super::lock::{held_by, lock_name};
-use super::manifest::{MendRecord, MoveRecord};
+use super::manifest::{Manifest, MendRecord, MoveRecord, StepState};
 use crate::decide::plan::{DirId, sha256};
 use crate::model::inventory::Stamp;
 
@@ -98,6 +99,24 @@ pub(super) fn put_over(archive: &Dir, name: &OsStr, to: &Dir, new: &OsStr, info:
             to.sync()
         }
     }
+}
+
+/// Makes durable where the files of a run are, and that its locks are gone, before a manifest says that it is done. First
+/// the archive's directories, then the others: where a power cut can split a rename, two names of a file are left, never
+/// none. Gives the directories that could not be synced; one that is gone has nothing to lose.
+pub(super) fn sync(run: &Run) -> Vec<(PathBuf, anyhow::Error)> {
+    let Manifest { moves, mends, stores, .. } = &run.manifest;
+    let moves = moves.iter().filter(|record| record.state == StepState::Done);
+    let mends = mends.iter().filter(|record| record.state == StepState::Done);
+    let stores = stores.iter().filter(|record| record.state == StepState::Done);
+    let kept = moves.clone().map(|record| &record.to).chain(mends.clone().filter_map(|record| record.to.as_ref()));
+    let archives: BTreeSet<PathBuf> =
+        kept.filter_map(|to| run.locate(to).ok()).map(|(dir, _)| dir.path().to_owned()).collect();
+    let files = moves.map(|record| &record.from).chain(mends.map(|record| &record.path));
+    let places: BTreeSet<PathBuf> =
+        files.chain(stores.map(|record| &record.path)).filter_map(|file| Some(file.parent()?.to_owned())).collect();
+    let there = archives.into_iter().chain(places).filter(|path| fs_err::symlink_metadata(path).is_ok());
+    there.filter_map(|path| Dir::open(&path).and_then(|dir| dir.sync()).err().map(|error| (path, error))).collect()
 }
 
 /// Whether the file is in the archive, whole. A rename shows by its inode, whatever stands in the old place by now.

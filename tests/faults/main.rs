@@ -11,6 +11,7 @@ mod afterwards;
 mod crash;
 mod errors;
 mod ledger;
+mod power;
 mod promise;
 mod scenario;
 mod starts;

@@ -88,7 +88,8 @@ impl StoreBuilder {
         self.build_in(Store::empty_in_memory())
     }
 
-    fn build_in(self, store: Store) -> Store {
+    /// In this state directory, which is empty.
+    pub fn build_in(self, store: Store) -> Store {
         for agent in &self.agents {
             let sessions = store.path("agents").join(&agent.id).join("sessions");
             openclaw::write_sessions(&sessions, &agent.bindings);

@@ -60,6 +60,11 @@ impl Store {
         Self::empty_in("/tmp")
     }
 
+    /// The same in memory where that can be had, for tests that would wait for the disk most of the time.
+    pub fn empty_in_memory() -> Self {
+        Self::empty_in(if Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "/tmp" })
+    }
+
     fn empty_in(place: &str) -> Self {
         let root = tempfile::Builder::new().prefix("claw-").rand_bytes(6).tempdir_in(place).unwrap();
         for dir in ["home/.openclaw", "cache", "tmp"] {
@@ -73,14 +78,9 @@ impl Store {
         Self::empty().with_recorded(name)
     }
 
-    /// The same in memory where that can be had, for tests that would wait for the disk most of the time.
+    /// The same in memory, where that can be had.
     pub fn recorded_in_memory(name: &str) -> Self {
         Self::empty_in_memory().with_recorded(name)
-    }
-
-    /// A state directory with nothing in it, in memory where that can be had.
-    pub fn empty_in_memory() -> Self {
-        Self::empty_in(if Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "/tmp" })
     }
 
     fn with_recorded(self, name: &str) -> Self {

@@ -9,7 +9,7 @@ use crate::model::inventory::Stamp;
 use crate::store::apply::read_locked;
 use crate::store::dir::Dir;
 use crate::store::lock::{self, Acquired, StoreLock};
-use crate::store::manifest::{MendRecord, StepState};
+use crate::store::manifest::{MendRecord, StepState, StoreRecord};
 use crate::store::transfer;
 
 const NO_ORIGINAL: &str = "there is no original";
@@ -129,6 +129,13 @@ impl Work<'_> {
         let content = |stamp: Stamp| (stamp.size, stamp.mtime_ns);
         let now = dir.info(name)?.map(|info| info.stamp);
         Ok(now.map(content) == record.old.map(content) && (record.new.is_none() || now != record.new))
+    }
+
+    /// A restore that was cut off had the broken store back already, in which every entry of the run is.
+    pub(super) fn is_broken_again(&self, store: &StoreRecord, dir: &Dir, name: &OsStr) -> anyhow::Result<bool> {
+        let mends = self.source.manifest.mends.iter();
+        let mut mends = mends.filter(|mend| mend.path == store.path && mend.state == StepState::Done);
+        mends.next().map_or(Ok(false), |mend| Self::is_in_place(mend, dir, name))
     }
 
     /// The file was written since: its original comes back beside it, when that was asked for.
