@@ -128,11 +128,11 @@ impl Journal {
 
     /// Removes the directories of runs that were cut off before their manifest was written, and so did nothing.
     pub fn sweep_stillborn(&self) -> anyhow::Result<()> {
-        for entry in fs_err::read_dir(self.runs.path())?.filter_map(Result::ok) {
-            let path = entry.path();
-            if fs_err::symlink_metadata(path.join(MANIFEST)).is_err() {
+        for name in names(&self.runs)? {
+            let Ok(run) = self.runs.existing_subdir(&name) else { continue };
+            if matches!(run.info(OsStr::new(MANIFEST)), Ok(None)) {
                 // Both fail on a directory that holds anything: then it is none of these.
-                let _ = fs_err::remove_dir(path.join("files")).and_then(|()| fs_err::remove_dir(&path));
+                let _ = run.remove_dir(OsStr::new("files")).and_then(|()| self.runs.remove_dir(&name));
             }
         }
         Ok(())
@@ -295,8 +295,9 @@ impl Run {
         let from = dir.join(lock_name(store));
         for record in self.manifest.moves.iter_mut().filter(|record| record.from == from) {
             if record.state == StepState::Planned {
+                // Its name in the archive was free when it was announced.
                 let there = archive.info(record.to.file_name().unwrap_or_default());
-                let arrived = matches!(there, Ok(Some(info)) if info.stamp.ino == record.stamp.ino);
+                let arrived = matches!(there, Ok(Some(info)) if info.stamp.mtime_ns == record.stamp.mtime_ns);
                 record.state = if arrived { StepState::Done } else { StepState::Skipped };
             }
         }
@@ -339,8 +340,7 @@ impl Run {
 
 /// Opens the directory and gives the name of a file in the archive of a past run. Reads only.
 pub fn archived(state_dir: &Path, run: &str, below: &Path) -> anyhow::Result<(Dir, OsString)> {
-    let runs = Dir::open(&state_dir.join(OWN).join("runs"))?;
-    locate(runs.existing_subdir(OsStr::new(run))?, below)
+    locate(runs_dir(state_dir)?.existing_subdir(OsStr::new(run))?, below)
 }
 
 fn locate(mut dir: Dir, below: &Path) -> anyhow::Result<(Dir, OsString)> {
@@ -367,9 +367,29 @@ fn read_manifest(dir: &Dir, state_dir: &Path) -> anyhow::Result<Manifest> {
     Ok(manifest)
 }
 
-/// The directory of claw-sessions' own.
-pub(super) fn own_path(state_dir: &Path) -> PathBuf {
-    state_dir.join(OWN)
+/// The directory of claw-sessions' own, not through a link.
+fn own_dir(state_dir: &Path) -> anyhow::Result<Dir> {
+    Dir::open(state_dir)?.existing_subdir(OsStr::new(OWN))
+}
+
+fn runs_dir(state_dir: &Path) -> anyhow::Result<Dir> {
+    own_dir(state_dir)?.existing_subdir(OsStr::new("runs"))
+}
+
+fn names(dir: &Dir) -> anyhow::Result<Vec<OsString>> {
+    let mut names: Vec<OsString> =
+        fs_err::read_dir(dir.path())?.filter_map(Result::ok).map(|entry| entry.file_name()).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Reads a file of claw-sessions' own that is no longer than this. Reads only.
+pub(super) fn read_own(state_dir: &Path, name: &str, longest: u64) -> anyhow::Result<Vec<u8>> {
+    let (file, info) = own_dir(state_dir)?.open_file(OsStr::new(name))?;
+    anyhow::ensure!(info.stamp.size <= longest, "{name} is longer than any that is written");
+    let mut bytes = Vec::new();
+    file.take(longest).read_to_end(&mut bytes).with_context(|| format!("cannot read {name}"))?;
+    Ok(bytes)
 }
 
 /// Whether there ever was a run. Reads only.
@@ -385,23 +405,23 @@ pub fn awaited(state_dir: &Path) -> HashSet<PathBuf> {
 
 /// What past runs did, oldest first; kept longer than the runs themselves. Reads only.
 pub fn history(state_dir: &Path) -> Vec<history::Line> {
-    let text = fs_err::read(own_path(state_dir).join(HISTORY)).unwrap_or_default();
+    let text = read_own(state_dir, HISTORY, 2 * LONGEST_HISTORY).unwrap_or_default();
     history::parse(&String::from_utf8_lossy(&text))
 }
 
 /// The past runs of a state directory, oldest first, and what could not be read. Reads only.
 pub fn past_runs(state_dir: &Path) -> (Vec<Manifest>, Vec<String>) {
-    let path = state_dir.join(OWN).join("runs");
-    let Ok(entries) = fs_err::read_dir(&path) else { return (Vec::new(), Vec::new()) };
-    let mut names: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
-    names.sort();
     let (mut runs, mut problems) = (Vec::new(), Vec::new());
-    for path in names {
-        // A directory without a manifest: a run that was cut off before it changed anything.
-        if fs_err::symlink_metadata(path.join(MANIFEST)).is_err() {
-            continue;
-        }
-        match Dir::open(&path).and_then(|dir| read_manifest(&dir, state_dir)) {
+    let Ok(dir) = runs_dir(state_dir) else { return (runs, problems) };
+    for name in names(&dir).unwrap_or_default() {
+        let read = match dir.existing_subdir(&name) {
+            // A directory without a manifest: a run that was cut off before it changed anything.
+            Ok(run) if matches!(run.info(OsStr::new(MANIFEST)), Ok(None)) => continue,
+            Ok(run) => read_manifest(&run, state_dir),
+            Err(error) if matches!(dir.info(&name), Ok(Some(info)) if info.symlink) => Err(error),
+            Err(_) => continue,
+        };
+        match read {
             Ok(manifest) => runs.push(manifest),
             Err(error) => problems.push(format!("{error:#}")),
         }

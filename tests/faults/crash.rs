@@ -1,10 +1,6 @@
 //! A run may be killed at any moment: the stores are old or new, every transcript is there once, and the next run puts
 //! all of it right. The real binary is killed as it enters a system call; `FULL=1` tries every call, not a sample.
 
-
-
-
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;

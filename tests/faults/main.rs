@@ -9,8 +9,11 @@
 
 mod crash;
 mod ledger;
+mod paths;
+mod races;
 #[path = "../support/mod.rs"]
 mod support;
+mod writer;
 
 /// Whether everything is to be tried, not a sample.
 fn full() -> bool {
