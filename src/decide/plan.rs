@@ -97,6 +97,9 @@ pub struct Item {
     /// The transcript that goes with it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub file: Option<PlannedFile>,
+    /// Where its transcript was looked for in vain: should it be there by now, a first turn was under way.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub absent: Option<PathBuf>,
 }
 
 /// A file as it was when the plan was made.
@@ -224,6 +227,7 @@ impl Plan {
                             stamp,
                             frees: !transcript.linked,
                         }),
+                        absent: transcript.path.clone().filter(|_| matches!(transcript.content, Content::Absent)),
                     }
                 })
                 .collect();

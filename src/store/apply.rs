@@ -248,7 +248,11 @@ impl Work<'_> {
                 Some(place) if sha256(document.members[place.member].entry.span.of(text)) != item.entry_sha256 => {
                     Some("its entry changed".to_owned())
                 }
-                Some(_) => item.file.as_ref().and_then(|file| file_changed(dir, &file.path, &file.stamp)),
+                Some(_) => match (&item.file, &item.absent) {
+                    (Some(file), _) => file_changed(dir, &file.path, &file.stamp),
+                    (None, Some(path)) => file_appeared(dir, path),
+                    (None, None) => None,
+                },
             };
             match (changed, now.get(&item.key)) {
                 (None, Some(place)) => {
@@ -428,6 +432,16 @@ fn file_changed(dir: &Dir, path: &Path, stamp: &Stamp) -> Option<String> {
             held_by(dir, &lock).ok().flatten()
         }
         Ok(None) => Some("its transcript is gone".to_owned()),
+        Err(error) => Some(format!("{error:#}")),
+    }
+}
+
+/// Why a transcript that was not there counts as begun, if it does: it is there, or somebody holds its lock.
+fn file_appeared(dir: &Dir, path: &Path) -> Option<String> {
+    let inside = path.strip_prefix(dir.path()).ok()?.as_os_str();
+    match dir.info(inside) {
+        Ok(Some(_)) => Some("its transcript came into being".to_owned()),
+        Ok(None) => held_by(dir, &lock_name(inside)).ok().flatten(),
         Err(error) => Some(format!("{error:#}")),
     }
 }

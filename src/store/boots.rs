@@ -23,9 +23,7 @@ struct Document {
 
 /// What the last start noted. What cannot be read counts as nothing: then it takes more starts to see a loop.
 pub fn read(state_dir: &Path) -> Boots {
-    let path = journal::own_path(state_dir).join(NAME);
-    let sane = fs_err::symlink_metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() <= LONGEST);
-    let text = if sane { fs_err::read(&path).unwrap_or_default() } else { Vec::new() };
+    let text = journal::read_own(state_dir, NAME, LONGEST).unwrap_or_default();
     let document = serde_json::from_slice::<Document>(&text).ok().filter(|document| document.schema == SCHEMA);
     document.map(|document| document.boots).unwrap_or_default()
 }

@@ -112,7 +112,8 @@ impl Dir {
     pub fn info(&self, name: &OsStr) -> anyhow::Result<Option<FileInfo>> {
         match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(FileInfo::of(&stat))),
-            Err(rustix::io::Errno::NOENT) => Ok(None),
+            // A name that is too long for the file system stands for nothing: the lock of a file with a long name.
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NAMETOOLONG) => Ok(None),
             Err(errno) => Err(io::Error::from(errno)).with_context(|| self.cannot("read", name)),
         }
     }
@@ -155,12 +156,15 @@ impl Dir {
         Ok(File::from(fd))
     }
 
-    /// Opens a file for appending, making it if need be.
+    /// Opens a regular file for appending, making it if need be.
     pub(super) fn append(&self, name: &OsStr, mode: u32) -> anyhow::Result<File> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let append = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND;
+        let flags = append | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(mode))
             .map_err(io::Error::from)
             .with_context(|| self.cannot("open", name))?;
+        let stat = rustix::fs::fstat(&fd).map_err(io::Error::from).with_context(|| self.cannot("read", name))?;
+        anyhow::ensure!(FileInfo::of(&stat).regular, "{} is not a regular file", self.join(name).display());
         Ok(File::from(fd))
     }
 
@@ -202,6 +206,13 @@ impl Dir {
             Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
             Err(errno) => Err(io::Error::from(errno)).with_context(|| self.cannot("remove", name)),
         }
+    }
+
+    /// Removes an empty directory.
+    pub(super) fn remove_dir(&self, name: &OsStr) -> anyhow::Result<()> {
+        rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR)
+            .map_err(io::Error::from)
+            .with_context(|| self.cannot("remove", name))
     }
 
     /// A name that is free: the given one, or the same with a number.

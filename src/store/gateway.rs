@@ -53,6 +53,10 @@ fn by_lock(known: &Known<'_>, evidence: &mut Vec<String>) {
             if !name.starts_with("gateway.") || !name.ends_with(".lock") {
                 continue;
             }
+            // Asked before opening: to open a pipe would wait for its writer.
+            if !path.is_file() {
+                continue;
+            }
             let Ok(bytes) = fs_err::read(&path) else { continue };
             let (payload, state) = process::judge(&bytes);
             let configured = payload.config_path.as_ref().and_then(|path| path.as_str()).map(Path::new);

@@ -133,17 +133,17 @@ impl Journal {
     /// manifest was, and so did nothing. We have our lock: nobody writes them now.
     pub fn sweep(&self) -> anyhow::Result<()> {
         atomic::sweep(&self.own);
-        for entry in fs_err::read_dir(self.runs.path())?.filter_map(Result::ok) {
-            let path = entry.path();
-            if let Ok(dir) = self.runs.existing_subdir(&entry.file_name()) {
-                atomic::sweep(&dir);
+        for name in names(&self.runs)? {
+            let Ok(run) = self.runs.existing_subdir(&name) else { continue };
+            if is_forgotten(&name) {
+                let _ = fs_err::remove_dir_all(run.path());
+                continue;
             }
-            if is_forgotten(&path) {
-                let _ = fs_err::remove_dir_all(&path);
-            } else if is_absent(&path.join(MANIFEST)) {
+            atomic::sweep(&run);
+            if matches!(run.info(OsStr::new(MANIFEST)), Ok(None)) {
                 // Both fail on a directory that holds anything: then it is none of these.
-                let _ = fs_err::remove_dir(path.join("files"));
-                let _ = fs_err::remove_dir(&path);
+                let _ = run.remove_dir(OsStr::new("files"));
+                let _ = self.runs.remove_dir(&name);
             }
         }
         Ok(())
@@ -319,8 +319,9 @@ impl Run {
         let from = dir.join(lock_name(store));
         for record in self.manifest.moves.iter_mut().filter(|record| record.from == from) {
             if record.state == StepState::Planned {
+                // Its name in the archive was free when it was announced.
                 let there = archive.info(record.to.file_name().unwrap_or_default());
-                let arrived = matches!(there, Ok(Some(info)) if info.stamp.ino == record.stamp.ino);
+                let arrived = matches!(there, Ok(Some(info)) if info.stamp.mtime_ns == record.stamp.mtime_ns);
                 record.state = if arrived { StepState::Done } else { StepState::Skipped };
             }
         }
@@ -372,8 +373,7 @@ impl Run {
 
 /// Opens the directory and gives the name of a file in the archive of a past run. Reads only.
 pub fn archived(state_dir: &Path, run: &str, below: &Path) -> anyhow::Result<(Dir, OsString)> {
-    let runs = Dir::open(&state_dir.join(OWN).join("runs"))?;
-    locate(runs.existing_subdir(OsStr::new(run))?, below)
+    locate(runs_dir(state_dir)?.existing_subdir(OsStr::new(run))?, below)
 }
 
 fn locate(mut dir: Dir, below: &Path) -> anyhow::Result<(Dir, OsString)> {
@@ -400,13 +400,33 @@ fn read_manifest(dir: &Dir, state_dir: &Path) -> anyhow::Result<Manifest> {
     Ok(manifest)
 }
 
-/// The directory of claw-sessions' own.
-pub(super) fn own_path(state_dir: &Path) -> PathBuf {
-    state_dir.join(OWN)
+/// The directory of claw-sessions' own, not through a link.
+fn own_dir(state_dir: &Path) -> anyhow::Result<Dir> {
+    Dir::open(state_dir)?.existing_subdir(OsStr::new(OWN))
 }
 
-fn is_forgotten(run: &Path) -> bool {
-    run.as_os_str().as_encoded_bytes().ends_with(FORGOTTEN.as_bytes())
+fn runs_dir(state_dir: &Path) -> anyhow::Result<Dir> {
+    own_dir(state_dir)?.existing_subdir(OsStr::new("runs"))
+}
+
+fn names(dir: &Dir) -> anyhow::Result<Vec<OsString>> {
+    let mut names =
+        fs_err::read_dir(dir.path())?.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<Vec<_>>>()?;
+    names.sort();
+    Ok(names)
+}
+
+/// Reads a file of claw-sessions' own that is no longer than this. Reads only.
+pub(super) fn read_own(state_dir: &Path, name: &str, longest: u64) -> anyhow::Result<Vec<u8>> {
+    let (file, info) = own_dir(state_dir)?.open_file(OsStr::new(name))?;
+    anyhow::ensure!(info.stamp.size <= longest, "{name} is longer than any that is written");
+    let mut bytes = Vec::new();
+    file.take(longest).read_to_end(&mut bytes).with_context(|| format!("cannot read {name}"))?;
+    Ok(bytes)
+}
+
+fn is_forgotten(run: &OsStr) -> bool {
+    run.as_encoded_bytes().ends_with(FORGOTTEN.as_bytes())
 }
 
 /// Whether there is surely nothing: an error of another kind may hide something.
@@ -428,29 +448,33 @@ pub fn awaited(state_dir: &Path) -> Option<HashSet<PathBuf>> {
 
 /// What past runs did, oldest first; kept longer than the runs themselves. Reads only.
 pub fn history(state_dir: &Path) -> Vec<history::Line> {
-    let text = fs_err::read(own_path(state_dir).join(HISTORY)).unwrap_or_default();
+    let text = read_own(state_dir, HISTORY, 2 * LONGEST_HISTORY).unwrap_or_default();
     history::parse(&String::from_utf8_lossy(&text))
 }
 
 /// The past runs of a state directory, oldest first, and what could not be read. Reads only.
 pub fn past_runs(state_dir: &Path) -> (Vec<Manifest>, Vec<String>) {
-    let path = state_dir.join(OWN).join("runs");
-    if is_absent(&path) {
-        return (Vec::new(), Vec::new());
-    }
-    let names = fs_err::read_dir(&path).and_then(|names| names.map(|name| Ok(name?.path())).collect());
-    let mut names: Vec<PathBuf> = match names {
-        Ok(names) => names,
-        Err(error) => return (Vec::new(), vec![format!("the past runs are not known: {error}")]),
-    };
-    names.sort();
     let (mut runs, mut problems) = (Vec::new(), Vec::new());
-    for path in names {
-        // A directory without a manifest: a run that was cut off before it changed anything.
-        if is_forgotten(&path) || is_absent(&path.join(MANIFEST)) {
-            continue;
-        }
-        match Dir::open(&path).and_then(|dir| read_manifest(&dir, state_dir)) {
+    if is_absent(&state_dir.join(OWN).join("runs")) {
+        return (runs, problems);
+    }
+    let listed = runs_dir(state_dir).and_then(|dir| Ok((names(&dir)?, dir)));
+    let (names, dir) = match listed {
+        Ok(listed) => listed,
+        Err(error) => return (runs, vec![format!("the past runs are not known: {error:#}")]),
+    };
+    for name in names.into_iter().filter(|name| !is_forgotten(name)) {
+        let read = match dir.existing_subdir(&name) {
+            // A directory without a manifest: a run that was cut off before it changed anything.
+            Ok(run) if matches!(run.info(OsStr::new(MANIFEST)), Ok(None)) => continue,
+            Ok(run) => read_manifest(&run, state_dir),
+            // A file that somebody left there is no run; a link to elsewhere is not followed, and told.
+            Err(error) => match dir.info(&name) {
+                Ok(Some(info)) if info.regular => continue,
+                _ => Err(error),
+            },
+        };
+        match read {
             Ok(manifest) => runs.push(manifest),
             Err(error) => problems.push(format!("{error:#}")),
         }

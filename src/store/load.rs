@@ -120,7 +120,7 @@ fn list(path: &Path, deadline: Deadline) -> Option<Listing> {
     }
     let locks = names
         .iter()
-        .filter(|(name, info)| info.regular && name.as_bytes().ends_with(b".lock"))
+        .filter(|(name, _)| name.as_bytes().ends_with(b".lock"))
         .map(|(name, _)| (name.clone(), read_lock(&dir, name)))
         .collect();
     Some(Listing { dir, names, locks })
@@ -264,6 +264,9 @@ fn unlistable(dir: &Path) -> Option<String> {
 
 fn read_store(location: &StoreLocation, listing: Option<&Listing>, linked: bool) -> anyhow::Result<Vec<u8>> {
     if linked {
+        // Asked before opening: to open a pipe would wait for its writer.
+        let meta = fs_err::metadata(&location.path)?;
+        anyhow::ensure!(meta.is_file(), "{} is not a regular file", location.path.display());
         return Ok(fs_err::read(&location.path)?);
     }
     let name = location.path.file_name().unwrap_or_default();

@@ -2,14 +2,14 @@
 //! never stolen from the living.
 
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use chrono::{SecondsFormat, Utc};
 
 use super::dir::{Dir, FileInfo};
-use super::{atomic, process};
+use super::{atomic, process, transfer};
 use crate::model::inventory::Stamp;
 
 /// The store lock of one store. While it exists, OpenClaw 2026.2.26 to 2026.4.29 waits.
@@ -43,17 +43,16 @@ impl<'a> StoreLock<'a> {
         let name = lock_name(store);
         let started = Instant::now();
         loop {
-            let Some(owner) = held_by(dir, &name)? else {
-                clear_dead(dir, &name, archive)?;
-                if let Some(stamp) = Self::create(dir, &name)? {
-                    return Ok(Acquired::Ours(Self { dir, store: store.to_owned(), name, stamp }));
+            match look(dir, &name)? {
+                Look::Free => {
+                    if let Some(stamp) = Self::create(dir, &name)? {
+                        return Ok(Acquired::Ours(Self { dir, store: store.to_owned(), name, stamp }));
+                    }
                 }
-                continue;
-            };
-            if started.elapsed() >= patience {
-                return Ok(Acquired::Busy(owner));
+                Look::Dead(stamp) => clear_dead(dir, &name, stamp, archive)?,
+                Look::Held(owner) if started.elapsed() >= patience => return Ok(Acquired::Busy(owner)),
+                Look::Held(_) => std::thread::sleep(Duration::from_millis(50).min(patience)),
             }
-            std::thread::sleep(Duration::from_millis(50).min(patience));
         }
     }
 
@@ -69,7 +68,7 @@ impl<'a> StoreLock<'a> {
             let stamp = atomic::own_info(&file)?.stamp;
             match dir.link_to(&temp, dir, name) {
                 Ok(()) => Ok(Some(stamp)),
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(None),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(None),
                 Err(error) => Err(error),
             }
         };
@@ -99,11 +98,13 @@ impl<'a> StoreLock<'a> {
         })
     }
 
-    /// Whether the lock is still the one that was taken. Looked at twice: an error of a moment must not leave it behind.
+    /// Whether the lock is still the one that was taken. The inode alone does not tell: when OpenClaw took it for stale,
+    /// as after a sleep of this machine, its own lock may have got the same one. Looked at twice: an error of a moment
+    /// must not leave it behind.
     pub fn is_ours(&self) -> bool {
         let look = || self.dir.info(&self.name);
         let now = look().or_else(|_| look()).ok().flatten();
-        now.is_some_and(|info| (info.stamp.dev, info.stamp.ino) == (self.stamp.dev, self.stamp.ino))
+        now.is_some_and(|info| info.stamp == self.stamp)
     }
 }
 
@@ -140,43 +141,79 @@ pub(super) fn of_transcript<'d>(
     })
 }
 
-/// Who holds the lock `name`, in words; `None` when its owner is gone or it is no more there.
-pub(super) fn held_by(dir: &Dir, name: &OsStr) -> anyhow::Result<Option<String>> {
-    if dir.info(name)?.is_none() {
-        return Ok(None);
+/// What stands at the name of a lock.
+enum Look {
+    Free,
+    /// A lock whose owner is gone, and which file that is.
+    Dead(Stamp),
+    /// Who holds it, in words.
+    Held(String),
+}
+
+fn look(dir: &Dir, name: &OsStr) -> anyhow::Result<Look> {
+    let path = dir.join(name);
+    match dir.info(name)? {
+        None => return Ok(Look::Free),
+        Some(info) if !info.regular => return Ok(Look::Held(format!("{} is not a regular file", path.display()))),
+        Some(_) => {}
     }
     let mut bytes = Vec::new();
-    let read = dir.open_file(name).and_then(|(mut file, _)| Ok(std::io::Read::read_to_end(&mut file, &mut bytes)?));
-    if let Err(error) = read {
+    let read = dir.open_file(name).and_then(|(mut file, info)| {
+        std::io::Read::read_to_end(&mut file, &mut bytes)?;
+        Ok(info.stamp)
+    });
+    let stamp = match read {
+        Ok(stamp) => stamp,
         // Released between the look and the read?
-        return if dir.info(name)?.is_none() { Ok(None) } else { Err(error) };
-    }
+        Err(error) => return if dir.info(name)?.is_none() { Ok(Look::Free) } else { Err(error) },
+    };
     let (payload, state) = process::judge(&bytes);
-    let path = dir.join(name);
-    Ok(state.is_held().then(|| match payload.pid {
+    if !state.is_held() {
+        return Ok(Look::Dead(stamp));
+    }
+    Ok(Look::Held(match payload.pid {
         Some(pid) => format!("{} is held by pid {pid}", path.display()),
         None => format!("{} names no owner; if no OpenClaw is running, remove it", path.display()),
     }))
 }
 
-/// Moves a dead lock aside, and makes sure that it was the dead one that was moved.
-fn clear_dead(dir: &Dir, name: &OsStr, archive: &Dir) -> anyhow::Result<()> {
-    let Some(before) = dir.info(name)? else { return Ok(()) };
-    let aside = archive.free_name(name, |_| false)?;
-    match dir.move_to(name, archive, &aside) {
-        Ok(()) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => {
-            return Err(error).with_context(|| format!("cannot move the dead lock {} aside", dir.join(name).display()));
-        }
-    }
-    let moved = archive.info(&aside)?;
-    if moved.is_some_and(|info| info.stamp.ino == before.stamp.ino) && held_by(archive, &aside)?.is_none() {
+/// Who holds the lock `name`, in words; `None` when its owner is gone or it is no more there.
+pub(super) fn held_by(dir: &Dir, name: &OsStr) -> anyhow::Result<Option<String>> {
+    Ok(match look(dir, name)? {
+        Look::Held(owner) => Some(owner),
+        Look::Free | Look::Dead(_) => None,
+    })
+}
+
+/// Moves the dead lock aside, unless another one has its name by now.
+fn clear_dead(dir: &Dir, name: &OsStr, dead: Stamp, archive: &Dir) -> anyhow::Result<()> {
+    if dir.info(name)?.is_none_or(|info| info.stamp != dead) {
         return Ok(());
     }
-    // Somebody took the lock in that moment: give it back.
-    archive
-        .move_to(&aside, dir, name)
-        .with_context(|| format!("cannot give {} back to its owner", dir.join(name).display()))?;
-    Ok(())
+    let aside = archive.free_name(name, |_| false)?;
+    let moved = match dir.move_to(name, archive, &aside) {
+        Ok(()) => keep_dead(archive, &aside, dead, dir, name).map(drop),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        // The archive lies on another file system: one step to beside it, and from there at leisure.
+        Err(error) if error.kind() == ErrorKind::CrossesDevices => {
+            let beside = atomic::temp_name(name);
+            dir.remove(&beside)?;
+            let moved = dir.move_to(name, dir, &beside).map_err(anyhow::Error::from);
+            moved.and_then(|()| match keep_dead(dir, &beside, dead, dir, name)? {
+                Some(info) => transfer::carry(dir, &beside, archive, &aside, &info),
+                None => Ok(()),
+            })
+        }
+        Err(error) => Err(error.into()),
+    };
+    moved.with_context(|| format!("cannot move the dead lock {} aside", dir.join(name).display()))
+}
+
+/// What was moved to `aside`, if it was the dead lock. If somebody took the lock in that moment, it is given back.
+fn keep_dead(at: &Dir, aside: &OsStr, dead: Stamp, dir: &Dir, name: &OsStr) -> anyhow::Result<Option<FileInfo>> {
+    let moved = at.info(aside)?.filter(|info| info.stamp == dead);
+    if moved.is_none() {
+        at.move_to(aside, dir, name).context("it was taken, and cannot be given back to its owner")?;
+    }
+    Ok(moved)
 }

@@ -15,7 +15,7 @@ use super::deadline::{Deadline, OVER};
 use super::dir::Dir;
 use super::journal::{Journal, Run, past_runs};
 use super::lock::{held_by, lock_name};
-use super::manifest::{MoveRecord, RunState, StepState, StoreRecord};
+use super::manifest::{Manifest, MoveRecord, RunState, StepState, StoreRecord};
 use super::restore;
 use super::{atomic, stuck, transfer};
 use crate::decide::plan::sha256;
@@ -109,16 +109,16 @@ fn finish_stuck(journal: &Journal, run: Run, patience: Duration, failed: &mut Ve
 fn sweep_own(run: &Run) {
     let mended = run.manifest.mends.iter().map(|record| &record.path);
     for file in run.manifest.touches.iter().chain(mended).filter(|file| run.manifest.is_ours(file)) {
-        sweep(file, run.manifest.pid);
+        sweep(&run.manifest.state_dir, file, run.manifest.pid);
     }
 }
 
-fn sweep(file: &Path, pid: u32) {
+fn sweep(state_dir: &Path, file: &Path, pid: u32) {
     if pid == std::process::id() {
         return;
     }
     let name = file.file_name().unwrap_or_default();
-    let Some(dir) = file.parent().and_then(|parent| Dir::open(parent).ok()) else { return };
+    let Some(dir) = file.parent().and_then(|parent| Dir::open_below(state_dir, parent).ok()) else { return };
     let lock = lock_name(name);
     for left in [atomic::temp_name_of(name, pid), atomic::temp_name_of(&lock, pid)] {
         let _ = dir.remove(&left);
@@ -146,7 +146,8 @@ fn finish(journal: &Journal, mut run: Run, deadline: Deadline, failed: &mut Vec<
     }
     for index in 0..run.manifest.stores.len() {
         if run.manifest.stores[index].state == StepState::Planned {
-            settle_store(&mut run.manifest.stores[index])?;
+            let Manifest { state_dir, stores, .. } = &mut run.manifest;
+            settle_store(state_dir, &mut stores[index])?;
         }
     }
     // A run of OpenClaw that was under way may have bound a file again: then the file stays where it is.
@@ -244,8 +245,8 @@ fn finish(journal: &Journal, mut run: Run, deadline: Deadline, failed: &mut Vec<
 
 /// Finds out what became of a store: by its hash, or, when somebody wrote it since, by what it still holds. An entry
 /// that it holds as it was is bound, whoever bound it; the others were taken.
-fn settle_store(record: &mut StoreRecord) -> anyhow::Result<()> {
-    let Some(text) = read_if_there(&record.path)? else {
+fn settle_store(state_dir: &Path, record: &mut StoreRecord) -> anyhow::Result<()> {
+    let Some(text) = read_if_there(state_dir, &record.path)? else {
         // Gone with all that was in it: what was taken out before can still be brought back.
         record.state = StepState::Done;
         return Ok(());
@@ -272,11 +273,11 @@ fn settle_store(record: &mut StoreRecord) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn read_if_there(store: &Path) -> anyhow::Result<Option<Vec<u8>>> {
+fn read_if_there(state_dir: &Path, store: &Path) -> anyhow::Result<Option<Vec<u8>>> {
     if fs_err::symlink_metadata(store).is_err() {
         return Ok(None);
     }
-    let dir = Dir::open(store.parent().unwrap_or(Path::new("/")))?;
+    let dir = Dir::open_below(state_dir, store.parent().unwrap_or(Path::new("/")))?;
     read_locked(&dir, store.file_name().unwrap_or_default()).map(|(text, _)| Some(text))
 }
 

@@ -190,7 +190,7 @@ fn same_content(now: &Stamp, then: &Stamp) -> bool {
 }
 
 /// Renames; across file systems copies, syncs, compares, and only then removes the original.
-fn carry(from: &Dir, name: &OsStr, to: &Dir, new: &OsStr, info: &FileInfo) -> anyhow::Result<()> {
+pub(super) fn carry(from: &Dir, name: &OsStr, to: &Dir, new: &OsStr, info: &FileInfo) -> anyhow::Result<()> {
     match from.move_to(name, to, new) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {

@@ -11,14 +11,17 @@ mod afterwards;
 mod crash;
 mod errors;
 mod ledger;
+mod paths;
 mod power;
 mod promise;
+mod races;
 mod scenario;
 mod starts;
 mod strace;
 #[path = "../support/mod.rs"]
 mod support;
 mod turns;
+mod writer;
 
 /// Whether everything is to be tried, not a sample.
 fn full() -> bool {

@@ -61,10 +61,14 @@ impl Work<'_> {
         if let Some(owner) = held_by(&dir, &lock_name(name))? {
             return Ok(Some(Not::Busy(owner)));
         }
-        let (mut file, info) = dir.open_file(name)?;
-        if Some(info.stamp) != item.stamp {
+        let is_planned = |info: FileInfo| info.regular && Some(info.stamp) == item.stamp;
+        let opened = match dir.info(name)? {
+            Some(info) if is_planned(info) => Some(dir.open_file(name)?),
+            _ => None,
+        };
+        let Some((mut file, info)) = opened.filter(|(_, info)| is_planned(*info)) else {
             return Ok(Some(Not::Changed("it is not the file that was planned".to_owned())));
-        }
+        };
         let size = info.stamp.size;
         let reading = || format!("cannot read {}", item.path.display());
         let deadline = self.deadline;
