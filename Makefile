@@ -1,6 +1,8 @@
 SECONDS_EACH ?= 60
+RUNS_EACH ?= -1
+FUZZ_RUNS ?= 10000000
 
-.PHONY: help demo test lint bench peer fuzz interop install
+.PHONY: help demo test faults lint bench peer fuzz interop install
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -11,6 +13,11 @@ demo: ## scan, validate, gc and restore on a recorded gateway, in a temporary di
 
 test: ## every test
 	cargo test --locked
+
+faults: ## every crash, error, power cut, race and hostile file, figures into docs/reliability.md; then FUZZ_RUNS of each fuzz target
+	@tests/faults/run.sh
+	@if [ "$(FUZZ_RUNS)" = 0 ]; then echo "skipped: the fuzz targets: FUZZ_RUNS=0"; \
+	else $(MAKE) --no-print-directory fuzz SECONDS_EACH=0 RUNS_EACH=$(FUZZ_RUNS); fi
 
 lint: ## formatting and clippy, warnings denied
 	cargo fmt --check
@@ -31,17 +38,18 @@ target/peer/.installed: benches/peer/package.json
 	touch $@
 
 # Nothing here is unsafe: an address sanitizer would only slow it down.
-fuzz: ## run each fuzz target for SECONDS_EACH (60) seconds, seeded from the fixtures
+fuzz: ## run each fuzz target for SECONDS_EACH (60) seconds, or RUNS_EACH times with SECONDS_EACH=0, seeded from the fixtures
 	@fuzz/seed.sh
 	@command -v cargo-fuzz > /dev/null || cargo install --locked cargo-fuzz
 	@if rustup toolchain list 2> /dev/null | grep -q ^nightly; then nightly=+nightly; else export RUSTC_BOOTSTRAP=1; fi; \
 	cargo $$nightly fuzz build -s none || { echo "failed: libFuzzer could not be built (libfuzzer-sys needs a C++ compiler)"; exit 1; }; \
 	for target in key store transcript config; do \
-		echo "fuzz $$target for $(SECONDS_EACH) s"; \
+		echo "fuzz $$target"; \
 		log=fuzz/target/$$target.log; \
-		cargo $$nightly fuzz run -s none $$target -- -max_total_time=$(SECONDS_EACH) -dict=fuzz/words.dict -timeout=10 \
+		cargo $$nightly fuzz run -s none $$target -- -max_total_time=$(SECONDS_EACH) -runs=$(RUNS_EACH) -dict=fuzz/words.dict \
+			-timeout=5 -rss_limit_mb=512 \
 			-print_final_stats=1 > $$log 2>&1 || { cat $$log; exit 1; }; \
-		grep -E 'stat::(number_of_executed|average_exec)' $$log; \
+		grep -E 'stat::(number_of_executed|slowest|peak_rss)' $$log; \
 	done
 
 interop: ## compare thousands of verdicts with what OpenClaw's own loader does (installs the peer)

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Every fault, as the user who calls this and, for root, as an ordinary user too. The figures go into
+# docs/reliability.md. `FULL=` (empty) tries the sample that `make test` tries.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+figures=$(mktemp -d)
+trap 'rm -rf "$figures"' EXIT
+chmod 777 "$figures"
+if [ "${FULL-1}" ]; then export FULL=1; else unset FULL; fi
+export FIGURES="$figures/all"
+
+cargo test --locked --test faults --no-run
+failed=0
+cargo test --locked --test faults || failed=1
+if [ "$(id -u)" = 0 ]; then
+    tests=$(cargo test --locked --test faults --no-run --message-format=json 2> /dev/null |
+        sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | grep /faults-)
+    ordinary=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+    if "${ordinary[@]}" test -x "$tests"; then
+        chmod 666 "$FIGURES"
+        # The compiler's own files may be closed to that user: a backtrace would only complain.
+        RUST_BACKTRACE=0 "${ordinary[@]}" "$tests" || failed=1
+    else
+        echo "skipped: as an ordinary user: $tests is closed to others, or there is no setpriv"
+    fi
+else
+    echo "skipped: as root: run this as root too"
+fi
+tests/faults/table.sh "$FIGURES" docs/reliability.md
+exit $failed
