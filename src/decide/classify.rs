@@ -217,6 +217,9 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         if file.special {
             return keep(Reason::Outside);
         }
+        if file.behind_link {
+            return keep(Reason::Symlink);
+        }
         let older = |limit: Option<TimeDelta>| {
             limit.is_some_and(|limit| file.archived_at.is_some_and(|time| self.now - time >= limit))
         };

@@ -18,6 +18,7 @@ use crate::model::key::Class;
 use crate::model::mend;
 use crate::model::names::is_session_id;
 use crate::model::problem::Code;
+use crate::model::store::StoreState;
 use crate::model::transcript::Summary;
 
 /// What is to be done.
@@ -302,7 +303,8 @@ impl Plan {
     /// Whether every path of a plan that came from outside lies where this inventory has a store; else why not.
     pub fn fits(&self, inventory: &Inventory) -> Result<(), String> {
         let store = |path: &Path| inventory.stores.iter().find(|store| store.path == path && store.is_writable());
-        let dirs: Vec<&Path> = inventory.stores.iter().map(crate::model::inventory::Store::dir).collect();
+        let own = inventory.stores.iter().filter(|store| store.state != StoreState::Symlink);
+        let dirs: Vec<&Path> = own.map(crate::model::inventory::Store::dir).collect();
         let inside = |path: &Path, dir: &Path| {
             let plain = path.components().all(|part| !matches!(part, std::path::Component::ParentDir));
             plain && path.starts_with(dir) && path != dir

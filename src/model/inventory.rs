@@ -370,6 +370,8 @@ pub struct LooseFile {
     pub archived_at: Option<DateTime<Utc>>,
     /// The stores of its directory are readable, so that "nothing refers to it" means something.
     pub stores_known: bool,
+    /// A store of its directory is reached through a symbolic link: the file may lie anywhere.
+    pub behind_link: bool,
 }
 
 impl LooseFile {

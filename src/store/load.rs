@@ -84,7 +84,8 @@ fn read_all(request: &Request<'_>) -> (Vec<Store>, Vec<LooseFile>) {
     let listings = list_directories(request.stores, request.deadline);
     let mut stores: Vec<Store> =
         request.stores.par_iter().map(|location| load_store(location, request, &listings)).collect();
-    let mut files = loose::loose_files(&stores, &listings);
+    let linked = request.stores.iter().filter(|store| store.via_symlink).map(|store| store.dir.as_path()).collect();
+    let mut files = loose::loose_files(&stores, &listings, &linked);
     transcripts::read_transcripts(&mut stores, &mut files, &listings, request);
     (stores, files)
 }

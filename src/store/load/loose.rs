@@ -11,8 +11,13 @@ use crate::model::inventory::{Content, LooseFile, Store};
 use crate::model::names::{self, FileKind, NameKind};
 use crate::store::lock::lock_name;
 
-/// Everything in the directories that is neither a store nor a bound transcript.
-pub(super) fn loose_files(stores: &[Store], listings: &HashMap<PathBuf, Listing>) -> Vec<LooseFile> {
+/// Everything in the directories that is neither a store nor a bound transcript. `linked` are the directories with a
+/// store that is reached through a symbolic link.
+pub(super) fn loose_files(
+    stores: &[Store],
+    listings: &HashMap<PathBuf, Listing>,
+    linked: &HashSet<&Path>,
+) -> Vec<LooseFile> {
     let mut owners: HashMap<&Path, Vec<&Store>> = HashMap::new();
     for store in stores {
         owners.entry(store.dir()).or_default().push(store);
@@ -27,6 +32,7 @@ pub(super) fn loose_files(stores: &[Store], listings: &HashMap<PathBuf, Listing>
         }
         // A store that was not asked for is not read to the end: what its transcripts refer to is not known.
         let known = owners.iter().all(|store| store.is_known() && store.selected);
+        let behind_link = linked.contains(path.as_path());
         let store_names: Vec<&OsStr> = owners.iter().filter_map(|store| store.path.file_name()).collect();
         let bound: HashSet<&Path> = owners
             .iter()
@@ -65,6 +71,7 @@ pub(super) fn loose_files(stores: &[Store], listings: &HashMap<PathBuf, Listing>
                 content: Content::Absent,
                 archived_at: names::archived_at(&text, kind),
                 stores_known: known,
+                behind_link,
                 path,
             });
         }
