@@ -50,7 +50,7 @@ impl<'a> Context<'a> {
     pub(super) fn new(session: &'a Session, flags: &PolicyFlags) -> Result<Self, Failure> {
         let global = &session.cli.global;
         let options = home::Options { state_dir: global.state_dir.clone(), profile: global.profile.clone() };
-        let home = home::locate(&session.environment, &options).map_err(Failure::usage)?;
+        let home = home::locate(&session.environment, &options).map_err(Failure::usage_or_io)?;
         if !home.exists {
             return Err(Failure::usage(anyhow::anyhow!("there is no state directory {}", home.state_dir.display()))
                 .hint("name OpenClaw's with --state-dir DIR or --profile NAME"));
@@ -69,6 +69,7 @@ impl<'a> Context<'a> {
             None => None,
         };
         let policy = policy::resolve(flags, file.as_ref(), &config);
+        let unread = config.unread;
         let mut warnings: Vec<String> = config.problems.iter().map(|problem| located(&config, problem)).collect();
         if config.state == ConfigState::Invalid {
             let what = "openclaw.json is invalid: nothing of it is used. OpenClaw's own limits are not known, so nothing is \
@@ -89,7 +90,7 @@ impl<'a> Context<'a> {
             gateway: OnceLock::new(),
             details,
             warnings,
-            missed: false,
+            missed: unread,
         })
     }
 
@@ -142,11 +143,10 @@ impl<'a> Context<'a> {
         let cron_store = self.config.config.cron_store.as_ref().map(|text| self.home.environment.resolve(text));
         let side = side::read(&self.home.real_dir, cron_store.as_deref());
         let mut told = side.problems.clone();
-        told.extend(found.unseen.iter().map(|(path, why)| format!("{}: {why}", path.display())));
         if depth == Depth::Quick {
             told.push(format!("--quick: of transcripts over {} KiB only head and tail were read", read::QUICK / 1024));
         }
-        self.missed |= !side.problems.is_empty() || !found.unseen.is_empty();
+        self.missed |= !side.problems.is_empty();
         let warnings = new(&self.warnings, told);
         self.warnings.extend(warnings);
         let cache = if global.no_cache || depth == Depth::Thorough {
@@ -174,6 +174,10 @@ impl<'a> Context<'a> {
         });
         progress.end();
         cache.save();
+        self.missed |= !inventory.unseen.is_empty();
+        let told = inventory.unseen.iter().map(|(_, why)| why.clone()).collect();
+        let warnings = new(&self.warnings, told);
+        self.warnings.extend(warnings);
         Ok(inventory)
     }
 

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::context::{Context, Look};
-use super::permit::{Limits, Work, beside_gateway, left};
+use super::permit::{Limits, Work, beside_gateway, left, unreadable};
 use super::{Exit, Failure, Session, boot};
 use crate::cli::GcArgs;
 use crate::decide::plan::{self, Plan, Totals};
 use crate::decide::verdict::{Classified, Verdicts};
 use crate::decide::{guard, poison};
-use crate::model::inventory::{Boots, Content, Inventory};
+use crate::model::inventory::{Boots, Inventory};
 use crate::model::store::StoreState;
 use crate::render::json::GcDocument;
 use crate::render::mended::{MendedDocument, mended};
@@ -96,7 +96,8 @@ fn pass(
     }
     let not_checked = not_checked(&inventory, &verdicts);
     let mended = mended(&plan, &inventory, context.view());
-    let mut outcome = Outcome { failed: unreadable(&inventory), late: unread(&not_checked), ..Outcome::default() };
+    let mut outcome =
+        Outcome { failed: unreadable(&inventory).collect(), late: unread(&not_checked), ..Outcome::default() };
     if !dry && !plan.is_empty() {
         inventory.release_texts();
         let Outcome { failed, late, .. } = outcome;
@@ -187,17 +188,6 @@ fn refusals(inventory: &Inventory) -> Vec<Left> {
             let problem = store.problem.clone().unwrap_or_default();
             let state = store.state.as_str();
             Left::new(store.path.display(), format!("{state}: {problem}; nothing in its directory is touched"))
-        })
-        .collect()
-}
-
-/// Transcripts that could not be read: left alone, and said.
-fn unreadable(inventory: &Inventory) -> Vec<Left> {
-    let bindings = inventory.selected().flat_map(|store| &store.bindings);
-    bindings
-        .filter_map(|binding| match &binding.transcript.content {
-            Content::Unreadable(why) => Some(Left::new(&binding.key, why)),
-            _ => None,
         })
         .collect()
 }

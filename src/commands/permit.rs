@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::Failure;
 use super::context::Context;
 use crate::decide::plan::Plan;
+use crate::model::inventory::{Content, Inventory};
+use crate::model::store::StoreState;
 use crate::render::view::LeftDocument;
 use crate::store::apply::{self, Left, Outcome};
 use crate::store::deadline::Deadline;
@@ -115,6 +117,21 @@ pub(super) fn recover(context: &Context<'_>, journal: &Journal, limits: Limits) 
     let Limits { patience, deadline } = limits;
     let started_at = context.session.started_at;
     Ok(recover::recover(journal, &context.home.real_dir, &recover::Options { started_at, patience, deadline })?)
+}
+
+/// Stores and directories that could not be read: nothing in them is touched.
+pub(super) fn unreadable_stores(inventory: &Inventory) -> impl Iterator<Item = Left> {
+    let stores = inventory.selected().filter(|store| store.state == StoreState::Unreadable);
+    stores.map(|store| Left::new(store.path.display(), store.problem.clone().unwrap_or_default()))
+}
+
+/// Transcripts that could not be read: left alone.
+pub(super) fn unreadable(inventory: &Inventory) -> impl Iterator<Item = Left> {
+    let bindings = inventory.selected().flat_map(|store| &store.bindings);
+    bindings.filter_map(|binding| match &binding.transcript.content {
+        Content::Unreadable(why) => Some(Left::new(&binding.key, why)),
+        _ => None,
+    })
 }
 
 /// Left items as documents, with paths relative to the state directory.

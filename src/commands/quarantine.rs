@@ -6,7 +6,7 @@ use std::path::Path;
 use chrono::TimeDelta;
 
 use super::context::{Context, Look, schema};
-use super::permit::{Limits, Work, beside_gateway, left, open};
+use super::permit::{Limits, Work, beside_gateway, left, open, unreadable, unreadable_stores};
 use super::{Exit, Failure, Session, near};
 use crate::cli::{QuarantineArgs, QuarantineCommand};
 use crate::config::policy::PolicyFlags;
@@ -64,7 +64,10 @@ fn take(session: &Session, args: &QuarantineArgs) -> Result<Exit, Failure> {
         outcome = work.carry_out(&context, plan, "quarantine")?;
         taken.retain(|one| outcome.taken.iter().any(|(_, key)| *key == one.key));
     }
-    outcome.refused.extend(refused);
+    outcome.refused.extend(refused.into_iter().chain(unreadable_stores(&inventory)));
+    if args.damaged {
+        outcome.failed.extend(unreadable(&inventory));
+    }
     let document = QuarantineDocument {
         schema: schema("quarantine"),
         version: env!("CARGO_PKG_VERSION").to_owned(),

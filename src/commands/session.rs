@@ -69,6 +69,13 @@ impl Failure {
         Self { exit: Exit::Usage, error: error.into(), hint: None }
     }
 
+    /// Wrong usage, unless the system failed.
+    pub fn usage_or_io(error: anyhow::Error) -> Self {
+        let usual = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory, io::ErrorKind::PermissionDenied];
+        let kind = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+        if kind.is_some_and(|kind| !usual.contains(&kind)) { Self::from(error) } else { Self::usage(error) }
+    }
+
     /// Refused for safety.
     pub fn refused(error: impl Into<anyhow::Error>) -> Self {
         Self { exit: Exit::Refused, error: error.into(), hint: None }

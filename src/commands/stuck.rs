@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::context::{Context, schema};
-use super::permit::{Limits, Work, left};
+use super::permit::{Limits, Work, left, unreadable_stores};
 use super::{Exit, Failure, Session};
 use crate::config::policy::PolicyFlags;
 use crate::model::inventory::{Content, Inventory, LooseFile};
@@ -21,6 +21,8 @@ pub(super) fn run(session: &Session, online: bool) -> Result<Exit, Failure> {
     let mut work = Work::begin(&context, online, Limits::default())?;
     let inventory = context.load()?;
     let (stuck, mut refused) = find(&inventory);
+    let known: BTreeSet<String> = refused.iter().map(|left| left.what.clone()).collect();
+    refused.extend(unreadable_stores(&inventory).filter(|left| !known.contains(&left.what)));
     let dirs: BTreeSet<PathBuf> = stuck.iter().filter_map(|one| one.path.parent()).map(Path::to_owned).collect();
     let mut outcome = Outcome::default();
     if !stuck.is_empty() {
@@ -50,7 +52,7 @@ pub(super) fn run(session: &Session, online: bool) -> Result<Exit, Failure> {
     } else {
         session.print(&stuck_bak(&document, &session.layout()))?;
     }
-    Ok(Exit::after(!document.refused.is_empty(), !document.failed.is_empty()))
+    Ok(Exit::after(!document.refused.is_empty(), !document.failed.is_empty() || context.missed()))
 }
 
 /// The recipe's files, and the directories of which nothing is touched because of what their stores are.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::context::{Context, Look, schema};
-use super::permit::{Limits, Work, beside_gateway, left};
+use super::permit::{Limits, Work, beside_gateway, left, unreadable, unreadable_stores};
 use super::{Exit, Failure, Session};
 use crate::cli::ValidateArgs;
 use crate::config::policy::PolicyFlags;
@@ -46,7 +46,9 @@ pub(super) fn run(session: &Session, args: &ValidateArgs) -> Result<Exit, Failur
         ),
         repair,
     };
-    show(session, args, &document, &problems.list)
+    let exit = show(session, args, &document, &problems.list)?;
+    let partial = context.missed() && matches!(exit, Exit::Done | Exit::Problems);
+    Ok(if partial { Exit::Partial } else { exit })
 }
 
 /// Mends what has one exact answer, or says what that would be.
@@ -76,6 +78,8 @@ fn repair(context: &mut Context<'_>, args: &ValidateArgs) -> Result<RepairDocume
         let why = format!("{}: put a backup of it in its place", Code::StoreNotObject.describe());
         outcome.refused.extend(hopeless.map(|store| Left::new(store.path.display(), &why)));
     }
+    outcome.refused.extend(unreadable_stores(&inventory));
+    outcome.failed.extend(unreadable(&inventory));
     Ok(RepairDocument {
         run: outcome.run,
         dry_run: args.dry_run,

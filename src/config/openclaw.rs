@@ -31,6 +31,8 @@ pub struct LoadedConfig {
     pub problems: Vec<ConfigProblem>,
     /// What is worth saying though nothing is wrong.
     pub notes: Vec<String>,
+    /// It is there and could not be read, whatever may stand in it.
+    pub unread: bool,
 }
 
 /// Whether `openclaw.json` can be used.

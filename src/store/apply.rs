@@ -251,8 +251,12 @@ impl Work<'_> {
                 Some(_) => match (&item.file, &item.absent) {
                     (Some(file), _) => file_changed(dir, &file.path, &file.stamp),
                     (None, Some(path)) => file_appeared(dir, path),
-                    (None, None) => None,
-                },
+                    (None, None) => Ok(None),
+                }
+                .unwrap_or_else(|error| {
+                    self.outcome.failed.push(Left::new(&item.key, format!("{error:#}")));
+                    Some("it cannot be looked at".to_owned())
+                }),
             };
             match (changed, now.get(&item.key)) {
                 (None, Some(place)) => {
@@ -348,6 +352,10 @@ impl Work<'_> {
                 self.outcome.done.freed_bytes += if frees { record.stamp.size } else { 0 };
                 StepState::Done
             }
+            // A dead lock that went to make room for ours may not have been seen to arrive.
+            Ok(transfer::Moved::Changed(_)) if matches!(transfer::arrived(&self.run, &record), Ok(true)) => {
+                StepState::Done
+            }
             Ok(transfer::Moved::Changed(why)) => {
                 self.outcome.skipped.push(Left::new(record.from.display(), format!("changed-since-plan: {why}")));
                 StepState::Skipped
@@ -422,27 +430,22 @@ fn kept<'a>(text: &'a [u8], cuts: &[Span]) -> Vec<&'a [u8]> {
 }
 
 /// Why a file is not as planned, if it is not.
-fn file_changed(dir: &Dir, path: &Path, stamp: &Stamp) -> Option<String> {
-    let inside = path.strip_prefix(dir.path()).ok()?;
-    match dir.info(inside.as_os_str()) {
-        Ok(Some(info)) if !info.regular => Some("its transcript is no regular file any more".to_owned()),
-        Ok(Some(info)) if info.stamp != *stamp => Some("its transcript changed".to_owned()),
-        Ok(Some(_)) => {
-            let lock = lock_name(inside.as_os_str());
-            held_by(dir, &lock).ok().flatten()
-        }
-        Ok(None) => Some("its transcript is gone".to_owned()),
-        Err(error) => Some(format!("{error:#}")),
-    }
+fn file_changed(dir: &Dir, path: &Path, stamp: &Stamp) -> anyhow::Result<Option<String>> {
+    let Ok(inside) = path.strip_prefix(dir.path()) else { return Ok(None) };
+    Ok(match dir.info(inside.as_os_str())? {
+        Some(info) if !info.regular => Some("its transcript is no regular file any more".to_owned()),
+        Some(info) if info.stamp != *stamp => Some("its transcript changed".to_owned()),
+        Some(_) => held_by(dir, &lock_name(inside.as_os_str()))?,
+        None => Some("its transcript is gone".to_owned()),
+    })
 }
 
 /// Why a transcript that was not there counts as begun, if it does: it is there, or somebody holds its lock.
-fn file_appeared(dir: &Dir, path: &Path) -> Option<String> {
-    let inside = path.strip_prefix(dir.path()).ok()?.as_os_str();
-    match dir.info(inside) {
-        Ok(Some(_)) => Some("its transcript came into being".to_owned()),
-        Ok(None) => held_by(dir, &lock_name(inside)).ok().flatten(),
-        Err(error) => Some(format!("{error:#}")),
+fn file_appeared(dir: &Dir, path: &Path) -> anyhow::Result<Option<String>> {
+    let Ok(inside) = path.strip_prefix(dir.path()) else { return Ok(None) };
+    match dir.info(inside.as_os_str())? {
+        Some(_) => Ok(Some("its transcript came into being".to_owned())),
+        None => held_by(dir, &lock_name(inside.as_os_str())),
     }
 }
 

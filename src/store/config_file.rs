@@ -23,8 +23,8 @@ const INCLUDE: &str = "$include";
 /// Reads the configuration of a state directory.
 pub fn read(home: &Home) -> LoadedConfig {
     let path = home.config_path.clone();
-    let mut notes = Vec::new();
-    let (state, config, problems) = match load(&path, &home.environment, &mut notes) {
+    let (mut notes, mut unread) = (Vec::new(), false);
+    let (state, config, problems) = match load(&path, &home.environment, &mut notes, &mut unread) {
         Ok(None) => (ConfigState::Missing, OpenclawConfig::default(), Vec::new()),
         Ok(Some(value)) => match OpenclawConfig::from_value(&value) {
             (config, problems) if problems.is_empty() => (ConfigState::Valid, config, problems),
@@ -32,14 +32,23 @@ pub fn read(home: &Home) -> LoadedConfig {
         },
         Err(problem) => (ConfigState::Invalid, OpenclawConfig::default(), vec![problem]),
     };
-    LoadedConfig { path, state, config, problems, notes }
+    LoadedConfig { path, state, config, problems, notes, unread }
 }
 
 /// The whole configuration with includes and variables resolved; `None` when there is no file.
-fn load(path: &Path, environment: &Environment, notes: &mut Vec<String>) -> Result<Option<Value>, ConfigProblem> {
+fn load(
+    path: &Path,
+    environment: &Environment,
+    notes: &mut Vec<String>,
+    unread: &mut bool,
+) -> Result<Option<Value>, ConfigProblem> {
     let text = match read_text(path, |_| Ok(())) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        text => text.map_err(|error| problem(path, error.to_string()))?,
+        Err(error) => {
+            *unread = error.raw_os_error().is_some();
+            return Err(problem(path, error.to_string()));
+        }
+        Ok(text) => text,
     };
     let parsed = parse(path, &text)?;
     let mut value = Includes::of(path).expand(parsed, &[path.to_owned()])?;

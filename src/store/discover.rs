@@ -122,7 +122,7 @@ fn on_disk(home: &Home, root: &Path, found: &mut Discovery) {
     let mut names = match directory_names(root, &mut found.notes) {
         Ok(names) => names,
         Err(error) if error.kind() == ErrorKind::NotFound => return,
-        Err(error) => return found.unseen.push((root.to_owned(), error.to_string())),
+        Err(error) => return found.unseen.push((root.to_owned(), format!("{}: {error}", root.display()))),
     };
     names.sort();
     for name in names {
@@ -152,7 +152,8 @@ fn agent_on_disk(home: &Home, root: &Path, name: &Path, found: &mut Discovery) -
         Ok(_) => return None,
         Err(error) => {
             if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
-                found.unseen.push((dir, error.to_string()));
+                let why = format!("{}: {error}", dir.display());
+                found.unseen.push((dir, why));
             }
             return None;
         }

@@ -320,9 +320,12 @@ impl Run {
         for record in self.manifest.moves.iter_mut().filter(|record| record.from == from) {
             if record.state == StepState::Planned {
                 // Its name in the archive was free when it was announced.
-                let there = archive.info(record.to.file_name().unwrap_or_default());
-                let arrived = matches!(there, Ok(Some(info)) if info.stamp.mtime_ns == record.stamp.mtime_ns);
-                record.state = if arrived { StepState::Done } else { StepState::Skipped };
+                record.state = match archive.info(record.to.file_name().unwrap_or_default()) {
+                    Ok(Some(info)) if info.stamp.mtime_ns == record.stamp.mtime_ns => StepState::Done,
+                    Ok(_) => StepState::Skipped,
+                    // The next run finds out.
+                    Err(_) => StepState::Planned,
+                };
             }
         }
     }
@@ -455,13 +458,16 @@ pub fn history(state_dir: &Path) -> Vec<history::Line> {
 /// The past runs of a state directory, oldest first, and what could not be read. Reads only.
 pub fn past_runs(state_dir: &Path) -> (Vec<Manifest>, Vec<String>) {
     let (mut runs, mut problems) = (Vec::new(), Vec::new());
-    if is_absent(&state_dir.join(OWN).join("runs")) {
-        return (runs, problems);
-    }
     let listed = runs_dir(state_dir).and_then(|dir| Ok((names(&dir)?, dir)));
     let (names, dir) = match listed {
         Ok(listed) => listed,
-        Err(error) => return (runs, vec![format!("the past runs are not known: {error:#}")]),
+        Err(error) => {
+            let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+            if kind != Some(ErrorKind::NotFound) {
+                problems.push(format!("the past runs are not known: {error:#}"));
+            }
+            return (runs, problems);
+        }
     };
     for name in names.into_iter().filter(|name| !is_forgotten(name)) {
         let read = match dir.existing_subdir(&name) {

@@ -61,7 +61,8 @@ pub struct Request<'a> {
 
 /// Loads everything.
 pub fn load(request: Request<'_>) -> Inventory {
-    let (gateway, (stores, files)) = rayon::join(request.gateway, || read_all(&request));
+    let (gateway, (stores, files, mut unseen)) = rayon::join(request.gateway, || read_all(&request));
+    unseen.extend(request.unseen);
     let sightings = request.boots.sessions.into_iter();
     let sightings = sightings.map(|one| ((one.store.clone(), one.key.clone()), one)).collect();
     let orphans = files.iter().any(|file| file.kind == FileKind::Orphan);
@@ -72,7 +73,7 @@ pub fn load(request: Request<'_>) -> Inventory {
         openclaw: request.openclaw,
         gateway,
         stores,
-        unseen: request.unseen,
+        unseen,
         files,
         side: request.side,
         awaited,
@@ -80,64 +81,98 @@ pub fn load(request: Request<'_>) -> Inventory {
     }
 }
 
-fn read_all(request: &Request<'_>) -> (Vec<Store>, Vec<LooseFile>) {
-    let listings = list_directories(request.stores, request.deadline);
-    let mut stores: Vec<Store> =
-        request.stores.par_iter().map(|location| load_store(location, request, &listings)).collect();
+fn read_all(request: &Request<'_>) -> (Vec<Store>, Vec<LooseFile>, Unseen) {
+    let (listings, unlisted) = list_directories(request.stores, request.deadline);
+    let load = |location: &StoreLocation| match unlisted.get(&location.dir) {
+        Some(why) if !location.via_symlink => unreadable(location, why.clone()),
+        _ => load_store(location, request, &listings),
+    };
+    let mut stores: Vec<Store> = request.stores.par_iter().map(load).collect();
     let linked = request.stores.iter().filter(|store| store.via_symlink).map(|store| store.dir.as_path()).collect();
     let mut files = loose::loose_files(&stores, &listings, &linked);
     transcripts::read_transcripts(&mut stores, &mut files, &listings, request);
-    (stores, files)
+    let unread = listings.into_values().flat_map(|listing| listing.unread).collect();
+    (stores, files, unread)
 }
+
+/// What could not be looked at, and why.
+type Unseen = Vec<(PathBuf, String)>;
 
 /// One sessions directory, listed once.
 struct Listing {
     dir: Dir,
     names: BTreeMap<OsString, FileInfo>,
     locks: HashMap<OsString, Lock>,
+    /// Locks that could not be read.
+    unread: Unseen,
 }
 
 /// Lists every directory once; one that cannot be listed, or not in time, is left out, and told about where its store is
 /// loaded.
-fn list_directories(stores: &[StoreLocation], deadline: Deadline) -> HashMap<PathBuf, Listing> {
+fn list_directories(
+    stores: &[StoreLocation],
+    deadline: Deadline,
+) -> (HashMap<PathBuf, Listing>, HashMap<PathBuf, String>) {
     let mut paths: Vec<&Path> = stores.iter().map(|store| store.dir.as_path()).collect();
     paths.sort_unstable();
     paths.dedup();
-    paths.into_par_iter().filter_map(|path| Some((path.to_owned(), list(path, deadline)?))).collect()
+    let listed: Vec<_> = paths.into_par_iter().map(|path| (path, list(path, deadline))).collect();
+    let (mut listings, mut unlisted) = (HashMap::new(), HashMap::new());
+    for (path, listed) in listed {
+        match listed {
+            Ok(Some(listing)) => drop(listings.insert(path.to_owned(), listing)),
+            Ok(None) => {}
+            Err(error) => drop(unlisted.insert(path.to_owned(), format!("{error:#}"))),
+        }
+    }
+    (listings, unlisted)
 }
 
-fn list(path: &Path, deadline: Deadline) -> Option<Listing> {
-    let dir = Dir::open(path).ok()?;
+/// Lists a directory; `None` when there is none, or the time is over.
+fn list(path: &Path, deadline: Deadline) -> anyhow::Result<Option<Listing>> {
+    let Some(dir) = found(Dir::open(path))? else { return Ok(None) };
     let mut names = BTreeMap::new();
-    for entry in fs_err::read_dir(path).ok()? {
+    for entry in fs_err::read_dir(path)? {
         // Half a directory would make the other half look missing.
         if deadline.has_passed() {
-            return None;
+            return Ok(None);
         }
-        let name = entry.ok()?.file_name();
-        if let Some(info) = dir.info(&name).ok()? {
+        let name = entry?.file_name();
+        if let Some(info) = dir.info(&name)? {
             names.insert(name, info);
         }
     }
-    let locks = names
-        .iter()
-        .filter(|(name, _)| name.as_bytes().ends_with(b".lock"))
-        .map(|(name, _)| (name.clone(), read_lock(&dir, name)))
-        .collect();
-    Some(Listing { dir, names, locks })
-}
-
-fn read_lock(dir: &Dir, name: &OsStr) -> Lock {
-    let mut bytes = Vec::new();
-    if let Ok((mut file, _)) = dir.open_file(name) {
-        let _ = std::io::Read::read_to_end(&mut file, &mut bytes);
+    let mut unread = Unseen::new();
+    let mut locks = HashMap::new();
+    for name in names.keys().filter(|name| name.as_bytes().ends_with(b".lock")) {
+        let mut bytes = Vec::new();
+        let read = found(dir.open_file(name)).and_then(|found| match found {
+            Some((mut file, _)) => Ok(std::io::Read::read_to_end(&mut file, &mut bytes).map(drop)?),
+            None => Ok(()),
+        });
+        // One that cannot be read counts as held.
+        unread.extend(read.err().map(|error| (dir.join(name), format!("{error:#}"))));
+        let (payload, state) = process::judge(&bytes);
+        let lock = Lock { path: dir.join(name), state, pid: payload.pid, created_at: payload.taken_at() };
+        locks.insert(name.clone(), lock);
     }
-    let (payload, state) = process::judge(&bytes);
-    Lock { path: dir.join(name), state, pid: payload.pid, created_at: payload.taken_at() }
+    Ok(Some(Listing { dir, names, locks, unread }))
 }
 
-fn load_store(location: &StoreLocation, request: &Request<'_>, listings: &HashMap<PathBuf, Listing>) -> Store {
-    let mut store = Store {
+/// What is there; `None` when it is surely not.
+fn found<T>(opened: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
+    match opened {
+        Ok(found) => Ok(Some(found)),
+        Err(error) => {
+            let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+            if kind == Some(std::io::ErrorKind::NotFound) { Ok(None) } else { Err(error) }
+        }
+    }
+}
+
+/// A store of which nothing is known yet.
+fn unknown(location: &StoreLocation) -> Store {
+    Store {
         agent: location.agent.clone(),
         path: location.path.clone(),
         selected: location.selected,
@@ -150,7 +185,15 @@ fn load_store(location: &StoreLocation, request: &Request<'_>, listings: &HashMa
         document: Document::default(),
         bindings: Vec::new(),
         salvage: None,
-    };
+    }
+}
+
+fn unreadable(location: &StoreLocation, why: String) -> Store {
+    Store { state: StoreState::Unreadable, problem: Some(why), ..unknown(location) }
+}
+
+fn load_store(location: &StoreLocation, request: &Request<'_>, listings: &HashMap<PathBuf, Listing>) -> Store {
+    let mut store = unknown(location);
     let fail = |mut store: Store, state: StoreState, problem: String| {
         store.state = state;
         store.problem = Some(problem);
@@ -185,10 +228,7 @@ fn load_store(location: &StoreLocation, request: &Request<'_>, listings: &HashMa
                 return fail(store, StoreState::RotatedAway, format!("{gone} {problem}"));
             }
             None if store.stamp.is_none() && !linked => {
-                return match unlistable(&location.dir) {
-                    Some(why) => fail(store, StoreState::Unreadable, why),
-                    None => fail(store, StoreState::Missing, "no such file".to_owned()),
-                };
+                return fail(store, StoreState::Missing, "no such file".to_owned());
             }
             None => return fail(store, StoreState::of(&defect), describe(&defect)),
         },
@@ -252,15 +292,6 @@ fn give_back(
     store.document = document;
     store.salvage = Some(found.salvage);
     Some(entries)
-}
-
-/// Why a directory that exists, or may exist, cannot be listed.
-fn unlistable(dir: &Path) -> Option<String> {
-    match fs_err::read_dir(dir) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => Some(error.to_string()),
-        Ok(_) => Dir::open(dir).err().map(|error| format!("{error:#}")),
-    }
 }
 
 fn read_store(location: &StoreLocation, listing: Option<&Listing>, linked: bool) -> anyhow::Result<Vec<u8>> {

@@ -4,6 +4,7 @@
 //! The files come first: cut off in between, a transcript without binding is left, never a binding without transcript.
 //! Every step finds out for itself whether it was made already, so a run that was cut off is simply made again.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -281,7 +282,14 @@ impl Bindings<'_> {
         if backups.is_empty() {
             return Ok(None);
         }
-        let is_file = |name: &OsStr| dir.info(name).ok().flatten().is_some_and(|info| info.regular);
+        let unseen = RefCell::new(None);
+        let is_file = |name: &OsStr| match dir.info(name) {
+            Ok(info) => info.is_some_and(|info| info.regular),
+            Err(error) => {
+                unseen.replace(Some(error));
+                false
+            }
+        };
         // A file that is in the way of the recipe's is not the one that was bound.
         let in_the_way = |file: &OsStr| is_file(&stuck_name(file));
         for (key, entry) in backups.iter().flat_map(salvage::Backup::entries) {
@@ -310,6 +318,9 @@ impl Bindings<'_> {
         };
         let mut returning = salvage::lost(&document, &text, &backups);
         returning.retain(|one| transcript(&one.member.1).is_some_and(|file| waits(&file)));
+        if let Some(error) = unseen.take() {
+            return Err(error);
+        }
         if returning.is_empty() {
             return Ok(None);
         }

@@ -64,6 +64,10 @@ fn assert_told(scenario: &Scenario, reference: &Reference, now: &Tree, output: &
             let named = text.contains("/.openclaw") || text.contains("agents/") || text.contains("standard output");
             assert!(named, "{at}: no file is named\n{output}");
         }
+        // Nothing was begun: the state directory itself could not be opened.
+        Some(2) if reference.first.contents().diff(&now.contents()).is_empty() => {
+            assert!(output.stderr.contains("/.openclaw"), "{at}: {output}");
+        }
         _ => panic!("{at}: {output}\nleft:\n{left}"),
     }
 }

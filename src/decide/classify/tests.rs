@@ -30,6 +30,7 @@ fn policy(flags: &PolicyFlags) -> Policy {
         config: OpenclawConfig::default(),
         problems: Vec::new(),
         notes: Vec::new(),
+        unread: false,
     };
     resolve(flags, None, &config)
 }

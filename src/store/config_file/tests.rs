@@ -33,7 +33,7 @@ impl World {
     }
 
     fn value(&self) -> Result<Value, String> {
-        let loaded = load(&self.path("state/openclaw.json"), &self.environment(), &mut Vec::new());
+        let loaded = load(&self.path("state/openclaw.json"), &self.environment(), &mut Vec::new(), &mut false);
         loaded.map(Option::unwrap).map_err(|problem| problem.to_string())
     }
 

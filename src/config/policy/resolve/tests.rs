@@ -9,7 +9,7 @@ use crate::model::reset::ResetMode;
 
 fn loaded(value: &Value, state: ConfigState) -> LoadedConfig {
     let (config, problems) = OpenclawConfig::from_value(value);
-    LoadedConfig { path: "/s/openclaw.json".into(), state, config, problems, notes: Vec::new() }
+    LoadedConfig { path: "/s/openclaw.json".into(), state, config, problems, notes: Vec::new(), unread: false }
 }
 
 fn policy(flags: &PolicyFlags, file: &str, config: &Value) -> Policy {
