@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use chrono::{DateTime, Duration, TimeDelta, Timelike as _, Utc};
+use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
 use chrono_tz::Tz;
 
 use crate::ledger;
@@ -153,10 +153,10 @@ fn a_leap_day_is_a_day() {
 fn last_reset(now: DateTime<Utc>, hour: u32, zone: Tz) -> DateTime<Utc> {
     let shows = |at: DateTime<Utc>| at.with_timezone(&zone);
     let begins = |at: &DateTime<Utc>| {
-        let (before, is) = (shows(*at - Duration::minutes(1)), shows(*at));
+        let (before, is) = (shows(*at - TimeDelta::minutes(1)), shows(*at));
         is.hour() >= hour && (before.hour() < hour || before.date_naive() != is.date_naive())
     };
-    (0..49 * 60).map(|minutes| now - Duration::minutes(minutes)).find(begins).unwrap()
+    (0..49 * 60).map(|minutes| now - TimeDelta::minutes(minutes)).find(begins).unwrap()
 }
 
 #[test]
