@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Days, Duration, LocalResult, TimeZone, Utc};
+use chrono::{DateTime, Days, Duration, LocalResult, Offset as _, TimeZone, Utc};
 
 use super::key::Class;
 
@@ -89,8 +89,8 @@ impl ResetPolicy {
     }
 }
 
-/// The last daily reset before `now`. An hour that a DST change skips is taken an hour later, one that comes twice
-/// is taken at its first coming: as JavaScript's `Date.setHours` does.
+/// The last daily reset before `now`. An hour that a DST change skips is taken as much later as the
+/// change is long, one that comes twice at its first coming: as JavaScript's `Date.setHours` does.
 fn last_boundary<Tz: TimeZone>(now: DateTime<Utc>, hour: u32, zone: &Tz) -> DateTime<Utc> {
     let local = now.with_timezone(zone);
     let today = local.date_naive();
@@ -99,8 +99,9 @@ fn last_boundary<Tz: TimeZone>(now: DateTime<Utc>, hour: u32, zone: &Tz) -> Date
         match zone.from_local_datetime(&naive) {
             LocalResult::Single(time) | LocalResult::Ambiguous(time, _) => Some(time.with_timezone(&Utc)),
             LocalResult::None => {
-                let later = zone.from_local_datetime(&(naive + Duration::hours(1))).earliest()?;
-                Some(later.with_timezone(&Utc))
+                // A day earlier, taken for UTC, lies before the gap in every zone.
+                let before = zone.offset_from_utc_datetime(&(naive - Duration::days(1))).fix();
+                Some((naive - before).and_utc())
             }
         }
     };
