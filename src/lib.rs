@@ -45,10 +45,6 @@ pub mod commands {
 
     /// Runs the verb that was typed.
     pub fn run(session: &Session) -> Result<Exit, Failure> {
-        if let Some(jobs) = session.cli.global.jobs {
-            // Fails only when a pool exists already, and then its size is as good.
-            let _ = rayon::ThreadPoolBuilder::new().num_threads(jobs.into()).build_global();
-        }
         let format = session.cli.global.format;
         if !matches!(format, Format::Text | Format::Json) && !matches!(session.cli.command, Command::Report(_)) {
             return Err(Failure::usage(anyhow::anyhow!("only report prints {}", format.name()))

@@ -132,6 +132,7 @@ impl<'a> Context<'a> {
     pub(super) fn load_with(&mut self, look: Look) -> Result<Inventory, Failure> {
         let Look { depth, archives, salvage, boot, deadline } = look;
         let global = &self.session.cli.global;
+        start_threads(global.jobs.map(usize::from))?;
         let found = discover::stores(&self.home, &self.config.config, &global.agent, global.store.as_deref())
             .map_err(Failure::usage)?;
         // A verb that changes things looks twice, and says things once.
@@ -343,5 +344,19 @@ impl Progress {
 
     fn end(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// Starts the threads that read; with one job this one reads, and nothing is started.
+fn start_threads(jobs: Option<usize>) -> Result<(), Failure> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs.unwrap_or(0));
+    let built = if jobs == Some(1) { pool.use_current_thread() } else { pool }.build_global();
+    match built {
+        // Where there is no system's error a second look found the threads of the first.
+        Err(error) if std::error::Error::source(&error).is_some() => {
+            let error = anyhow::Error::new(error).context("cannot start threads to read with");
+            Err(Failure::from(error).hint("--jobs 1 reads without them"))
+        }
+        _ => Ok(()),
     }
 }

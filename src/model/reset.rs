@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Days, Duration, LocalResult, TimeZone, Utc};
+use chrono::{DateTime, Days, Duration, NaiveDateTime, Offset as _, TimeZone, Utc};
 
 use super::key::Class;
 
@@ -89,20 +89,21 @@ impl ResetPolicy {
     }
 }
 
-/// The last daily reset before `now`. An hour that a DST change skips is taken an hour later, one that comes twice
-/// is taken at its first coming: as JavaScript's `Date.setHours` does.
+/// The last daily reset before `now`. An hour that a DST change skips is taken as much later as the
+/// change is long, one that comes twice at its first coming: as JavaScript's `Date.setHours` does.
 fn last_boundary<Tz: TimeZone>(now: DateTime<Utc>, hour: u32, zone: &Tz) -> DateTime<Utc> {
     let local = now.with_timezone(zone);
     let today = local.date_naive();
+    let offset = |utc: NaiveDateTime| zone.offset_from_utc_datetime(&utc).fix();
     let at = |date: chrono::NaiveDate| {
         let naive = date.and_hms_opt(hour, 0, 0)?;
-        match zone.from_local_datetime(&naive) {
-            LocalResult::Single(time) | LocalResult::Ambiguous(time, _) => Some(time.with_timezone(&Utc)),
-            LocalResult::None => {
-                let later = zone.from_local_datetime(&(naive + Duration::hours(1))).earliest()?;
-                Some(later.with_timezone(&Utc))
-            }
-        }
+        // A day earlier, taken for UTC, lies before the change in every zone. Asked by UTC only: how a zone answers for
+        // a local time that comes twice differs from zone to zone.
+        let before = offset(naive - Duration::days(1));
+        let first = naive - before;
+        let later = naive - offset(first);
+        let changed = offset(first) != before && offset(later) == offset(first);
+        Some(if changed { later } else { first }.and_utc())
     };
     let boundary = at(today).unwrap_or(now);
     if boundary <= now {

@@ -8,10 +8,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
 
 mod afterwards;
+mod clock;
 mod crash;
 mod errors;
 mod ledger;
 mod paths;
+mod permissions;
 mod power;
 mod promise;
 mod races;
