@@ -10,6 +10,7 @@
 mod afterwards;
 mod crash;
 mod errors;
+mod hostile;
 mod ledger;
 mod paths;
 mod power;
