@@ -10,12 +10,14 @@
 mod afterwards;
 mod crash;
 mod errors;
+mod full_disk;
 mod hostile;
 mod ledger;
 mod paths;
 mod power;
 mod promise;
 mod races;
+mod resources;
 mod scenario;
 mod starts;
 mod strace;

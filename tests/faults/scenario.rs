@@ -98,7 +98,12 @@ pub(crate) fn each(work: impl Fn(&Scenario)) {
 impl Scenario {
     /// A state directory that awaits the command.
     pub(crate) fn prepare(&self) -> Store {
-        let store = everything();
+        self.prepare_in(Store::empty_in_memory())
+    }
+
+    /// In this state directory, which is empty.
+    pub(crate) fn prepare_in(&self, store: Store) -> Store {
+        let store = everything_in(store);
         for step in self.before {
             match step {
                 Step::Run(args) => drop(store.run(*args).ok()),
@@ -122,6 +127,10 @@ pub(crate) const STORE: &str = "agents/main/sessions/sessions.json";
 
 /// Two agents with bindings that stay, expire, are damaged and can be mended; an orphan; dead locks; archives.
 pub(crate) fn everything() -> Store {
+    everything_in(Store::empty_in_memory())
+}
+
+fn everything_in(store: Store) -> Store {
     let damaged = |name: &str| {
         let folder = support::fixture("crafted").join(name).join("agents/main/sessions");
         fs::read(folder.join("7b1d5c0e-93a4-4f6b-8d52-2f0e6a91c3d7.jsonl")).unwrap()
@@ -143,7 +152,7 @@ pub(crate) fn everything() -> Store {
         .binding("agent:illarion:telegram:group:-100", |one| one.session_id("nine"))
         .file(&format!("{STORE}.lock"), lock_payload(3_999_998, 1))
         .file("agents/main/sessions/gone.jsonl.reset.2026-11-20T10-00-00.000Z", "{\"type\":\"session\"}\n")
-        .build_in_memory()
+        .build_in(store)
 }
 
 /// What a whole run of the command does, as the measure of one that met a fault.
