@@ -165,6 +165,9 @@ impl Journal {
     /// Forgets runs that ended longer ago than `age`; those with quarantined bindings stay.
     pub fn forget_older(&self, now: DateTime<Utc>, age: TimeDelta) -> Forgotten {
         let mut done = Forgotten::default();
+        if let Err(error) = self.sweep() {
+            done.failed.push(format!("{error:#}"));
+        }
         for run in past_runs(&self.state_dir).0.into_iter().filter(|run| run.is_old(now, age)) {
             if run.holds_quarantined() {
                 done.kept.push(run.id);
@@ -311,7 +314,8 @@ impl Run {
             restored: false,
             purged: false,
         });
-        self.save()
+        // What is not durable must not be done: a later step would take it for planned.
+        self.save().inspect_err(|_| drop(self.manifest.moves.pop()))
     }
 
     /// Says what became of it, whether or not the lock was taken: it is where it is.
@@ -442,11 +446,14 @@ pub fn exists(state_dir: &Path) -> bool {
     !is_absent(&state_dir.join(OWN))
 }
 
-/// The files that belong to what past runs have in their archives, or that a run was cut off before it moved; `None`
-/// when not every run can be read. Reads only.
-pub fn awaited(state_dir: &Path) -> Option<HashSet<PathBuf>> {
+/// The files that belong to what past runs have in their archives, or that a run was cut off before it moved; why they
+/// are not known when a run cannot be read. Reads only.
+pub fn awaited(state_dir: &Path) -> Result<HashSet<PathBuf>, String> {
     let (runs, problems) = past_runs(state_dir);
-    problems.is_empty().then(|| runs.iter().flat_map(Manifest::awaited).cloned().collect())
+    match problems.into_iter().next() {
+        None => Ok(runs.iter().flat_map(Manifest::awaited).cloned().collect()),
+        Some(problem) => Err(problem),
+    }
 }
 
 /// What past runs did, oldest first; kept longer than the runs themselves. Reads only.

@@ -66,7 +66,8 @@ pub fn load(request: Request<'_>) -> Inventory {
     let sightings = request.boots.sessions.into_iter();
     let sightings = sightings.map(|one| ((one.store.clone(), one.key.clone()), one)).collect();
     let orphans = files.iter().any(|file| file.kind == FileKind::Orphan);
-    let awaited = if orphans { journal::awaited(request.state_dir) } else { Some(HashSet::new()) };
+    let awaited = if orphans { journal::awaited(request.state_dir) } else { Ok(HashSet::new()) };
+    let awaited = awaited.map_err(|why| unseen.push((request.state_dir.to_owned(), why))).ok();
     Inventory {
         state_dir: request.state_dir.to_owned(),
         owner: Dir::open(request.state_dir).and_then(|dir| dir.own_info()).ok().map(|info| info.uid),

@@ -57,6 +57,7 @@ fn files(manifest: &Manifest) -> Vec<PathBuf> {
 /// Deletes what was quarantined by runs that ended longer ago than `age`.
 pub fn purge(journal: &Journal, state_dir: &Path, now: DateTime<Utc>, age: TimeDelta) -> anyhow::Result<Purged> {
     let mut purged = Purged::default();
+    journal.sweep()?;
     for manifest in journal::past_runs(state_dir).0.into_iter().filter(|manifest| manifest.is_old(now, age)) {
         let mut run = journal.open_run(&manifest.id)?;
         if manifest.holds_quarantined() {

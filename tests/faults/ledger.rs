@@ -47,7 +47,7 @@ pub(crate) fn skip(part: &str, what: &str, why: &str) {
 }
 
 fn line(part: &str, what: &str, figures: &str) {
-    let who = if sys::is_root() { "root" } else { "user" };
+    let who = std::env::var("WHO").unwrap_or_else(|_| if sys::is_root() { "root" } else { "user" }.to_owned());
     if let Some(path) = std::env::var_os("FIGURES") {
         let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
         file.write_all(format!("{part}\t{what}\t{who}\t{figures}\n").as_bytes()).unwrap();

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use serde_json::{Value, json};
+
 use crate::promise;
 use crate::strace::{self, kill};
 use crate::support::{self, NOW, Store, StoreBuilder, Tree, lock_payload};
@@ -35,6 +37,8 @@ enum Step {
     CutStore,
     /// The recipe of openclaw#44687, and a backup of the stores before it.
     Recipe,
+    /// All runs ended long ago.
+    LongAgo,
 }
 
 const GC: &[&str] = &["gc", "--now", NOW, "--jobs=1"];
@@ -69,14 +73,14 @@ const SCENARIOS: [Scenario; 13] = [
     },
     Scenario {
         name: "purge",
-        args: &["quarantine", "purge", "--older-than=1s", "--yes", "--now", "2027-01-01T00:00:00Z"],
-        before: &[Step::Run(QUARANTINE), Step::Run(GC)],
+        args: &["quarantine", "purge", "--older-than=30d", "--yes"],
+        before: &[Step::Run(QUARANTINE), Step::Run(GC), Step::LongAgo],
         purges: true,
     },
     Scenario {
         name: "prune",
-        args: &["runs", "prune", "--older-than=1s", "--now", "2027-01-01T00:00:00Z"],
-        before: &[Step::Run(GC)],
+        args: &["runs", "prune", "--older-than=30d"],
+        before: &[Step::Run(GC), Step::LongAgo],
         purges: true,
     },
     Scenario { name: "recovery of a gc", args: GC, before: &[Step::Killed(GC, "renameat2")], purges: false },
@@ -101,7 +105,12 @@ pub(crate) fn each(work: impl Fn(&Scenario)) {
 impl Scenario {
     /// A state directory that awaits the command.
     pub(crate) fn prepare(&self) -> Store {
-        let store = everything();
+        self.prepare_in(Store::empty_in_memory())
+    }
+
+    /// In this state directory, which is empty.
+    pub(crate) fn prepare_in(&self, store: Store) -> Store {
+        let store = everything_in(store);
         for step in self.before {
             match step {
                 Step::Run(args) => drop(store.run(*args).ok()),
@@ -109,6 +118,14 @@ impl Scenario {
                 Step::CutStore => {
                     let cut = store.read(STORE);
                     store.write(STORE, &cut[..cut.len() - 200]);
+                }
+                Step::LongAgo => {
+                    for run in fs::read_dir(store.path("claw-sessions/runs")).unwrap() {
+                        let path = run.unwrap().path().join("manifest.json");
+                        let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+                        manifest["finishedAt"] = json!("2026-01-01T00:00:00Z");
+                        fs::write(path, serde_json::to_vec_pretty(&manifest).unwrap()).unwrap();
+                    }
                 }
                 Step::Recipe => {
                     store.back_up_stores(support::recipe::OLDER);
@@ -125,6 +142,10 @@ pub(crate) const STORE: &str = "agents/main/sessions/sessions.json";
 
 /// Two agents with bindings that stay, expire, are damaged and can be mended; an orphan; dead locks; archives.
 pub(crate) fn everything() -> Store {
+    everything_in(Store::empty_in_memory())
+}
+
+fn everything_in(store: Store) -> Store {
     let damaged = |name: &str| {
         let folder = support::fixture("crafted").join(name).join("agents/main/sessions");
         fs::read(folder.join("7b1d5c0e-93a4-4f6b-8d52-2f0e6a91c3d7.jsonl")).unwrap()
@@ -146,7 +167,7 @@ pub(crate) fn everything() -> Store {
         .binding("agent:illarion:telegram:group:-100", |one| one.session_id("nine"))
         .file(&format!("{STORE}.lock"), lock_payload(3_999_998, 1))
         .file("agents/main/sessions/gone.jsonl.reset.2026-11-20T10-00-00.000Z", "{\"type\":\"session\"}\n")
-        .build_in_memory()
+        .build_in(store)
 }
 
 /// What a whole run of the command does, as the measure of one that met a fault.
@@ -173,6 +194,9 @@ impl Scenario {
         let first = promise::tree(&store);
         let counts = strace::count(&store, self.args, trace);
         let last = promise::tree(&store);
+        let bytes =
+            |tree: &Tree| -> Vec<_> { tree.0.iter().map(|(path, node)| (path.clone(), node.bytes.clone())).collect() };
+        assert!(bytes(&first) != bytes(&last), "{} changes nothing", self.name);
         let again = store.run(self.args);
         assert!(matches!(again.code, Some(0 | 1)), "{}: {again}", self.name);
         let settled = promise::tree(&store);
