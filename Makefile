@@ -14,7 +14,7 @@ demo: ## scan, validate, gc and restore on a recorded gateway, in a temporary di
 test: ## every test
 	cargo test --locked
 
-faults: ## every crash, error, power cut, race and hostile file, figures into docs/reliability.md; then FUZZ_RUNS of each fuzz target
+faults: ## every crash, error, power cut and race, figures into docs/reliability.md; then FUZZ_RUNS of each fuzz target
 	@tests/faults/run.sh
 	@if [ "$(FUZZ_RUNS)" = 0 ]; then echo "skipped: the fuzz targets: FUZZ_RUNS=0"; \
 	else $(MAKE) --no-print-directory fuzz SECONDS_EACH=0 RUNS_EACH=$(FUZZ_RUNS); fi

@@ -128,10 +128,15 @@ pub(super) fn unreadable_stores(inventory: &Inventory) -> impl Iterator<Item = L
 /// Transcripts that could not be read: left alone.
 pub(super) fn unreadable(inventory: &Inventory) -> impl Iterator<Item = Left> {
     let bindings = inventory.selected().flat_map(|store| &store.bindings);
-    bindings.filter_map(|binding| match &binding.transcript.content {
+    let bound = bindings.filter_map(|binding| match &binding.transcript.content {
         Content::Unreadable(why) => Some(Left::new(&binding.key, why)),
         _ => None,
-    })
+    });
+    let loose = inventory.files.iter().filter_map(|file| match &file.content {
+        Content::Unreadable(why) => Some(Left::new(file.path.display(), why)),
+        _ => None,
+    });
+    bound.chain(loose)
 }
 
 /// Left items as documents, with paths relative to the state directory.

@@ -198,7 +198,8 @@ fn purge(session: &Session, age: TimeDelta, yes: bool) -> Result<Exit, Failure> 
             }
         }
     }
-    let purged = if due.sessions.is_empty() {
+    // Where nothing is due, a purge that was cut off may still have to be finished.
+    let purged = if due.sessions.is_empty() && !journal::exists(state_dir) {
         due
     } else {
         let journal = open(&context, Limits::default())?;

@@ -60,6 +60,7 @@ pub fn purge(journal: &Journal, state_dir: &Path, now: DateTime<Utc>, age: TimeD
     journal.sweep()?;
     for manifest in journal::past_runs(state_dir).0.into_iter().filter(|manifest| manifest.is_old(now, age)) {
         let mut run = journal.open_run(&manifest.id)?;
+        run.sweep();
         if manifest.holds_quarantined() {
             count(&run.manifest, &mut purged);
             mark(&mut run.manifest);
