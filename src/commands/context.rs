@@ -302,9 +302,10 @@ pub(super) fn schema(command: &str) -> String {
     format!("claw-sessions/{command}/v1")
 }
 
-/// Device and inode of a directory.
+/// Device and inode of a directory that was listed a moment ago. Looked at twice: without it nothing in it is planned.
 pub(super) fn directory_id(path: &Path) -> Option<DirId> {
-    Dir::open(path).and_then(|dir| dir.id()).ok()
+    let look = || Dir::open(path).and_then(|dir| dir.id());
+    look().or_else(|_| look()).ok()
 }
 
 /// A progress bar that appears when the work takes longer than a second, on a terminal.
