@@ -114,7 +114,10 @@ fn load(peer: &Path, dir: &Path) -> String {
 fn mended(text: &[u8]) -> Option<(Vec<u8>, Summary)> {
     let judge = |text: &[u8]| {
         let mut proof = Proof::default();
-        proof.take(text);
+        for line in text.split_inclusive(|&byte| byte == b'\n') {
+            let body = line.strip_suffix(b"\n");
+            proof.take(body.unwrap_or(line), body.is_some());
+        }
         proof.finish_with_cure()
     };
     let (before, cure) = judge(text);
@@ -123,8 +126,9 @@ fn mended(text: &[u8]) -> Option<(Vec<u8>, Summary)> {
     let (mut mender, mut new) = (Mender::new(&cure, &header), Vec::new());
     for line in text.split_inclusive(|&byte| byte == b'\n') {
         let body = line.strip_suffix(b"\n");
-        let mut emit = |bytes: &[u8]| {
+        let mut emit = |bytes: &[u8], ends: bool| {
             new.extend_from_slice(bytes);
+            new.extend(ends.then_some(b'\n'));
             Ok::<(), ()>(())
         };
         mender.line(body.unwrap_or(line), body.is_some(), &mut emit).unwrap();

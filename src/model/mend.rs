@@ -29,17 +29,17 @@ impl<'a> Mender<'a> {
         Self { cure, header, lines: 0, version_due: cure.version, gone: HashMap::new(), anchor: None }
     }
 
-    /// Takes the next line, without its newline, and hands what becomes of it to `emit`.
+    /// Takes the next line, without its newline, and hands what becomes of it to `emit`: pieces of lines, and whether a
+    /// newline follows.
     pub fn line<E>(
         &mut self,
         text: &[u8],
         terminated: bool,
-        emit: &mut impl FnMut(&[u8]) -> Result<(), E>,
+        emit: &mut impl FnMut(&[u8], bool) -> Result<(), E>,
     ) -> Result<(), E> {
         self.lines += 1;
         if self.lines == 1 && self.cure.header {
-            emit(self.header)?;
-            emit(b"\n")?;
+            emit(self.header, true)?;
         }
         if self.cure.header && self.cure.broken_header == Some(self.lines) {
             return Ok(());
@@ -48,12 +48,12 @@ impl<'a> Mender<'a> {
         let indent = if self.lines == 1 { text.len() - trim_start(text).len() } else { 0 };
         let body = &text[indent..];
         if is_blank(body) {
-            return if terminated { emit_line(text, emit) } else { emit(text) };
+            return emit(text, terminated);
         }
         let line = match line::read(body) {
             Ok(line) => line,
             Err(error) if line::is_glued(body, error) => return split(text, indent, emit),
-            Err(_) => return emit_line(text, emit),
+            Err(_) => return emit(text, true),
         };
         match line {
             Line::Null => Ok(()),
@@ -63,11 +63,11 @@ impl<'a> Mender<'a> {
                 let (span, new) = match (version, kind) {
                     (Some(null), _) => (null, &b"3"[..]),
                     (None, Some(kind)) => (Span { start: kind.end, end: kind.end }, &b",\"version\":3"[..]),
-                    (None, None) => return emit_line(text, emit),
+                    (None, None) => return emit(text, true),
                 };
                 emit_patched(text, indent, span, new, emit)
             }
-            Line::Header(..) => emit_line(text, emit),
+            Line::Header(..) => emit(text, true),
             Line::Entry(entry, _) if matches!(entry.role, Role::Scalar | Role::Array) => Ok(()),
             Line::Entry(entry, _) => {
                 let links = line::links(body);
@@ -92,7 +92,7 @@ impl<'a> Mender<'a> {
                         let new = self.parent_of(entry.parent, links, body);
                         emit_patched(text, indent, span, &new, emit)
                     }
-                    _ => emit_line(text, emit),
+                    _ => emit(text, true),
                 }
             }
         }
@@ -109,42 +109,37 @@ impl<'a> Mender<'a> {
     }
 }
 
-fn emit_line<E>(text: &[u8], emit: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-    emit(text)?;
-    emit(b"\n")
-}
-
 /// Emits a line with other bytes at `span`, which counts from `indent`.
 fn emit_patched<E>(
     text: &[u8],
     indent: usize,
     span: Span,
     new: &[u8],
-    emit: &mut impl FnMut(&[u8]) -> Result<(), E>,
+    emit: &mut impl FnMut(&[u8], bool) -> Result<(), E>,
 ) -> Result<(), E> {
-    emit(&text[..indent + span.start])?;
-    emit(new)?;
-    emit_line(&text[indent + span.end..], emit)
+    emit(&text[..indent + span.start], false)?;
+    emit(new, false)?;
+    emit(&text[indent + span.end..], true)
 }
 
 /// Gives each of several objects on one line a line of its own.
-fn split<E>(text: &[u8], indent: usize, emit: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+fn split<E>(text: &[u8], indent: usize, emit: &mut impl FnMut(&[u8], bool) -> Result<(), E>) -> Result<(), E> {
     let mut scanner = Scanner::at(text, indent);
     let mut from = 0;
     while scanner.peek() == Some(b'{') {
         let start = scanner.offset();
         if start > from && from > 0 {
-            emit(&text[from..start])?;
+            emit(&text[from..start], false)?;
         }
         if scanner.value().is_err() {
-            return emit_line(&text[start..], emit);
+            return emit(&text[start..], true);
         }
         let begin = if from == 0 { 0 } else { start };
-        emit_line(&text[begin..scanner.offset()], emit)?;
+        emit(&text[begin..scanner.offset()], true)?;
         from = scanner.offset();
     }
     let rest = &text[from..];
-    if is_blank(rest) { Ok(()) } else { emit_line(rest, emit) }
+    if is_blank(rest) { Ok(()) } else { emit(rest, true) }
 }
 
 fn without_nul_tail(text: &[u8]) -> &[u8] {
@@ -165,19 +160,17 @@ impl Proof {
         Self { analyzer: Analyzer::thorough(), partial: Vec::new() }
     }
 
-    /// Takes the next bytes.
-    pub fn take(&mut self, mut bytes: &[u8]) {
-        while let Some(at) = bytes.iter().position(|&byte| byte == b'\n') {
-            if self.partial.is_empty() {
-                self.analyzer.line(&bytes[..at], true);
-            } else {
-                self.partial.extend_from_slice(&bytes[..at]);
+    /// Takes the next piece of a line, and whether a newline follows. A line in one piece is not copied: it may be long.
+    pub fn take(&mut self, piece: &[u8], ends: bool) {
+        match (self.partial.is_empty(), ends) {
+            (true, true) => self.analyzer.line(piece, true),
+            (_, false) => self.partial.extend_from_slice(piece),
+            (false, true) => {
+                self.partial.extend_from_slice(piece);
                 self.analyzer.line(&self.partial, true);
                 self.partial.clear();
             }
-            bytes = &bytes[at + 1..];
         }
-        self.partial.extend_from_slice(bytes);
     }
 
     /// The verdict.

@@ -154,9 +154,8 @@ impl Journal {
         // Under this name it is no run any more, and the next sweep removes what is left of it.
         let mut gone = OsString::from(id);
         gone.push(FORGOTTEN);
-        self.runs
-            .move_to(OsStr::new(id), &self.runs, &gone)
-            .with_context(|| format!("cannot rename {}", self.runs.join(id).display()))?;
+        // Not with NOREPLACE: where that is not known, a link takes its place, and a directory has none.
+        self.runs.replace(OsStr::new(id), &gone)?;
         self.runs.sync()?;
         fs_err::remove_dir_all(self.runs.join(&gone))?;
         Ok(())

@@ -77,8 +77,8 @@ fn whole(file: &mut File, size: u64, thorough: bool, deadline: Deadline, advance
     // What would hurt the gateway is rare: only then, and for a check, is it worth a second pass.
     if let Some(cure) = cure.filter(|_| thorough || summary.integrity.is_fatal()) {
         let mut proof = if thorough { Proof::thorough() } else { Proof::default() };
-        mend(file, size, &cure, PLACEHOLDER, deadline, |bytes| {
-            proof.take(bytes);
+        mend(file, size, &cure, PLACEHOLDER, deadline, |piece, ends| {
+            proof.take(piece, ends);
             Ok(())
         })?;
         summary.mends = Some(cure.codes.clone()).filter(|_| cure.is_exact(&summary, &proof.finish()));
@@ -167,7 +167,7 @@ pub(super) fn mend(
     cure: &Cure,
     header: &[u8],
     deadline: Deadline,
-    mut emit: impl FnMut(&[u8]) -> io::Result<()>,
+    mut emit: impl FnMut(&[u8], bool) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut mender = Mender::new(cure, header);
     lines(&mut first(file, size, deadline)?, &|_| (), |text, terminated| mender.line(text, terminated, &mut emit))

@@ -12,6 +12,7 @@ mod clock;
 mod crash;
 mod errors;
 mod full_disk;
+mod hostile;
 mod ledger;
 mod paths;
 mod permissions;

@@ -10,11 +10,11 @@ chmod 777 "$figures"
 if [ "${FULL-1}" ]; then export FULL=1; else unset FULL; fi
 export FIGURES="$figures/all"
 
-cargo test --locked --test faults --no-run
+cargo test --locked --release --test faults --no-run
 failed=0
-cargo test --locked --test faults || failed=1
+cargo test --locked --release --test faults || failed=1
 if [ "$(id -u)" = 0 ]; then
-    tests=$(cargo test --locked --test faults --no-run --message-format=json 2> /dev/null |
+    tests=$(cargo test --locked --release --test faults --no-run --message-format=json 2> /dev/null |
         sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | grep /faults-)
     ordinary=(setpriv --reuid=65534 --regid=65534 --clear-groups)
     if "${ordinary[@]}" test -x "$tests"; then

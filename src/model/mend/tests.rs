@@ -6,7 +6,10 @@ use crate::model::transcript::Integrity;
 
 fn judge(text: &[u8]) -> (Summary, Option<Cure>) {
     let mut proof = Proof::thorough();
-    proof.take(text);
+    for piece in text.split_inclusive(|&byte| byte == b'\n') {
+        let line = piece.strip_suffix(b"\n");
+        proof.take(line.unwrap_or(piece), line.is_some());
+    }
     proof.finish_with_cure()
 }
 
@@ -17,8 +20,9 @@ fn mended(text: &[u8]) -> Option<Vec<u8>> {
     let mut mender = Mender::new(&cure, HEADER.as_bytes());
     for piece in text.split_inclusive(|&byte| byte == b'\n') {
         let line = piece.strip_suffix(b"\n");
-        let emitted = mender.line(line.unwrap_or(piece), line.is_some(), &mut |bytes: &[u8]| {
+        let emitted = mender.line(line.unwrap_or(piece), line.is_some(), &mut |bytes: &[u8], ends| {
             new.extend_from_slice(bytes);
+            new.extend(ends.then_some(b'\n'));
             Ok::<(), ()>(())
         });
         emitted.ok()?;

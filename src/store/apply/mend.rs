@@ -83,9 +83,10 @@ impl Work<'_> {
         let proof = RefCell::new(Proof::default());
         let late = Cell::new(false);
         let fill = |emit: &mut atomic::Emit<'_>| {
-            let written = read::mend(&mut file, size, &cure, header, deadline, |bytes| {
-                proof.borrow_mut().take(bytes);
-                emit(bytes)
+            let written = read::mend(&mut file, size, &cure, header, deadline, |piece, ends| {
+                proof.borrow_mut().take(piece, ends);
+                emit(piece)?;
+                if ends { emit(b"\n") } else { Ok(()) }
             });
             late.set(written.is_err() && deadline.has_passed());
             written
