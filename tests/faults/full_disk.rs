@@ -1,10 +1,12 @@
 //! A disk with no room, no inode or no right to write, and writes that come out short: what could be done is done, the
 //! rest is told, and once there is room the next run puts all right.
 
+use std::ffi::CString;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
+
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 
 use crate::errors::assert_told;
 use crate::promise::{assert_each_once, assert_old_new_or_between, assert_put_right, assert_same, restore_all, tree};
@@ -14,6 +16,8 @@ use crate::{full, ledger};
 
 const PART: &str = "full disk";
 const PAGE: u64 = 4096;
+/// What the disk has at first.
+const ROOMY: &str = "size=4m,nr_inodes=4096";
 /// More than any command takes beside what it leaves: the new stores, and two manifests.
 const SLACK: u64 = 16;
 
@@ -22,15 +26,12 @@ const SLACK: u64 = 16;
 enum Left {
     Pages(u64),
     Inodes(u64),
-    /// Everything, but not for writing: the mount, or a second one over it.
-    ReadOnly(&'static str),
+    /// Everything, but not for writing: the file system, or only this mount of it.
+    ReadOnly(MountFlags),
 }
 
 #[test]
 fn a_disk_without_room_loses_nothing_and_room_puts_all_right() {
-    if !sys::is_root() {
-        return ledger::skip(PART, "all", "not tried in a namespace of an ordinary user");
-    }
     let Some(inside) = in_a_namespace("full_disk::a_disk_without_room_loses_nothing_and_room_puts_all_right") else {
         return ledger::skip(PART, "all", "this user cannot mount, not even in a namespace");
     };
@@ -48,7 +49,7 @@ fn a_disk_without_room_loses_nothing_and_room_puts_all_right() {
             .step_by(step(pages + SLACK))
             .map(Left::Pages)
             .chain((0..inodes + SLACK / 2).step_by(step(inodes + SLACK / 2)).map(Left::Inodes))
-            .chain(["remount,ro", "remount,bind,ro"].into_iter().skip(usize::from(!full())).map(Left::ReadOnly))
+            .chain([MountFlags::empty(), MountFlags::BIND].into_iter().skip(usize::from(!full())).map(Left::ReadOnly))
             .collect();
         drop(disk);
         ledger::each(PART, scenario.name, &faults, |left| meets(scenario, &reference, left));
@@ -59,23 +60,17 @@ fn meets(scenario: &Scenario, reference: &Reference, left: &Left) {
     let at = format!("{}: {left:?}", scenario.name);
     let disk = Disk::with(scenario);
     let [pages, inodes] = disk.used();
-    let way_back = match left {
-        Left::Pages(pages_left) => {
-            disk.mount(&["-o", &format!("remount,size={}", (pages + pages_left) * PAGE)]);
-            "remount,size=4m"
-        }
-        Left::Inodes(inodes_left) => {
-            disk.mount(&["-o", &format!("remount,nr_inodes={}", inodes + inodes_left)]);
-            "remount,nr_inodes=4096"
-        }
-        Left::ReadOnly(how) => {
-            disk.mount(&["-o", how]);
-            if how.contains("bind") { "remount,bind,rw" } else { "remount,rw" }
-        }
-    };
+    match *left {
+        Left::Pages(left) => disk.remount(MountFlags::empty(), &format!("size={}", (pages + left) * PAGE)),
+        Left::Inodes(left) => disk.remount(MountFlags::empty(), &format!("nr_inodes={}", inodes + left)),
+        Left::ReadOnly(how) => disk.remount(how | MountFlags::RDONLY, ""),
+    }
     let output = disk.store.run(scenario.args);
     let now = tree(&disk.store);
-    disk.mount(&["-o", way_back]);
+    match *left {
+        Left::ReadOnly(how) => disk.remount(how, ""),
+        _ => disk.remount(MountFlags::empty(), ROOMY),
+    }
     assert_old_new_or_between(reference, &now, &at);
     assert_each_once(scenario, reference, &now, &at);
     assert_told(scenario, reference, &now, &output, &at);
@@ -91,12 +86,14 @@ impl Disk {
     fn with(scenario: &Scenario) -> Self {
         let store = Store::empty_in_memory();
         let mode = fs::metadata(store.state_dir()).unwrap().permissions().mode() & 0o7777;
-        mount(&["-t", "tmpfs", "-o", &format!("size=4m,nr_inodes=4096,mode={mode:o}"), "none"], &store.state_dir());
+        let data = CString::new(format!("{ROOMY},mode={mode:o}")).unwrap();
+        mount("none", store.state_dir(), "tmpfs", MountFlags::empty(), data.as_c_str()).unwrap();
         Self { store: scenario.prepare_in(store) }
     }
 
-    fn mount(&self, args: &[&str]) {
-        mount(args, &self.store.state_dir());
+    // Not with mount(8): it repeats the owner, and a namespace knows no other than its root.
+    fn remount(&self, flags: MountFlags, data: &str) {
+        mount_remount(self.store.state_dir(), flags, data).unwrap_or_else(|error| panic!("{flags:?} {data}: {error}"));
     }
 
     /// Pages and inodes.
@@ -106,14 +103,9 @@ impl Disk {
     }
 }
 
-fn mount(args: &[&str], at: &Path) {
-    let mounted = Command::new("mount").args(args).arg(at).output().unwrap();
-    assert!(mounted.status.success(), "mount {args:?}: {}", String::from_utf8_lossy(&mounted.stderr));
-}
-
 impl Drop for Disk {
     fn drop(&mut self) {
-        drop(Command::new("umount").arg("-l").arg(self.store.state_dir()).stderr(Stdio::null()).status());
+        let _ = unmount(self.store.state_dir(), UnmountFlags::DETACH);
     }
 }
 

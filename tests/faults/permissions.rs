@@ -167,3 +167,35 @@ fn what_is_somebody_elses_stays_and_stops_nothing_else() {
         assert!(!archive || before.contents().diff(&now.contents()).is_empty(), "{told}: no archive, no change");
     });
 }
+
+#[test]
+fn what_is_somebody_elses_in_a_sticky_directory_stays() {
+    const SESSIONS: &str = "agents/main/sessions";
+    let what = "files of another user in a sticky directory";
+    if !sys::is_root() || !sys::has("setpriv") {
+        return ledger::skip(PART, what, "only root, with setpriv, can make them");
+    }
+    // A transcript can be read but not moved; a store can be read but not replaced.
+    for name in ["two.jsonl", "sessions.json"] {
+        ledger::each(PART, what, &[name], |name| {
+            let store = stale();
+            sys::give(&store.home(), sys::NOBODY);
+            sys::give(&store.root().join("cache"), sys::NOBODY);
+            for (path, mode) in [(SESSIONS.to_owned(), 0o1777), (format!("{SESSIONS}/{name}"), 0o644)] {
+                chown(store.path(&path), Some(0), Some(0)).unwrap();
+                store.set_mode(path, mode);
+            }
+            let before = store.tree();
+            let output = Output::of(&mut store.ordinary(["gc", "--now", NOW]).unwrap());
+            assert_eq!(output.code, Some(3), "{name}: {output}");
+            assert!(format!("{}{}", output.stdout, output.stderr).contains(name), "{name}: not named\n{output}");
+            let now = store.tree();
+            let path = Path::new(SESSIONS).join(name);
+            assert_eq!(now.0[&path].ino, before.0[&path].ino, "{name}");
+            assert!(!store.exists("agents/desk/sessions/four.jsonl"), "{name}: the other agent\n{output}");
+            let one_stays = *name == "sessions.json";
+            assert_eq!(store.exists(format!("{SESSIONS}/one.jsonl")), one_stays, "{name}: {output}");
+            assert!(!now.0.keys().any(|path| path.to_string_lossy().ends_with(".tmp")), "{name}");
+        });
+    }
+}

@@ -2,9 +2,13 @@
 //! that meets such a bound ends as the contract says or as by a kill; nothing is lost, and the next run puts all right.
 
 use std::fmt::Write as _;
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
 
 use crate::promise::{
     assert_each_once, assert_locks_reclaimable, assert_old_new_or_between, assert_put_right, assert_same, tree,
@@ -95,6 +99,67 @@ fn memory_that_runs_out_is_no_worse_than_a_kill() {
             assert_promise(scenario, &reference, &store, &at);
         });
     });
+}
+
+#[test]
+fn memory_that_a_control_group_refuses_is_no_worse_than_a_kill() {
+    let part = "memory of a control group";
+    let Some(group) = ControlGroup::of_memory("probe", 64 << 20) else {
+        return ledger::skip(PART, part, "this user can make no control group with a limit of memory");
+    };
+    drop(group);
+    each(|scenario| {
+        let reference = scenario.reference("write");
+        let step = if full() { 64 } else { 2048 };
+        let faults: Vec<u64> = (256..8192).step_by(step).collect();
+        let ended = AtomicUsize::new(0);
+        ledger::each(PART, &format!("{}, {part}", scenario.name), &faults, |kib| {
+            let at = format!("{} with {kib} KiB", scenario.name);
+            let store = scenario.prepare();
+            let group =
+                ControlGroup::of_memory(store.root().file_name().unwrap().to_str().unwrap(), kib << 10).unwrap();
+            let end = after(&store, &format!("echo $$ > '{}'", group.procs().display()), scenario.args, Stdio::null());
+            drop(group);
+            ended.fetch_add(usize::from(end.signal == Some(SIGKILL)), Ordering::Relaxed);
+            assert_ended_well(&end, &[SIGKILL], &at);
+            assert_promise(scenario, &reference, &store, &at);
+        });
+        assert!(ended.into_inner() > 0, "{}: never was the memory too small", scenario.name);
+    });
+}
+
+/// A control group of one test, below the machine's own.
+struct ControlGroup(PathBuf);
+
+impl ControlGroup {
+    /// One whose processes have so many bytes together, and no swap; `None` where that cannot be had.
+    fn of_memory(name: &str, bytes: u64) -> Option<Self> {
+        let root = Path::new("/sys/fs/cgroup");
+        let versions = [(root.join("memory"), "memory.limit_in_bytes"), (root.to_owned(), "memory.max")];
+        versions.into_iter().find_map(|(root, limit)| {
+            let group = Self(root.join(name));
+            fs::create_dir(&group.0).ok()?;
+            fs::write(group.0.join(limit), bytes.to_string()).ok()?;
+            drop(fs::write(group.0.join("memory.swap.max"), "0"));
+            Some(group)
+        })
+    }
+
+    fn procs(&self) -> PathBuf {
+        self.0.join("cgroup.procs")
+    }
+}
+
+impl Drop for ControlGroup {
+    fn drop(&mut self) {
+        // What was killed in it is there for a moment.
+        for _ in 0..100 {
+            if fs::remove_dir(&self.0).is_ok() {
+                return;
+            }
+            sleep(Duration::from_millis(10));
+        }
+    }
 }
 
 #[test]

@@ -20,7 +20,7 @@ table=$(awk -F '\t' '
             print "| " of[1] " | " of[2] " | " shown(order[at], "root") " | " shown(order[at], "user") " |"
         }
         print "| **all** | | **" all["root"] + 0 "** | **" wrong["root"] + 0 "** | **" all["user"] + 0 "** | **" wrong["user"] + 0 "** |"
-    }' "$1")
+    }' <(sort -t "$(printf '\t')" -k1,2 "$1"))
 echo "$table"
 document=$(TABLE=$table awk '
     /^<!-- figures -->$/ { print; print ""; print ENVIRON["TABLE"]; print ""; inside = 1; next }
