@@ -1,4 +1,4 @@
-//! The two stores that the real OpenClaw wrote: every binding is judged as it really was, gc takes what it planned,
+//! The stores that the real OpenClaw wrote: every binding is judged as it really was, gc takes what it planned,
 //! restore brings back the very same tree, and what only reads leaves no trace.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
@@ -7,13 +7,17 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::{Value, json};
 use support::{NOW, Output, Store, expected, sys};
 
 const STORES: [&str; 2] = ["real-small", "real-gateway"];
+/// Written by 2026.6.11, an hour and a half later.
+const STORES_6_11: [&str; 2] = ["real-6.11", "real-6.11-gateway"];
 const LATER: &str = "2026-11-22T23:30:00Z";
+const NOW_6_11: &str = "2026-11-23T00:30:00Z";
 const LIMITS: [&str; 6] = ["--idle", "10m", "--grace", "1m", "--now", LATER];
 /// Much of it goes: nothing is protected.
 const WIDE: [&str; 12] = [
@@ -41,8 +45,9 @@ fn columns(one: &Value) -> [String; 4] {
 fn scan_agrees_with_what_really_happened_to_every_binding() {
     let mut compared = 0;
     let mut wrong = Vec::new();
-    for name in STORES {
-        let scan = Store::recorded(name).scan(["--now", NOW]);
+    for name in [STORES, STORES_6_11].concat() {
+        let now = if STORES.contains(&name) { NOW } else { NOW_6_11 };
+        let scan = Store::recorded(name).scan(["--now", now]);
         let mut seen: BTreeMap<(String, String), [String; 4]> = scan["bindings"]
             .as_array()
             .unwrap()
@@ -60,17 +65,16 @@ fn scan_agrees_with_what_really_happened_to_every_binding() {
         assert!(seen.is_empty(), "{name}: bindings that the table does not have: {:?}", seen.keys());
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(compared, 85);
+    assert_eq!(compared, 144);
 }
 
 #[test]
 fn gc_does_what_it_planned_and_restore_brings_back_the_same_tree() {
-    for (name, how, limits) in [
-        ("real-small", "taken", &LIMITS[..]),
-        ("real-gateway", "taken", &LIMITS),
-        ("real-small", "taken-unprotected", &WIDE),
-        ("real-gateway", "taken-unprotected", &WIDE),
-    ] {
+    let ways = [("taken", &LIMITS[..]), ("taken-unprotected", &WIDE)];
+    for (name, (how, limits)) in [STORES, STORES_6_11].concat().into_iter().flat_map(|name| ways.map(|way| (name, way)))
+    {
+        let later = if STORES.contains(&name) { LATER } else { NOW_6_11 };
+        let limits = &limits.iter().map(|&word| if word == LATER { later } else { word }).collect::<Vec<_>>()[..];
         let store = Store::recorded(name);
         let before = store.tree();
         let planned = store.gc([&["-n"], limits].concat()).ok().json();
@@ -109,6 +113,55 @@ fn taken(document: &Value) -> String {
         lines.push(format!("{action:<10} {path} ({})", reasons(one)));
     }
     format!("{}\n{}", lines.join("\n"), serde_json::to_string(&document["done"]).unwrap())
+}
+
+#[test]
+fn what_2026_6_11_keeps_beside_its_transcripts_is_no_orphan() {
+    let orphans = [
+        "agents/main/sessions/8f97c5e0-e305-49a9-99cc-1c9491edaf90.jsonl",
+        // A cron run that failed: the entry of its job names no session.
+        "agents/marketer/sessions/cc5dc35f-4382-4e16-bc7d-f5db88390f5c.jsonl",
+    ];
+    for (name, expected) in STORES_6_11.into_iter().zip([&[][..], &orphans]) {
+        let store = Store::recorded(name);
+        let beside = |store: &Store| -> Vec<PathBuf> {
+            let is_one = |path: &&PathBuf| {
+                let text = path.to_string_lossy();
+                text.contains(".trajectory") || text.contains("skills-prompts")
+            };
+            store.tree().0.keys().filter(is_one).cloned().collect()
+        };
+        let before = beside(&store);
+        assert!(before.len() > 8, "{name}: {before:?}");
+        // Two days later everything is old enough.
+        let done = store.gc([&WIDE[..4], &["--now", "2026-11-25T00:30:00Z"][..]].concat());
+        let done = done.ok().json();
+        let mut taken: Vec<&str> = done["files"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|file| file["reasons"][0] == "orphan" && file["action"] != "keep")
+            .map(|file| file["path"].as_str().unwrap())
+            .collect();
+        taken.sort_unstable();
+        assert_eq!(taken, expected, "{name}");
+        assert_eq!(beside(&store), before, "{name}");
+    }
+}
+
+#[test]
+fn the_estimate_counts_what_2026_6_11_runs_again() {
+    let store = Store::recorded("real-6.11-gateway");
+    let mut config: Value = serde_json::from_slice(&store.read("openclaw.json")).unwrap();
+    config["meta"] = json!({ "lastTouchedVersion": "2026.6.11" });
+    store.write("openclaw.json", config.to_string());
+    let scan = store.scan(["--now", NOW_6_11]);
+    assert_eq!(scan["startup"]["model"], "interrupted-only");
+    // Recorded at its next start: one was resumed, two that end otherwise were given up (F§13.6).
+    assert_eq!(scan["startup"]["before"]["resumable"], 1, "{:#}", scan["startup"]);
+    assert_eq!(scan["startup"]["costliest"][0]["key"], "agent:illarion:telegram:direct:700000002");
+    let running = |one: &&Value| one["run"] == "interrupted";
+    assert_eq!(scan["bindings"].as_array().unwrap().iter().filter(running).count(), 4);
 }
 
 #[test]

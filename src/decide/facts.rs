@@ -245,10 +245,14 @@ fn integrity(binding: &Binding) -> Integrity {
     }
 }
 
-/// A transcript is expected once a turn was begun or a file named (F§12).
+/// A transcript is expected once a turn was begun or a file named (F§12); not since a `/new`, nor of a first run that
+/// was stopped before it began (F§13.4, §13.5).
 fn expects_file(binding: &Binding) -> bool {
     let entry = &binding.entry;
-    entry.session_file.is_some() || (entry.system_sent && entry.session_id.is_some())
+    let is_new = entry.system_sent == Some(false);
+    let never_began = entry.status.as_deref() == Some("killed") && entry.ended_at_once && !entry.model_known;
+    let is_named = entry.session_file.is_some() || (entry.system_sent == Some(true) && entry.session_id.is_some());
+    is_named && !is_new && !never_began
 }
 
 fn run_state(binding: &Binding, side: &Side, integrity: Integrity, recent: bool) -> (RunState, Option<Failure>) {
@@ -297,8 +301,10 @@ fn run_state(binding: &Binding, side: &Side, integrity: Integrity, recent: bool)
     }
     let header_only = matches!(&binding.transcript.content, Content::Read(summary) if summary.started_at.is_some());
     match integrity {
+        // A turn was begun, and the entry does not say in which session: a cron run that did not end well (F§13.3).
+        Integrity::NeverWritten if entry.system_sent == Some(true) => (RunState::Unknown, None),
         Integrity::NeverWritten => (RunState::NeverRan, None),
-        _ if header_only && !entry.system_sent => (RunState::NeverRan, None),
+        _ if header_only && entry.system_sent != Some(true) => (RunState::NeverRan, None),
         _ => (RunState::Unknown, None),
     }
 }

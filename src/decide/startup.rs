@@ -19,7 +19,8 @@ use crate::model::transcript::{Ending, Integrity};
 pub enum Model {
     /// Every binding, as openclaw#44687 claims: an upper bound.
     AllBindings,
-    /// Rows that say `running` and end with an unanswered message: what OpenClaw 2026.4.24 and later runs again.
+    /// Rows that say `running` and end with a user's message or a tool's result: what OpenClaw 2026.4.24 and later runs
+    /// again (F§13.6).
     InterruptedOnly,
 }
 
@@ -44,7 +45,7 @@ impl Model {
             (Self::InterruptedOnly, Content::Read(summary)) => {
                 !binding.class.is_synthetic()
                     && binding.entry.status.as_deref() == Some("running")
-                    && matches!(summary.ending, Some(Ending::Unanswered | Ending::InTool))
+                    && summary.ending == Some(Ending::Unanswered)
             }
             // It may be one of them.
             (Self::InterruptedOnly, Content::NotChecked { .. }) => {

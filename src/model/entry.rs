@@ -30,12 +30,16 @@ pub struct Entry {
     pub last_interaction_at: Option<Clock>,
     /// `sessionStartedAt` (2026.5.28 and later).
     pub session_started_at: Option<Clock>,
-    /// `systemSent` is true: a turn was begun.
-    pub system_sent: bool,
+    /// `systemSent`: a turn was begun. After `/new` it is false.
+    pub system_sent: Option<bool>,
     /// `abortedLastRun`.
     pub aborted_last_run: Option<bool>,
     /// `status`: running, done, failed, killed, timeout (2026.3.22 and later).
     pub status: Option<String>,
+    /// `runtimeMs` is 0: the last run ended before it did anything (2026.3.22 and later).
+    pub ended_at_once: bool,
+    /// `model` is set: a run of this session came so far as to name its model.
+    pub model_known: bool,
     /// `acp.state`: idle, running, error.
     pub acp_state: Option<String>,
     /// `chatType`, else `origin.chatType`.
@@ -150,10 +154,12 @@ pub fn scan(scanner: &mut Scanner<'_>, text: &[u8]) -> Result<(Value, Entry), Js
             b"updatedAt" => entry.updated_at = clock(text, value),
             b"lastInteractionAt" => entry.last_interaction_at = clock(text, value),
             b"sessionStartedAt" => entry.session_started_at = clock(text, value),
-            b"systemSent" => entry.system_sent = value.kind == Kind::True,
+            b"systemSent" => entry.system_sent = boolean(value),
             b"abortedLastRun" => entry.aborted_last_run = boolean(value),
             b"spawnedWorkspaceDir" => entry.workspace = trimmed(text, value),
             b"status" => entry.status = string(text, value),
+            b"runtimeMs" => entry.ended_at_once = value.span.of(text) == b"0",
+            b"model" => entry.model_known = value.kind == Kind::String,
             b"chatType" => own_chat_type = string(text, value),
             b"channel" => channels[0] = string(text, value),
             b"lastChannel" => channels[1] = string(text, value),
@@ -309,7 +315,7 @@ mod tests {
         assert_eq!(entry.preferences, ["modelOverride"]);
         assert_eq!(entry.acp_state.as_deref(), Some("running"));
         assert!(matches!(entry.updated_at, Some(Clock::At(_))));
-        assert!(entry.system_sent && entry.aborted_last_run == Some(false));
+        assert!(entry.system_sent == Some(true) && entry.aborted_last_run == Some(false));
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub enum Judging {
     ToolResult,
     /// An answer that ended by itself (`stop`, `length`).
     Stop,
+    /// The same from a command line: an answer, or words of `agent --local` about a run that failed (F§13.5).
+    StopByCli,
     /// An answer that calls a tool.
     ToolUse,
     /// An answer that ended in an error.
@@ -270,7 +272,7 @@ fn key(bytes: &[u8]) -> u64 {
 }
 
 fn message(scanner: &mut Scanner<'_>, text: &[u8], closely: bool) -> Result<Message, JsonError> {
-    let (mut role, mut stop, mut provider, mut error, mut abort) = (None, None, None, None, false);
+    let (mut role, mut stop, mut api, mut provider, mut error, mut abort) = (None, None, None, None, None, false);
     let mut detail = Detail::default();
     scanner.object(|scanner, key| {
         let name = json::plain(key.of(text));
@@ -282,6 +284,7 @@ fn message(scanner: &mut Scanner<'_>, text: &[u8], closely: bool) -> Result<Mess
             b"toolCallId" if closely => detail.result_of = key_of(text, value),
             b"role" => role = Some(value),
             b"stopReason" => stop = Some(value),
+            b"api" => api = Some(value),
             b"provider" => provider = Some(value),
             b"errorMessage" => error = Some(value),
             b"openclawAbort" => abort = value.kind == Kind::Object,
@@ -302,6 +305,7 @@ fn message(scanner: &mut Scanner<'_>, text: &[u8], closely: bool) -> Result<Mess
         (b"assistant", b"error") => Some(Judging::Error),
         (b"assistant", b"aborted") => Some(Judging::Aborted),
         (b"assistant", b"toolUse") => Some(Judging::ToolUse),
+        (b"assistant", _) if *raw(api) == *b"cli" => Some(Judging::StopByCli),
         (b"assistant", _) => Some(Judging::Stop),
         _ => None,
     };

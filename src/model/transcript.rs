@@ -344,9 +344,9 @@ impl Analyzer {
         let ending = walk.last.map(|(judging, index)| {
             let message = || self.errors.iter().find(|(at, _)| *at == index).map(|(_, text)| text.clone());
             match judging {
-                Judging::User => Ending::Unanswered,
-                Judging::ToolResult | Judging::ToolUse => Ending::InTool,
-                Judging::Stop => Ending::Answered,
+                Judging::User | Judging::ToolResult => Ending::Unanswered,
+                Judging::ToolUse => Ending::InTool,
+                Judging::Stop | Judging::StopByCli => Ending::Answered,
                 Judging::Error => Ending::Error(message()),
                 Judging::Aborted => Ending::Aborted(message()),
             }

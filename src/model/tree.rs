@@ -121,6 +121,7 @@ impl Tree {
         let mut before = None;
         let mut kept: Option<Option<u64>> = None;
         let mut kept_found = true;
+        let mut in_doubt = false;
         // A leaf of `null` means before the first entry: the context is empty and nothing is walked.
         let mut next = (relinked || self.last_id != Id::Null).then_some(last);
         while let Some(current) = next {
@@ -134,7 +135,11 @@ impl Tree {
             before = Some(current);
             match self.roles[current as usize] {
                 RoleCode::Judges(judging) => {
-                    walk.last.get_or_insert((judging, current));
+                    if walk.last.is_none() || (in_doubt && judging == Judging::Error) {
+                        walk.last = Some((judging, current));
+                    }
+                    // Behind an error the words of a command line tell of it.
+                    in_doubt = judging == Judging::StopByCli && walk.last == Some((judging, current));
                 }
                 RoleCode::NoMessage => {
                     walk.no_message = true;

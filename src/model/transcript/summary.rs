@@ -109,9 +109,9 @@ pub struct LineFinding {
 pub enum Ending {
     /// An answer that ended by itself.
     Answered,
-    /// A user's message without an answer.
+    /// A user's message or a tool's result without an answer.
     Unanswered,
-    /// A tool call without a result, or a result without an answer.
+    /// A tool call without a result.
     InTool,
     /// An error, with its message.
     Error(Option<String>),

@@ -102,7 +102,7 @@ impl Watch {
         self.open.clear();
         self.answered.clear();
         // The calls of an answer that failed were never made.
-        if matches!(judging, Judging::Stop | Judging::ToolUse) {
+        if matches!(judging, Judging::Stop | Judging::StopByCli | Judging::ToolUse) {
             self.open.extend_from_slice(calls);
             self.asked_at = at;
         }
