@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::path::Path;
 use std::process::Command;
@@ -37,20 +38,14 @@ fn lively() -> Store {
 
 /// Runs with every read of these files delayed by so many microseconds.
 fn slow(store: &Store, args: &[&str], files: &[String], delay: u64, log: &Path) -> Output {
-    let direct = store.command(args.iter().chain(&["--state-dir"]));
-    let mut command = Command::new("strace");
-    command
-        .args(["-f", "-y", "-s", "0", "-e", "trace=read", "-e", &format!("inject=read:delay_enter={delay}"), "-o"])
-        .arg(log);
+    let inject = format!("inject=read:delay_enter={delay}");
+    let mut options: Vec<OsString> =
+        ["-f", "-y", "-s", "0", "-e", "trace=read", "-e", &inject, "-o"].map(OsString::from).to_vec();
+    options.push(log.into());
     for file in files {
-        command.arg("-P").arg(store.path(file));
+        options.extend(["-P".into(), store.path(file).into()]);
     }
-    command.arg(direct.get_program()).args(direct.get_args()).arg(store.state_dir());
-    command.env_clear().current_dir(store.root());
-    for (name, value) in direct.get_envs() {
-        command.env(name, value.unwrap_or_default());
-    }
-    Output::of(&mut command)
+    Output::of(&mut store.under("strace", options, args))
 }
 
 fn transcripts(store: &Store) -> Vec<String> {

@@ -3,7 +3,6 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::process::Command;
 
 use crate::support::{NOW, Output, Store, StoreBuilder, binding};
 use crate::{full, ledger};
@@ -159,16 +158,9 @@ fn meets(fault: &Hostile) {
 
 /// Runs the command, which may not take longer nor have more memory than this.
 fn within(store: &Store, args: &[&str], bound: u64, fault: &Hostile) -> Output {
-    let direct = store.command(args.iter().chain(&["--no-cache", "--state-dir"]));
-    let mut command = Command::new("sh");
     // What a process writes to counts, not what it has mapped from a file.
     let shell = format!("ulimit -d {}; exec timeout -s KILL {} \"$@\"", bound / 1024, patience());
-    command.args(["-c", &shell, "sh"]).arg(direct.get_program()).args(direct.get_args()).arg(store.state_dir());
-    command.env_clear().current_dir(store.root());
-    for (name, value) in direct.get_envs() {
-        command.env(name, value.unwrap_or_default());
-    }
-    let output = Output::of(&mut command);
+    let output = Output::of(&mut store.under("sh", ["-c", &shell, "sh"], [args, &["--no-cache"]].concat()));
     assert!(matches!(output.code, Some(0 | 1)), "{fault:?}: {args:?} in {} MiB: {output}", bound / MEGA);
     output
 }

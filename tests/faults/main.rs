@@ -14,6 +14,7 @@ mod errors;
 mod full_disk;
 mod hostile;
 mod ledger;
+mod locks;
 mod paths;
 mod permissions;
 mod power;
@@ -25,6 +26,7 @@ mod starts;
 mod strace;
 #[path = "../support/mod.rs"]
 mod support;
+mod swaps;
 mod turns;
 mod writer;
 

@@ -53,28 +53,19 @@ fn with_a_run() -> (Store, String) {
 
 /// The command on this state directory, ended when it hangs.
 fn patiently(store: &Store, args: &[&str]) -> Output {
-    let direct = store.command(args.iter().chain(&["--now", NOW, "--jobs", "1", "--state-dir"]));
-    let mut command = Command::new("timeout");
-    command.arg(PATIENCE).arg(direct.get_program()).args(direct.get_args()).arg(store.state_dir());
-    run(&mut command, &direct, store.root())
+    under_timeout(store, &[], args)
 }
 
 /// The same with all that it does to files written to `log`.
 fn traced(store: &Store, args: &[&str], log: &Path) -> Output {
-    let direct = store.command(args.iter().chain(&["--now", NOW, "--jobs", "1", "--state-dir"]));
-    let mut command = Command::new("timeout");
-    command.arg(PATIENCE).args(["strace", "-f", "-y", "-e", &format!("trace={}", CALLS.join(",")), "-o"]).arg(log);
-    command.arg(direct.get_program()).args(direct.get_args()).arg(store.state_dir());
-    run(&mut command, &direct, store.root())
+    let calls = format!("trace={}", CALLS.join(","));
+    under_timeout(store, &["strace", "-f", "-y", "-e", &calls, "-o", log.to_str().unwrap()], args)
 }
 
-fn run(command: &mut Command, like: &Command, at: &Path) -> Output {
-    command.env_clear().current_dir(at);
-    for (name, value) in like.get_envs() {
-        command.env(name, value.unwrap_or_default());
-    }
-    let output = Output::of(command);
-    let left: Vec<_> = fs::read_dir(at).unwrap().map(|entry| entry.unwrap().path()).collect();
+fn under_timeout(store: &Store, tracer: &[&str], args: &[&str]) -> Output {
+    let args = [args, &["--now", NOW, "--jobs", "1"]].concat();
+    let output = Output::of(&mut store.under("timeout", [&[PATIENCE], tracer].concat(), args));
+    let left: Vec<_> = fs::read_dir(store.root()).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_ne!(output.code, Some(124), "{} hangs in {left:?}", output.command);
     output
 }

@@ -4,7 +4,6 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::Path;
-use std::process::Command;
 
 use walkdir::WalkDir;
 
@@ -18,15 +17,7 @@ const GROUP: u32 = 100;
 
 /// The command under this umask.
 fn under(umask: &str, store: &Store, args: &[&str]) -> Output {
-    let direct = store.command(args.iter().chain(&["--state-dir"]));
-    let mut command = Command::new("sh");
-    command.args(["-c", &format!("umask {umask}; exec \"$@\""), "sh"]);
-    command.arg(direct.get_program()).args(direct.get_args()).arg(store.state_dir());
-    command.env_clear().current_dir(store.root());
-    for (name, value) in direct.get_envs() {
-        command.env(name, value.unwrap_or_default());
-    }
-    Output::of(&mut command)
+    Output::of(&mut store.under("sh", ["-c", &format!("umask {umask}; exec \"$@\""), "sh"], args))
 }
 
 fn is_archived(path: &Path) -> bool {

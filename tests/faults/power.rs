@@ -12,7 +12,6 @@ mod layout;
 mod trace;
 
 use std::collections::{BTreeMap, HashSet};
-use std::ffi::OsStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,6 +20,7 @@ use self::disk::State;
 use self::layout::Recording;
 use self::trace::Op;
 use crate::ledger;
+use crate::strace::kill;
 use crate::support::openclaw::{AUTH, DEAD_PID, Rng};
 use crate::support::{NOW, Output, Store, StoreBuilder, Tree, fixture, lock_payload, sys};
 
@@ -249,8 +249,7 @@ fn a_restore_of_a_salvaged_store_survives_a_power_cut() {
 fn killed(store: &Store) {
     let old = STORES.map(|path| store.read(path));
     // The first such call moves the dead lock of the second store aside.
-    let kill = ["-f", "-e", "trace=renameat2", "-e", "inject=renameat2:signal=SIGKILL:when=2"];
-    assert_eq!(trace::traced(store, &GC, kill.map(OsStr::new)).code, None);
+    assert!(kill(store, &GC, ("renameat2", 2), "SIGKILL"));
     assert!(STORES.iter().zip(old).all(|(path, old)| store.read(path) != old));
     assert!(store.exists("agents/main/sessions/old-1.jsonl") && store.exists("agents/helper/sessions/old-3.jsonl"));
 }

@@ -1,20 +1,17 @@
-//! Others write in the same moment: OpenClaw, another claw-sessions, somebody who swaps files. Nothing that they wrote is
-//! lost, no lock of theirs is taken, and what is not the planned file any more is left alone.
+//! Others write in the same moment: OpenClaw, another claw-sessions. Nothing that they wrote is lost, and no turn of theirs
+//! is refused.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{CWD, RenameFlags};
 use serde_json::{Value, json};
 
 use crate::support::openclaw::{DAY, MINUTE, Rng, iso};
 use crate::support::process::starttime;
-use crate::support::{LiveProcess, NOW, Output, Store, StoreBuilder, Tree, sys, tree};
+use crate::support::{NOW, Output, Store, StoreBuilder, Tree};
 use crate::writer::Writer;
 use crate::{full, ledger};
 
@@ -239,7 +236,7 @@ fn maintain(store: &Store, writing: &AtomicUsize, proven: &AtomicBool) -> Runs {
 }
 
 /// Brings back what the runs took, the newest first, also beside what has its place now.
-fn restore_all(store: &Store) {
+pub(crate) fn restore_all(store: &Store) {
     let runs = store.run(["runs", "--json"]).ok().json();
     for run in runs["runs"].as_array().unwrap().iter().rev() {
         assert_ne!(run["state"], "unfinished", "{run}");
@@ -384,161 +381,6 @@ fn nothing_that_openclaw_writes_without_a_gateway_while_runs_run_is_lost() {
     nothing_is_lost(false);
 }
 
-/// The binary under strace, with these options of it.
-fn traced(store: &Store, args: &[&str], options: &[&str]) -> Command {
-    let direct = store.command(args.iter().chain(&["--jobs", "1", "--state-dir"]));
-    let mut command = Command::new("strace");
-    command.arg("-f").args(options).arg(direct.get_program()).args(direct.get_args()).arg(store.state_dir());
-    command.env_clear().current_dir(store.root());
-    for (name, value) in direct.get_envs() {
-        command.env(name, value.unwrap_or_default());
-    }
-    command
-}
-
-/// The calls of a whole run whose line in the trace has this in it: each by its name and its how many-th of a thread.
-fn calls_on(store: &Store, args: &[&str], names: &str, what: &str) -> Vec<(String, usize)> {
-    let log = store.root().join("trace");
-    let trace = format!("trace={names}");
-    Output::of(&mut traced(store, args, &["-y", "-o", log.to_str().unwrap(), "-e", &trace])).ok();
-    let text = fs::read_to_string(log).unwrap();
-    let mut counts: HashMap<(&str, &str), usize> = HashMap::new();
-    let mut found = Vec::new();
-    for line in text.lines() {
-        let Some((thread, call)) = line.split_once(' ') else { continue };
-        let Some((name, arguments)) = call.trim_start().split_once('(') else { continue };
-        let count = counts.entry((thread, name)).or_default();
-        *count += 1;
-        if arguments.contains(what) {
-            found.push((name.to_owned(), *count));
-        }
-    }
-    assert!(!found.is_empty(), "no {names} of {what} in\n{text}");
-    found
-}
-
-const KEY: &str = "agent:main:telegram:direct:1";
-const OTHER: &str = "agent:main:telegram:direct:2";
-const STORE: &str = "agents/main/sessions/sessions.json";
-const FILE: &str = "agents/main/sessions/one.jsonl";
-
-/// Two bindings go, one stays.
-fn two_go() -> Store {
-    StoreBuilder::new()
-        .agent("main")
-        .binding(KEY, |one| one.idle("9d").session_id("one"))
-        .binding(OTHER, |one| one.idle("9d").session_id("two"))
-        .binding("agent:main:telegram:direct:3", |one| one.idle("1h").session_id("three"))
-        .build()
-}
-
-#[test]
-fn a_lock_that_openclaw_takes_at_any_look_of_ours_stays_its_own() {
-    if !sys::has("strace") {
-        return ledger::skip(PART, "locks at every look", "no strace");
-    }
-    let gc = ["gc", "--json", "--now", NOW];
-    let names = "newfstatat,statx,openat,linkat,unlinkat,renameat,renameat2";
-    let looks = calls_on(&two_go(), &gc, names, "sessions.json.lock");
-    let step = if full() { 1 } else { 3 };
-    let moments: Vec<_> = looks.iter().flat_map(|look| [(look, "enter"), (look, "exit")]).step_by(step).collect();
-    let met = AtomicUsize::new(0);
-    ledger::each(PART, "locks at every look", &moments, |((name, at), when)| {
-        let told = format!("while {name} {at} is held up on {when}");
-        let store = two_go();
-        let (writer, over) = (Writer::default(), AtomicBool::new(false));
-        let output = std::thread::scope(|scope| {
-            let writing = scope.spawn(|| {
-                let mut count = 0_u64;
-                while !over.load(Ordering::SeqCst) {
-                    let lock = writer.lock(&store.path(FILE).with_file_name("other.json"));
-                    drop(lock);
-                    let held = writer.lock(&store.path(STORE)).unwrap();
-                    let until = Instant::now() + Duration::from_millis(12);
-                    while Instant::now() < until && held.look() {}
-                    drop(held);
-                    writer.update(&store.path(STORE), |entries| {
-                        count += 1;
-                        entries["agent:main:telegram:direct:3"]["inputTokens"] = json!(count);
-                    });
-                    std::thread::sleep(Duration::from_millis(8));
-                }
-                count
-            });
-            let inject = format!("inject={name}:delay_{when}=150000:when={at}");
-            let trace = format!("trace={name}");
-            let output = Output::of(&mut traced(&store, &gc, &["-o", "/dev/null", "-e", &trace, "-e", &inject]));
-            over.store(true, Ordering::SeqCst);
-            let count = writing.join().unwrap();
-            assert_eq!(
-                store.sessions("main")["agent:main:telegram:direct:3"]["inputTokens"],
-                count,
-                "{told}\n{output}"
-            );
-            output
-        });
-        met.fetch_add(writer.met.load(Ordering::Relaxed), Ordering::Relaxed);
-        assert_eq!(writer.stolen.load(Ordering::Relaxed), 0, "{told}: a lock vanished\n{output}");
-        assert_eq!(writer.refused.load(Ordering::Relaxed), 0, "{told}\n{output}");
-        assert!(matches!(output.code, Some(0 | 4)), "{told}\n{output}");
-        drop(store.run(["restore", "latest"]));
-        for name in ["one", "two", "three"] {
-            let bound =
-                store.sessions("main").as_object().unwrap().values().filter(|one| one["sessionId"] == name).count();
-            assert_eq!(
-                (bound, store.exists(format!("agents/main/sessions/{name}.jsonl"))),
-                (1, true),
-                "{told}: {name}"
-            );
-        }
-    });
-    assert!(met.into_inner() > 0, "our lock was never met");
-}
-
-#[test]
-fn a_lock_that_was_reclaimed_from_us_belongs_to_who_took_it() {
-    if !sys::has("strace") {
-        return ledger::skip(PART, "locks reclaimed from us", "no strace");
-    }
-    let gc = ["gc", "--json", "--now", NOW];
-    // The new store is written, and not in its place yet; the first is the lock itself.
-    let syncs = calls_on(&two_go(), &gc, "fsync", "sessions.json.");
-    let syncs: Vec<_> = syncs.into_iter().filter(|(name, _)| name == "fsync").skip(1).collect();
-    ledger::each(PART, "locks reclaimed from us", &syncs, |(name, at)| {
-        let store = two_go();
-        let before = store.tree();
-        let (lock, foreign) = (store.path(format!("{STORE}.lock")), LiveProcess::spawn());
-        let output = std::thread::scope(|scope| {
-            scope.spawn(|| {
-                let until = Instant::now() + Duration::from_secs(20);
-                while !lock.exists() && Instant::now() < until {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-                // A sleeping laptop: OpenClaw takes a lock for stale after 30 s. Its own may get our inode.
-                std::thread::sleep(Duration::from_millis(200));
-                let ours = fs::metadata(&lock).unwrap().ino();
-                fs::remove_file(&lock).unwrap();
-                for at in 0..16 {
-                    fs::write(&lock, foreign.lock()).unwrap();
-                    if fs::metadata(&lock).unwrap().ino() == ours {
-                        return;
-                    }
-                    fs::rename(&lock, store.root().join(format!("taken-{at}"))).unwrap();
-                }
-                fs::write(&lock, foreign.lock()).unwrap();
-            });
-            let inject = format!("inject={name}:delay_exit=800000:when={at}");
-            let trace = format!("trace={name}");
-            Output::of(&mut traced(&store, &gc, &["-o", "/dev/null", "-e", &trace, "-e", &inject]))
-        });
-        assert!(matches!(output.code, Some(3 | 4)), "{output}");
-        assert_eq!(fs::read_to_string(&lock).unwrap(), foreign.lock(), "the lock stays its owner's\n{output}");
-        fs::remove_file(&lock).unwrap();
-        let diff = before.contents().diff(&store.tree().contents());
-        assert!(diff.is_empty(), "nothing is written under a lock of somebody else\n{output}\n{diff}");
-    });
-}
-
 /// Runs these commands one after the other, until it is time.
 fn again_and_again(store: &Store, until: Instant, commands: &[&[&str]]) -> Vec<Output> {
     let mut outputs = Vec::new();
@@ -618,180 +460,4 @@ fn two_claw_sessions_at_once_do_one_thing_after_the_other() {
             before.contents().diff(&store.tree().contents())
         );
     });
-}
-
-/// What somebody does to a file between plan and apply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Swap {
-    Replaced,
-    Grown,
-    Truncated,
-    Linked,
-    /// Another file's second name stands in its place.
-    HardLinked,
-    /// The file itself has a second name outside.
-    Named,
-    Directory,
-    Fifo,
-    Gone,
-}
-
-const SWAPS: [Swap; 9] = [
-    Swap::Replaced,
-    Swap::Grown,
-    Swap::Truncated,
-    Swap::Linked,
-    Swap::HardLinked,
-    Swap::Named,
-    Swap::Directory,
-    Swap::Fifo,
-    Swap::Gone,
-];
-
-impl Swap {
-    fn make(self, target: &Path, canary: &Path) {
-        let aside = target.with_file_name("aside");
-        match self {
-            Self::Grown => {
-                let mut bytes = fs::read(target).unwrap();
-                bytes.extend_from_slice(b"{}\n");
-                fs::write(target, bytes).unwrap();
-            }
-            Self::Truncated => {
-                let bytes = fs::read(target).unwrap();
-                fs::write(target, &bytes[..bytes.len() / 2]).unwrap();
-            }
-            Self::Named => fs::hard_link(target, canary.with_file_name("second-name")).unwrap(),
-            // The old inode stays taken.
-            _ => fs::rename(target, aside).unwrap(),
-        }
-        match self {
-            Self::Replaced => fs::write(target, "another\n").unwrap(),
-            Self::Linked => symlink(canary, target).unwrap(),
-            Self::HardLinked => fs::hard_link(canary, target).unwrap(),
-            Self::Directory => fs::create_dir(target).unwrap(),
-            Self::Fifo => assert!(Command::new("mkfifo").arg(target).status().unwrap().success()),
-            _ => {}
-        }
-    }
-}
-
-/// A conversation that goes, one that is mended, an orphan, a dead lock, and an archive that is asked to be deleted.
-fn every_kind_goes() -> Store {
-    let dead = crate::support::lock_payload(crate::support::openclaw::DEAD_PID, 1);
-    StoreBuilder::new()
-        .agent("main")
-        .binding(KEY, |one| one.idle("9d").session_id("one"))
-        .binding("agent:main:telegram:group:-1", |one| {
-            one.idle("1h").session_id("headless").transcript(
-                r#"{"type":"message","id":"00000001","parentId":null,"timestamp":"2026-11-22T21:30:00.000Z","message":{"role":"user","content":[{"type":"text","text":"Hello"}],"timestamp":1795383000000}}
-{"type":"message","id":"00000002","parentId":"00000001","timestamp":"2026-11-22T21:30:01.000Z","message":{"role":"assistant","content":[{"type":"text","text":"Hello"}],"provider":"mock","model":"mock-1","stopReason":"stop","timestamp":1795383001000}}
-"#,
-            )
-        })
-        .orphan("lonely", "9d")
-        .file("agents/main/sessions/dead.jsonl.lock", dead)
-        .file("agents/main/sessions/old.jsonl.deleted.2026-10-01T00-00-00.000Z", "old\n")
-        .config(r#"{"meta": {"lastTouchedVersion": "2026.3.11"}}"#)
-        .build()
-}
-
-const TARGETS: [&str; 5] =
-    ["one.jsonl", "headless.jsonl", "lonely.jsonl", "dead.jsonl.lock", "old.jsonl.deleted.2026-10-01T00-00-00.000Z"];
-
-#[test]
-fn what_is_not_the_planned_file_any_more_is_left_alone() {
-    let faults: Vec<_> = TARGETS.iter().flat_map(|target| SWAPS.map(|swap| (*target, swap))).collect();
-    ledger::each(PART, "swapped between plan and apply", &faults, |&(target, swap)| {
-        let told = format!("{target} {swap:?}");
-        let store = every_kind_goes();
-        let outside = Store::empty();
-        outside.write("precious.jsonl", store.read(format!("agents/main/sessions/{target}")));
-        outside.set_mode("precious.jsonl", 0o640);
-        let plan = store.root().join("plan.json");
-        let options = ["--now", NOW, "--purge-archives", "1d"];
-        let planned = store.gc([&["--plan", plan.to_str().unwrap()][..], &options].concat()).ok().json();
-        let planned = planned["planned"].clone();
-        let path = store.path("agents/main/sessions").join(target);
-        swap.make(&path, &outside.path("precious.jsonl"));
-        let (before, precious) = (tree(path.parent().unwrap()), outside.tree());
-        let output = store.gc(["--apply", plan.to_str().unwrap(), "--now", NOW]);
-        let done = output.json();
-        if swap == Swap::Named {
-            // It is the planned file. What goes is a name of it; the other one keeps every byte.
-            assert_eq!((output.code, &done["done"]["expire"]), (Some(0), &planned["expire"]), "{told}\n{output}");
-        } else {
-            // 3: what stands there cannot be read.
-            assert!(matches!(output.code, Some(0 | 3 | 4)), "{told}\n{output}");
-            let skipped = done["skipped"].as_array().unwrap();
-            let what = if target == "one.jsonl" { KEY } else { target };
-            let of = |one: &&Value| one["what"].as_str().unwrap().ends_with(what);
-            let why = skipped.iter().find(of).map(|one| one["why"].as_str().unwrap().to_owned());
-            assert!(why.is_some_and(|why| why.starts_with("changed-since-plan")), "{told}\n{output}");
-            assert_eq!(skipped.len(), 1, "{told}: the others go\n{output}");
-            let node = |tree: &Tree| tree.0.get(Path::new(target)).cloned();
-            assert_eq!(node(&before), node(&tree(path.parent().unwrap())), "{told}\n{output}");
-            assert_eq!(store.sessions("main").get(KEY).is_some(), target == "one.jsonl", "{told}");
-        }
-        let diff = precious.exact().diff(&outside.tree().exact());
-        assert!(diff.is_empty(), "{told}\n{diff}");
-    });
-}
-
-#[test]
-fn files_that_are_swapped_all_the_time_are_moved_whole_or_left() {
-    let rounds = if full() { 150 } else { 8 };
-    let what = ["one.jsonl", "headless.jsonl", "lonely.jsonl", ".", "sessions.json"];
-    ledger::each(PART, "swapped while gc runs", &what, |target| {
-        let store = every_kind_goes();
-        let outside = every_kind_goes();
-        let sessions = store.path("agents/main/sessions");
-        let (path, twin) = (sessions.join(target), outside.path("agents/main/sessions").join(target));
-        let (path, aside) = (path.components().collect::<PathBuf>(), store.root().join("aside"));
-        let (precious, original) = (outside.tree(), store.tree());
-        symlink(&twin, &aside).unwrap();
-        // The file and a link to another one of its name change places. What was taken cannot.
-        let swap = || rustix::fs::renameat_with(CWD, &path, CWD, &aside, RenameFlags::EXCHANGE).is_ok();
-        let over = AtomicBool::new(false);
-        let mut outputs = Vec::new();
-        std::thread::scope(|scope| {
-            let _ends = Ends(&over);
-            scope.spawn(|| {
-                let mut rng = Rng::of(target);
-                while !over.load(Ordering::SeqCst) {
-                    swap();
-                    std::thread::sleep(Duration::from_micros(rng.below(4000)));
-                }
-            });
-            for _ in 0..rounds {
-                outputs.push(store.run(["gc", "--now", NOW, "--json"]));
-                outputs.push(store.run(["restore", "latest", "--json"]));
-            }
-        });
-        assert!(fs::read_link(&aside).is_ok() || swap(), "{target}: neither is in its place");
-        for output in &outputs {
-            // 2: there was no run yet to restore; 3: what stood there could not be read or written.
-            assert!(matches!(output.code, Some(0 | 2 | 3 | 4)), "{target}: {}\n{output}", output.command);
-        }
-        let diff = precious.exact().diff(&outside.tree().exact());
-        assert!(diff.is_empty(), "{target}: what the links lead to changed\n{diff}");
-        // What was cut off is finished, and then all comes back.
-        store.run(["gc", "--only", "nothing", "--no-orphans", "--now", NOW]).ok();
-        restore_all(&store);
-        let (now, sessions) = (tree(store.root()), store.sessions("main"));
-        for (path, node) in original.0.iter().filter(|(_, node)| node.kind == "file") {
-            let kept = now.0.values().any(|other| other.bytes == node.bytes)
-                || serde_json::from_slice::<Value>(&node.bytes).is_ok_and(|all| all == sessions);
-            assert!(kept, "{target}: what was in {} is nowhere", path.display());
-        }
-    });
-}
-
-/// Tells another thread when this one ends, also by a panic.
-struct Ends<'a>(&'a AtomicBool);
-
-impl Drop for Ends<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::Command;
 
 use crate::support::{Output, Store};
 
@@ -11,15 +10,7 @@ pub(crate) type Point = (&'static str, usize);
 
 /// Runs the command under strace with these options.
 pub(crate) fn traced(store: &Store, args: &[&str], options: &[&str]) -> Output {
-    let direct = store.command(args.iter().chain(&["--state-dir"]));
-    let mut command = Command::new("strace");
-    command.arg("-f").args(options);
-    command.arg(direct.get_program()).args(direct.get_args()).arg(store.state_dir());
-    command.env_clear().current_dir(store.root());
-    for (name, value) in direct.get_envs() {
-        command.env(name, value.unwrap_or_default());
-    }
-    Output::of(&mut command)
+    Output::of(&mut store.under("strace", [&["-f"], options].concat(), args))
 }
 
 /// How often a thread makes each of these calls in a whole run, which is carried out. `trace` is strace's word for them.

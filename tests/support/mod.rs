@@ -213,6 +213,24 @@ impl Store {
         command
     }
 
+    /// The same on this state directory, started by another program: `strace`, `timeout`, `sh -c …`.
+    pub fn under<W: AsRef<OsStr>, A: AsRef<OsStr>>(
+        &self,
+        program: &str,
+        options: impl IntoIterator<Item = W>,
+        args: impl IntoIterator<Item = A>,
+    ) -> Command {
+        let direct = self.command(args);
+        let mut command = Command::new(program);
+        command.args(options).arg(direct.get_program()).args(direct.get_args());
+        command.arg("--state-dir").arg(self.state_dir());
+        command.env_clear().current_dir(self.root()).stdin(Stdio::null());
+        for (name, value) in direct.get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        command
+    }
+
     /// `gc --json` with further arguments.
     #[must_use = "check the exit status with `ok` or `code`"]
     pub fn gc<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Output {

@@ -1,14 +1,14 @@
 //! What a run did to its state directory, call by call, from a strace of it.
 
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::support::{Output, Store};
+use crate::strace::traced;
+use crate::support::Store;
 
 /// Every call that can change a file or a name, or make it durable. One that is missing here shows when the calls,
 /// carried out again, do not give the tree that the run left.
@@ -69,23 +69,11 @@ pub(super) fn of(store: &Store, args: &[&str]) -> Vec<Op> {
     let log = store.root().join("strace");
     let calls = format!("trace={CALLS}");
     // Hexadecimal, so that no quote, comma or bracket stands in a string.
-    let options = ["-f", "-y", "-xx", "-s", "16777216", "-e", "signal=none", "-e", &calls, "-o"];
-    traced(store, args, options.map(OsStr::new).into_iter().chain([log.as_os_str()])).ok();
+    let log_path = log.to_str().unwrap();
+    traced(store, args, &["-y", "-xx", "-s", "16777216", "-e", "signal=none", "-e", &calls, "-o", log_path]).ok();
     let ops = parse(&fs::read_to_string(&log).unwrap(), &store.state_dir());
     fs::remove_file(log).unwrap();
     ops
-}
-
-/// Runs the command under strace.
-pub(super) fn traced<'o>(store: &Store, args: &[&str], options: impl IntoIterator<Item = &'o OsStr>) -> Output {
-    let direct = store.command(args.iter().chain(&["--state-dir"]));
-    let mut command = Command::new("strace");
-    command.args(options).arg(direct.get_program()).args(direct.get_args()).arg(store.state_dir());
-    command.env_clear().current_dir(store.root());
-    for (name, value) in direct.get_envs() {
-        command.env(name, value.unwrap_or_default());
-    }
-    Output::of(&mut command)
 }
 
 fn parse(log: &str, state_dir: &Path) -> Vec<Op> {
