@@ -112,8 +112,8 @@ fn what_is_stale_by_its_entry_goes_without_being_read() {
         .binding(&peer("3"), |one| one.idle("9d").session_id("timeless").without("updatedAt"))
         .build();
     let log = store.root().join("reads");
-    let boot = [&BOOT[..], &["--jobs", "1", "--deadline", "1s", "--idle", "1d"]].concat();
-    let done = slow(&store, &boot, &transcripts(&store), 800_000, &log).ok().json();
+    let boot = [&BOOT[..], &["--jobs", "1", "--deadline", "4s", "--idle", "1d"]].concat();
+    let done = slow(&store, &boot, &transcripts(&store), 3_200_000, &log).ok().json();
     assert_eq!(late(&done).len(), 2, "{done:#}");
     assert_eq!(verdict(&done, &peer("1")), "expire idle");
     assert_eq!(verdict(&done, &peer("2")), "keep not-checked");
