@@ -5,6 +5,8 @@ use std::ffi::CString;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 
@@ -93,7 +95,15 @@ impl Disk {
 
     // Not with mount(8): it repeats the owner, and a namespace knows no other than its root.
     fn remount(&self, flags: MountFlags, data: &str) {
-        mount_remount(self.store.state_dir(), flags, data).unwrap_or_else(|error| panic!("{flags:?} {data}: {error}"));
+        for _ in 0..100 {
+            match mount_remount(self.store.state_dir(), flags, data) {
+                Ok(()) => return,
+                // A child that another test starts right now has what we wrote open until it is another program.
+                Err(rustix::io::Errno::BUSY) => sleep(Duration::from_millis(10)),
+                Err(error) => panic!("{flags:?} {data}: {error}"),
+            }
+        }
+        panic!("{flags:?} {data}: busy");
     }
 
     /// Pages and inodes.
