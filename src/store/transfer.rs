@@ -83,6 +83,30 @@ pub(super) fn keep(from: &Dir, name: &OsStr, archive: &Dir, to: &OsStr, info: &F
     archive.sync()
 }
 
+/// Whether a file was written after it got its second name in the archive. OpenClaw 2026.5.3 and later takes a lock away
+/// whose owner is not OpenClaw (F§5.3), and writes to the file until another takes its place. Of a copy nothing tells.
+pub(super) fn was_written(archive: &Dir, kept: &OsStr, then: Stamp) -> anyhow::Result<bool> {
+    let now = archive.info(kept)?.map(|info| info.stamp);
+    Ok(now.is_some_and(|now| (now.dev, now.ino) == (then.dev, then.ino) && now != then))
+}
+
+/// Puts a file of the archive back that was written when another, of the stamp `new`, took its place; that one is then in
+/// the archive no more.
+pub(super) fn swap_back(
+    (dir, name): (&Dir, &OsStr),
+    (archive, kept): (&Dir, &OsStr),
+    new: Option<Stamp>,
+) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        dir.info(name)?.map(|info| info.stamp) == new,
+        "{} was written while another file took its place, before and after: what was written before is in {}",
+        dir.join(name).display(),
+        archive.join(kept).display()
+    );
+    let info = archive.info(kept)?.with_context(|| format!("{} is gone", archive.join(kept).display()))?;
+    put_over(archive, kept, dir, name, &info)
+}
+
 /// Puts a file of the archive in the place of the file `to/new`.
 pub(super) fn put_over(archive: &Dir, name: &OsStr, to: &Dir, new: &OsStr, info: &FileInfo) -> anyhow::Result<()> {
     match archive.replace_in(name, to, new) {

@@ -21,11 +21,16 @@ const RESTORE: [&str; 3] = ["restore", "latest", "--jobs=1"];
 const CALLS: [(&str, &str); 4] =
     [("renameat", "enter"), ("renameat2", "enter"), ("linkat", "exit"), ("unlinkat", "exit")];
 
-/// Writes a turn as OpenClaw does, when it can have the transcript's lock.
-fn take_a_turn(transcript: &Path) {
+/// Writes a turn as OpenClaw does, when it can have the transcript's lock. From 2026.5.3 on it takes a lock away whose owner
+/// is not OpenClaw (F§5.3): ours does not keep it out.
+fn take_a_turn(transcript: &Path, takes_locks_away: bool) {
     let lock = PathBuf::from(format!("{}.lock", transcript.display()));
     while fs::File::create_new(&lock).is_err() {
-        std::thread::sleep(Duration::from_millis(2));
+        if takes_locks_away {
+            drop(fs::remove_file(&lock));
+        } else {
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
     fs::write(&lock, lock_payload(std::process::id(), process::starttime(std::process::id()))).unwrap();
     fs::OpenOptions::new().append(true).open(transcript).unwrap().write_all(TURN).unwrap();
@@ -44,7 +49,9 @@ fn a_turn_that_is_written_while_a_transcript_is_mended_or_put_back_is_never_lost
         let times = |name| counts.get(name).copied().unwrap_or(0);
         CALLS.iter().flat_map(|&(name, when)| (1..=times(name)).map(move |at| (name, at, when))).collect()
     };
-    for (what, args, counts) in [("repair", &MEND[..], &of_mend), ("restore of a repair", &RESTORE, &of_restore)] {
+    let commands = [("repair", &MEND[..], &of_mend), ("restore of a repair", &RESTORE, &of_restore)];
+    for ((what, args, counts), takes_locks_away) in commands.iter().flat_map(|one| [(*one, false), (*one, true)]) {
+        let what = if takes_locks_away { &format!("{what}, our lock taken away") } else { what };
         ledger::each(part, what, &points(counts), |(name, at, when)| {
             let told = format!("{what}: a turn about the {when} of {name} {at}");
             let store = Store::recorded("real-small");
@@ -54,7 +61,7 @@ fn a_turn_that_is_written_while_a_transcript_is_mended_or_put_back_is_never_lost
             let output = std::thread::scope(|scope| {
                 scope.spawn(|| {
                     std::thread::sleep(Duration::from_millis(300));
-                    take_a_turn(&store.path(WIPED));
+                    take_a_turn(&store.path(WIPED), takes_locks_away);
                 });
                 inject(&store, args, (name, *at), &format!("delay_{when}=500000"))
             });

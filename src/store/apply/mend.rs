@@ -108,6 +108,11 @@ impl Work<'_> {
             self.keep_and_announce((&dir, name), (&archive, &to), &info, Some(new))
         };
         let written = atomic::replace_with(&dir, name, fill, &info, last_look);
+        if written.is_ok() && transfer::was_written(&archive, &to, info.stamp)? {
+            let new = self.run.manifest.mends.last().and_then(|record| record.new);
+            transfer::swap_back((&dir, name), (&archive, &to), new)?;
+            not = Some(Not::Changed("it was written meanwhile".to_owned()));
+        }
         drop(guard);
         let not = not.or_else(|| late.get().then_some(Not::Late));
         let written = if not.is_some() { Ok(()) } else { written };

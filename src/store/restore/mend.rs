@@ -118,10 +118,24 @@ impl Work<'_> {
     fn put_over(&self, record: &MendRecord, dir: &Dir, name: &OsStr) -> anyhow::Result<Result<(), String>> {
         let Some(to) = &record.to else { return Ok(Err(NO_ORIGINAL.to_owned())) };
         let (archive, kept) = self.source.locate(to)?;
-        match archive.info(&kept)? {
-            Some(info) => transfer::put_over(&archive, &kept, dir, name, &info).map(Ok),
-            None => Ok(Err(format!("{} is not in the archive any more", to.display()))),
+        let Some(info) = archive.info(&kept)? else {
+            return Ok(Err(format!("{} is not in the archive any more", to.display())));
+        };
+        let Some(mended) = dir.info(name)? else { return Ok(Err("the mended file is gone".to_owned())) };
+        // What goes keeps a second name until it is known that nobody wrote to it in its last moment.
+        let mut spare = kept.clone();
+        spare.push(".mended");
+        archive.remove(&spare)?;
+        transfer::keep(dir, name, &archive, &spare, &mended)?;
+        transfer::put_over(&archive, &kept, dir, name, &info)?;
+        if transfer::was_written(&archive, &spare, mended.stamp)? {
+            transfer::keep(dir, name, &archive, &kept, &info)?;
+            let original = dir.info(name)?.map(|info| info.stamp);
+            transfer::swap_back((dir, name), (&archive, &spare), original)?;
+            return Ok(Err("it was written meanwhile: the original stays in the archive".to_owned()));
         }
+        archive.remove(&spare)?;
+        Ok(Ok(()))
     }
 
     /// A restore that was cut off had this one back already; a copy of it may still be in the archive.
