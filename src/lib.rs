@@ -77,11 +77,13 @@ pub mod config {
 
 pub mod model {
     //! What is on disk, as values. No file, clock, environment or process is touched here.
+    pub mod database;
     pub mod entry;
     pub mod failure;
     pub mod inventory;
     pub mod json;
     pub mod key;
+    pub mod leftover;
     pub mod line;
     pub mod lock;
     pub mod mend;
@@ -153,6 +155,7 @@ pub mod render {
     pub mod quarantine;
     pub mod report;
     pub mod schema;
+    mod sqlite;
     mod startup;
     pub mod stuck;
     pub mod table;

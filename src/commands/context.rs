@@ -167,6 +167,7 @@ impl<'a> Context<'a> {
             cache: &cache,
             depth,
             archives,
+            rows: !boot,
             salvage,
             boots: if boot { boots::read(&self.home.real_dir) } else { Boots::default() },
             deadline,

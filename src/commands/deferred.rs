@@ -2,6 +2,7 @@
 
 use super::context::{Context, schema};
 use super::permit::{Limits, left, open, recover, refuse_beside_gateway};
+use super::restore::moved_since;
 use super::{Exit, Failure, Session};
 use crate::config::policy::PolicyFlags;
 use crate::render::json::RestoreDocument;
@@ -29,6 +30,11 @@ pub(super) fn run(session: &Session, next: Option<usize>, online: bool) -> Resul
         document.superseded = superseded.into_iter().map(|one| one.key).collect();
         let chosen = &due[..next.unwrap_or(due.len()).min(due.len())];
         for (of, keys) in by_run(chosen) {
+            if let Some(why) = moved_since(&context, &of) {
+                document.refused.extend(left(&context, [Left::new(&of, why)]));
+                document.of.push(of);
+                continue;
+            }
             let (patience, deadline, started_at) = (limits.patience, limits.deadline, session.started_at);
             let options = restore::Options {
                 of: &of,

@@ -125,6 +125,15 @@ pub(super) fn unreadable_stores(inventory: &Inventory) -> impl Iterator<Item = L
     stores.map(|store| Left::new(store.path.display(), store.problem.clone().unwrap_or_default()))
 }
 
+/// Stores whose sessions live in SQLite: they are read, and nothing beside them is touched.
+pub(super) fn migrated_stores(inventory: &Inventory) -> impl Iterator<Item = Left> {
+    let stores = inventory.selected().filter(|store| store.state == StoreState::Sqlite);
+    stores.map(|store| {
+        let problem = store.problem.clone().unwrap_or_default();
+        Left::new(store.path.display(), format!("sqlite: {problem}; nothing in its directory is touched"))
+    })
+}
+
 /// Transcripts that could not be read: left alone.
 pub(super) fn unreadable(inventory: &Inventory) -> impl Iterator<Item = Left> {
     let bindings = inventory.selected().flat_map(|store| &store.bindings);

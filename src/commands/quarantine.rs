@@ -6,7 +6,7 @@ use std::path::Path;
 use chrono::TimeDelta;
 
 use super::context::{Context, Look, schema};
-use super::permit::{Limits, Work, beside_gateway, left, open, unreadable, unreadable_stores};
+use super::permit::{Limits, Work, beside_gateway, left, migrated_stores, open, unreadable, unreadable_stores};
 use super::{Exit, Failure, Session, near};
 use crate::cli::{QuarantineArgs, QuarantineCommand};
 use crate::config::policy::PolicyFlags;
@@ -66,6 +66,7 @@ fn take(session: &Session, args: &QuarantineArgs) -> Result<Exit, Failure> {
     }
     outcome.refused.extend(refused.into_iter().chain(unreadable_stores(&inventory)));
     if args.damaged {
+        outcome.refused.extend(migrated_stores(&inventory));
         outcome.failed.extend(unreadable(&inventory));
     }
     let document = QuarantineDocument {

@@ -9,7 +9,7 @@ use crate::render::json::{self, RestoreDocument};
 use crate::render::text;
 use crate::store::journal::{self};
 use crate::store::manifest::{Manifest, StepState};
-use crate::store::restore;
+use crate::store::{restore, sqlite};
 
 /// Runs the verb.
 pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure> {
@@ -31,7 +31,8 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure
     let what = args.what.as_deref().unwrap_or_default();
     let context = Context::new(session, &PolicyFlags::default())?;
     refuse_beside_gateway(&context, args.online)?;
-    look_up(&context, what)?;
+    let (of, _) = look_up(&context, what)?;
+    refuse_migrated(&context, &of)?;
     let limits = Limits::default();
     let journal = open(&context, limits)?;
     let recovered = recover(&context, &journal, limits)?;
@@ -63,6 +64,21 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure
         session.print(&text::restore(&document, &session.layout()))?;
     }
     Ok(Exit::after(!document.refused.is_empty(), !document.failed.is_empty()))
+}
+
+/// Refuses to bring back what would stand beside rows in SQLite.
+fn refuse_migrated(context: &Context<'_>, of: &str) -> Result<(), Failure> {
+    match moved_since(context, of) {
+        None => Ok(()),
+        Some(why) => Err(Failure::refused(anyhow::anyhow!("{why}; nothing was touched"))
+            .hint("OpenClaw would not see what came back; `claw-sessions runs` says where the run's archive is")),
+    }
+}
+
+/// What says that sessions of a store that this run touched live in SQLite by now.
+pub(super) fn moved_since(context: &Context<'_>, of: &str) -> Option<String> {
+    let (runs, _) = journal::past_runs(&context.home.real_dir);
+    sqlite::moved_since(runs.iter().find(|run| run.id == of)?, &context.home.real_dir)
 }
 
 /// The run, and the keys of it, that `what` names. It may be in what could not be read.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::context::{Context, schema};
-use super::permit::{Limits, Work, left, unreadable_stores};
+use super::permit::{Limits, Work, left, migrated_stores, unreadable_stores};
 use super::{Exit, Failure, Session};
 use crate::config::policy::PolicyFlags;
 use crate::model::inventory::{Content, Inventory, LooseFile};
@@ -22,7 +22,9 @@ pub(super) fn run(session: &Session, online: bool) -> Result<Exit, Failure> {
     let inventory = context.load()?;
     let (stuck, mut refused) = find(&inventory);
     let known: BTreeSet<String> = refused.iter().map(|left| left.what.clone()).collect();
-    refused.extend(unreadable_stores(&inventory).filter(|left| !known.contains(&left.what)));
+    refused.extend(
+        unreadable_stores(&inventory).chain(migrated_stores(&inventory)).filter(|left| !known.contains(&left.what)),
+    );
     let dirs: BTreeSet<PathBuf> = stuck.iter().filter_map(|one| one.path.parent()).map(Path::to_owned).collect();
     let mut outcome = Outcome::default();
     if !stuck.is_empty() {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::context::{Context, Look, schema};
-use super::permit::{Limits, Work, beside_gateway, left, unreadable, unreadable_stores};
+use super::permit::{Limits, Work, beside_gateway, left, migrated_stores, unreadable, unreadable_stores};
 use super::{Exit, Failure, Session};
 use crate::cli::ValidateArgs;
 use crate::config::policy::PolicyFlags;
@@ -78,7 +78,7 @@ fn repair(context: &mut Context<'_>, args: &ValidateArgs) -> Result<RepairDocume
         let why = format!("{}: put a backup of it in its place", Code::StoreNotObject.describe());
         outcome.refused.extend(hopeless.map(|store| Left::new(store.path.display(), &why)));
     }
-    outcome.refused.extend(unreadable_stores(&inventory));
+    outcome.refused.extend(unreadable_stores(&inventory).chain(migrated_stores(&inventory)));
     outcome.failed.extend(unreadable(&inventory));
     Ok(RepairDocument {
         run: outcome.run,

@@ -214,6 +214,9 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         if !self.policy.only.is_empty() {
             return keep(Reason::NotSelected);
         }
+        if file.migrated {
+            return keep(Reason::Sqlite);
+        }
         if file.special {
             return keep(Reason::Outside);
         }

@@ -240,6 +240,10 @@ fn integrity(binding: &Binding) -> Integrity {
         Content::Unreadable(_) => Integrity::Unreadable,
         Content::Outside(_) => Integrity::Outside,
         Content::NotChecked { .. } => Integrity::NotChecked,
+        // Of rows only an original of the session tells that there should be some.
+        Content::Absent if binding.transcript.rows.is_some() && binding.transcript.original.is_some() => {
+            Integrity::Missing
+        }
         Content::Absent if binding.lock.is_some() || !expects_file(binding) => Integrity::NeverWritten,
         Content::Absent => Integrity::Missing,
     }

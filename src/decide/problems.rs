@@ -9,6 +9,7 @@ use super::facts::{Facts, FindingCode};
 use crate::model::entry;
 use crate::model::inventory::{Access, Binding, Content, Inventory, LooseFile, Side, Store};
 use crate::model::json::Scanner;
+use crate::model::leftover::{Leftover, LeftoverState};
 use crate::model::names::FileKind;
 use crate::model::problem::{Code, Remedy, Severity};
 use crate::model::store::{self, Defect, Member, StoreState};
@@ -32,12 +33,14 @@ pub struct Problem {
     pub detail: Option<String>,
     /// What can be done about it, here.
     pub remedy: Remedy,
+    /// It is in a row of SQLite, not in a file: what OpenClaw does with it was not tried.
+    pub of_row: bool,
 }
 
 impl Problem {
     /// A problem of a file as a whole.
     fn of(code: Code, path: &Path) -> Self {
-        Self { code, path: path.to_owned(), at: None, key: None, detail: None, remedy: code.remedy() }
+        Self { code, path: path.to_owned(), at: None, key: None, detail: None, remedy: code.remedy(), of_row: false }
     }
 
     fn at(self, line: u64, byte: u64) -> Self {
@@ -180,6 +183,9 @@ impl Problems {
         now: DateTime<Utc>,
     ) {
         let facts = Facts::of(binding, &inventory.side, now, TimeDelta::zero());
+        if store.database.is_some() {
+            return self.rows(store, binding, facts);
+        }
         let member = store.document.members.get(binding.place.member);
         let (line, byte) = lines.place(member.map_or(0, |member| member.key.start.saturating_sub(1)));
         let here = |code: Code, detail: Option<String>| {
@@ -228,6 +234,33 @@ impl Problems {
         self.list.extend(mode(Code::FileMode, path, transcript.access, 0o022));
     }
 
+    /// The problems of a binding whose transcript is rows. They have no place in a file: a row is named by its number.
+    fn rows(&mut self, store: &Store, binding: &Binding, facts: Facts) {
+        let here = |code: Code, detail: Option<String>| {
+            let remedy = if matches!(code.remedy(), Remedy::Person(_)) { code.remedy() } else { Remedy::Nothing };
+            let problem = Problem::of(code, store.holder()).with(detail);
+            Problem { key: Some(binding.key.clone()), remedy, of_row: true, ..problem }
+        };
+        let transcript = &binding.transcript;
+        let missing = (facts.integrity == Integrity::Missing)
+            .then(|| (Code::Missing, transcript.original.as_ref().map(|name| format!("no rows; there is {name}"))));
+        let found = facts.findings.into_iter().filter_map(|finding| match finding.code {
+            FindingCode::Problem(code) => {
+                let row = finding.line.map(|line| format!("row {}", line.saturating_sub(1)));
+                let words = [row, finding.detail].into_iter().flatten().collect::<Vec<_>>().join(": ");
+                Some((code, Some(words).filter(|words| !words.is_empty())))
+            }
+            FindingCode::FailedKept | FindingCode::DamageKept => None,
+        });
+        let of_entry = of_entry(binding, store.entry_bytes(binding));
+        self.list.extend(found.chain(of_entry).chain(missing).map(|(code, detail)| here(code, detail)));
+        if let Content::Read(summary) = &transcript.content {
+            self.transcripts += 1;
+            self.lines += summary.lines;
+            self.more += summary.more;
+        }
+    }
+
     fn file(&mut self, inventory: &Inventory, file: &LooseFile, archives: bool) {
         let code = match file.kind {
             FileKind::Temp => Some(Code::TempFile),
@@ -236,6 +269,7 @@ impl Problems {
             _ => None,
         };
         self.list.extend(code.map(|code| Problem::of(code, &file.path)));
+        self.list.extend(file.leftover.as_ref().map(|found| leftover(&file.path, found)));
         // Where a store cannot be read, any file beside it may be bound.
         if !archives && file.stores_known {
             return;
@@ -276,6 +310,26 @@ impl Problems {
             Problem { at: Some((line, byte)), key: key.map(str::to_owned), remedy, ..problem }
         }));
     }
+}
+
+fn leftover(path: &Path, found: &Leftover) -> Problem {
+    let code = match found.state {
+        LeftoverState::InSqlite => Code::LeftoverInSqlite,
+        LeftoverState::Partly => Code::LeftoverPartly,
+        LeftoverState::OnlyCopy => Code::LeftoverOnlyCopy,
+        LeftoverState::Reminted => Code::LeftoverReminted,
+    };
+    let archived = found.archived_as.as_deref().and_then(Path::file_name);
+    let archived = archived.map_or_else(String::new, |name| {
+        format!("; the import's archive has the same bytes, {}", name.to_string_lossy())
+    });
+    let missing = match found.missing {
+        0 => String::new(),
+        missing => format!("{missing} of "),
+    };
+    let detail =
+        format!("{missing}{} lines{}{archived}", found.lines, if found.missing > 0 { " nowhere in it" } else { "" });
+    Problem::of(code, path).with(detail)
 }
 
 /// `<id>.jsonl` and `<id>-topic-<n>.jsonl` are named after the header; forks and files of pi are not (F§4.1).
@@ -324,7 +378,16 @@ fn of_store(store: &Store, orphans: bool) -> Vec<Problem> {
         StoreState::RotatedAway => found.push(Problem::of(Code::StoreRotatedAway, path)),
         StoreState::Unreadable => found.push(Problem::of(Code::StoreUnreadable, path).with(why)),
         StoreState::Symlink => found.push(Problem::of(Code::StoreSymlink, path)),
-        StoreState::Sqlite => found.push(Problem::of(Code::StoreSqlite, path).with(why)),
+        StoreState::Sqlite => {
+            let database = store.database.as_ref();
+            let mixed = database.is_some_and(|database| database.mixed.is_some());
+            let code = if mixed { Code::StoreMixed } else { Code::StoreSqlite };
+            found.push(Problem::of(code, path).with(why));
+            let newer = database.filter(|database| !database.is_known());
+            found.extend(newer.map(|database| {
+                Problem::of(Code::SchemaUnknown, &database.path).with(format!("schema {}", database.schema))
+            }));
+        }
         StoreState::Empty | StoreState::Malformed | StoreState::NotAnObject | StoreState::Bom => {
             match store::read(&store.text) {
                 Err(defect) => found.push(of_defect(path, &store.text, &defect)),

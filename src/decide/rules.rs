@@ -179,10 +179,11 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         let deselected = !only.is_empty() && !only.iter().any(|pattern| policy::matches(pattern, &binding.key));
         let held = binding.lock.as_ref().filter(|lock| lock.state.is_held());
         let pin = self.policy.keep.iter().find(|pattern| policy::matches(&pattern.value, &binding.key));
-        let checks: [(Reason, bool, &dyn Fn() -> String); 8] = [
+        let checks: [(Reason, bool, &dyn Fn() -> String); 9] = [
             (Reason::NotSelected, deselected, &|| {
                 if only.is_empty() { "no --only".to_owned() } else { format!("--only {}", only.join(", ")) }
             }),
+            (Reason::Sqlite, store.state == StoreState::Sqlite, &|| format!("store {}", store.state.as_str())),
             (Reason::LiveLock, held.is_some(), &|| lock_words(binding)),
             (Reason::Running, facts.run == RunState::Running, &|| format!("run state {}", facts.run.as_str())),
             (Reason::Symlink, store.state == StoreState::Symlink, &|| format!("store {}", store.state.as_str())),

@@ -104,6 +104,7 @@ macro_rules! reasons {
 reasons! {
     NotSelected "not-selected" "selection" "no --only pattern matches the key";
     NotPlanned "not-planned" "selection" "the plan that was given does not take it";
+    Sqlite "sqlite" "untouchable" "its sessions live in SQLite: read, never changed";
     LiveLock "live-lock" "untouchable" "a process that exists holds the transcript's lock";
     Running "running" "untouchable" "the entry says that a run is in progress, and it was active within the grace";
     Symlink "symlink" "untouchable" "the store is reached through a symbolic link";

@@ -7,8 +7,10 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::database::{Database, RowCount};
 use super::entry::Entry;
 use super::key::{self, Class};
+use super::leftover::Leftover;
 use super::lock::LockState;
 use super::names::FileKind;
 use super::problem::Code;
@@ -131,7 +133,12 @@ impl Inventory {
         let transcripts: BTreeMap<&Path, u64> = bound
             .filter_map(|binding| Some((binding.transcript.path.as_deref()?, binding.transcript.stamp?.size)))
             .collect();
+        let in_rows = self.selected().filter(|store| store.database.is_some()).map(|store| {
+            let of = |binding: &'_ Binding| Some((binding.entry.session_id.clone()?, binding.transcript.rows?.bytes));
+            store.bindings.iter().filter_map(of).collect::<BTreeMap<String, u64>>().values().sum::<u64>()
+        });
         self.selected().map(|store| store.bytes).sum::<u64>()
+            + in_rows.sum::<u64>()
             + transcripts.values().sum::<u64>()
             + self.files.iter().map(|file| file.stamp.size).sum::<u64>()
     }
@@ -197,6 +204,8 @@ pub struct Store {
     pub bindings: Vec<Binding>,
     /// It is broken, and what stands here is what can be given back of it.
     pub salvage: Option<Salvage>,
+    /// The database that its sessions live in. Its text, members and bindings are then those of the rows.
+    pub database: Option<Database>,
 }
 
 /// What a broken store gives back.
@@ -225,6 +234,11 @@ impl Store {
     /// Whether its transcripts' owners are known. A store that cannot be read, or not whole, makes files look like orphans.
     pub fn is_known(&self) -> bool {
         matches!(self.state, StoreState::Ok | StoreState::Symlink) && self.salvage.is_none()
+    }
+
+    /// The file in which its bindings are.
+    pub fn holder(&self) -> &Path {
+        self.database.as_ref().map_or(&self.path, |database| &database.path)
     }
 
     /// The bytes of a binding's entry.
@@ -302,9 +316,18 @@ pub struct Transcript {
     pub linked: bool,
     /// The header of the copy that `sessions.compact` made before it cut this file's header off (F§4.5).
     pub cut_header: Option<Vec<u8>>,
+    /// It is no file but rows in SQLite: how many.
+    pub rows: Option<RowCount>,
+    /// Its rows are gone or never were, and there is or was a file of this session: the name of it.
+    pub original: Option<String>,
 }
 
 impl Transcript {
+    /// Its size: of the file, or what a file of its rows would have.
+    pub fn bytes(&self) -> u64 {
+        self.rows.map_or_else(|| self.stamp.map_or(0, |stamp| stamp.size), |rows| rows.bytes)
+    }
+
     /// Whether what is wrong with it has one exact answer.
     pub fn is_mendable(&self) -> bool {
         matches!(&self.content, Content::Read(summary) if summary.mends.is_some())
@@ -372,6 +395,10 @@ pub struct LooseFile {
     pub stores_known: bool,
     /// A store of its directory is reached through a symbolic link: the file may lie anywhere.
     pub behind_link: bool,
+    /// The sessions of its directory live in SQLite.
+    pub migrated: bool,
+    /// Of a leftover transcript: what of it stands in the rows.
+    pub leftover: Option<Leftover>,
 }
 
 impl LooseFile {

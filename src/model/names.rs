@@ -21,6 +21,8 @@ pub enum NameKind {
 pub enum FileKind {
     /// A transcript that nothing refers to.
     Orphan,
+    /// A transcript beside sessions that live in SQLite.
+    Leftover,
     /// `.reset.<TS>`: history that a person may want back.
     ArchiveReset,
     /// `.deleted.<TS>`
@@ -54,6 +56,7 @@ impl FileKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Orphan => "orphan",
+            Self::Leftover => "leftover",
             Self::ArchiveReset => "archive-reset",
             Self::ArchiveDeleted => "archive-deleted",
             Self::ArchiveBak => "archive-bak",

@@ -156,7 +156,12 @@ codes! {
             "puts a regular file in the place of a linked one; the link's target stays behind, stale";
         StoreMode "store-mode" Low Person("chmod 600"), "others may read or write the store",
             "sets mode 0600 at its next save";
+        StoreMixed "store-mixed" High Person("import the file with OpenClaw's `doctor --fix`, or take it away if the rows are all there is"),
+            "there are session rows in SQLite and a store file beside them",
+            "works with the rows; what only the file has is not seen until it is imported";
         StoreSqlite "store-sqlite" Info Nothing, "the sessions live in SQLite", "does not read the files any more";
+        SchemaUnknown "schema-unknown" Low Person("look for a newer claw-sessions"),
+            "the database has a newer schema than is known; what is known of it was read", "reads it";
     }
     Binding {
         DuplicateKey "duplicate-key" High Person("keep a copy: the earlier entry goes at the next save"),
@@ -198,6 +203,14 @@ codes! {
             "may be unable to read or write it";
         HardLinked "hard-linked" Low Nothing, "the file has other hard links", "appends to all of them at once";
         FileMode "file-mode" Low Person("chmod go-w"), "others may write the transcript", "does not look at the mode";
+        LeftoverOnlyCopy "leftover-only-copy" High Person("keep it, or let OpenClaw's `doctor --session-sqlite recover` import it"),
+            "a leftover transcript, and nothing of it is in SQLite", "does not read it";
+        LeftoverPartly "leftover-partly" High Person("keep it, or let OpenClaw's `doctor --session-sqlite recover` import it"),
+            "a leftover transcript, and some of its lines are not in SQLite", "does not read it";
+        LeftoverReminted "leftover-reminted" Info Nothing,
+            "a leftover transcript; all of it is in SQLite, under other ids", "does not read it";
+        LeftoverInSqlite "leftover-in-sqlite" Info Nothing, "a leftover transcript; every line of it is in SQLite",
+            "does not read it";
         TempFile "temp-file" Low Person("remove it when no OpenClaw runs"), "a temporary file that a crash left",
             "never removes it", later "removes it after 5 minutes, if it is a store's";
         RepairBackup "repair-backup" Info Nothing, "a backup that OpenClaw's own repair made", "never removes it";

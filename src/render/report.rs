@@ -69,7 +69,7 @@ pub struct Share {
     pub agent: String,
     /// Bindings.
     pub bindings: u64,
-    /// Transcript files, bound or not.
+    /// Transcripts, bound or not: files, or sessions with rows in SQLite.
     pub transcripts: u64,
     /// Age of the oldest binding, seconds; null when no age is known.
     pub oldest_seconds: Option<i64>,
@@ -203,7 +203,9 @@ pub fn shares(body: &Body) -> (Vec<Share>, Share) {
         row.failed += u64::from(is_failed(one));
         row.damaged += u64::from(one.integrity.severity().is_some());
         row.fatal += u64::from(one.integrity.severity() == Some(Severity::Fatal));
-        if one.transcript.as_ref().is_some_and(|path| one.bytes > 0 && seen.insert(path)) {
+        // What is in rows has no path; its session is its name.
+        let name = if one.rows.is_some() { &one.session_id } else { &one.transcript };
+        if name.as_ref().is_some_and(|name| one.bytes > 0 && seen.insert((one.rows.is_some(), name))) {
             row.transcripts += 1;
             row.bytes += one.bytes;
         }
@@ -248,7 +250,7 @@ fn is_failed(one: &BindingDocument) -> bool {
     matches!(one.run, RunState::Errored | RunState::Aborted | RunState::Interrupted)
 }
 
-/// Whether bindings of a store can be counted: also of one that moved to SQLite, where there are none left.
+/// Whether bindings of a store can be counted: also of one that moved to SQLite.
 pub fn can_be_read(state: StoreState) -> bool {
     matches!(state, StoreState::Ok | StoreState::Missing | StoreState::Symlink | StoreState::Sqlite)
 }

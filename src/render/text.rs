@@ -13,6 +13,7 @@ use super::json::{
     ScanDocument, StoreDocument,
 };
 use super::mended;
+use super::sqlite;
 use super::startup;
 use super::table::{Column, Row, lay_out};
 use super::view::LeftDocument;
@@ -35,6 +36,8 @@ pub fn scan(document: &ScanDocument, details: &[String], layout: &Layout) -> Str
         let rows: Vec<&BindingDocument> = document.body.bindings.iter().collect();
         bindings(&mut text, &rows, layout);
         files(&mut text, &document.body.files, layout, layout.verbose);
+        sqlite::mixed(&mut text, &document.body.stores, layout);
+        sqlite::leftovers(&mut text, &document.body.files, layout);
     }
     startup::lines(&mut text, &document.body.startup, layout);
     let summary = &document.body.summary;
@@ -300,7 +303,12 @@ pub fn explain(document: &ExplainDocument) -> String {
         say("class", one.class.as_str());
         say("session", one.session_id.as_deref().unwrap_or("-"));
         let size = HumanBytes(one.bytes).to_string();
-        say("transcript", &one.transcript.as_ref().map_or_else(|| "-".to_owned(), |path| format!("{path} ({size})")));
+        let transcript = match (&one.transcript, one.rows) {
+            (Some(path), _) => format!("{path} ({size})"),
+            (None, Some(rows)) => format!("{} in SQLite ({size})", count(rows as usize, "row")),
+            (None, None) => "-".to_owned(),
+        };
+        say("transcript", &transcript);
         say("entry", &HumanBytes(one.entry_bytes).to_string());
         say("idle", &clock(one.idle));
         say("age", &clock(one.age));
@@ -341,7 +349,7 @@ pub(super) fn head(preamble: &Preamble, stores: &[StoreDocument]) -> String {
     let _ = writeln!(text, "{BOLD}{}{BOLD:#}  OpenClaw {version}, {gateway}", escape(&preamble.state_dir));
     list(&mut text, "warning: ", &preamble.warnings);
     for store in worth_saying(stores) {
-        let style = if store.state == StoreState::Symlink { WARN } else { BAD };
+        let style = if matches!(store.state, StoreState::Symlink | StoreState::Sqlite) { WARN } else { BAD };
         let problem = store.problem.as_deref().unwrap_or_default();
         let _ = writeln!(text, "{style}{}{style:#} {}: {}", store.state.as_str(), escape(&store.path), escape(problem));
     }

@@ -13,7 +13,7 @@ use super::table::{Column, Row, lay_out};
 use super::view::{LeftDocument, View};
 use super::words::{BOLD, DIM, Layout, count, left, list, next, shell};
 use crate::decide::problems::{Problem, Problems};
-use crate::model::problem::{Code, Remedy, Severity};
+use crate::model::problem::{About, Code, Remedy, Severity};
 
 /// `validate --json`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -132,6 +132,14 @@ impl ValidateSummary {
     }
 }
 
+/// What is known of rows.
+const fn of_rows(code: Code) -> &'static str {
+    match code.about() {
+        About::Line => "keeps it in a row; what it does with that was not tried",
+        About::Store | About::Binding | About::File => "was not tried with that",
+    }
+}
+
 /// A problem as a document. `later`: the installed OpenClaw is 2026.6.11 or newer.
 pub fn problem(problem: &Problem, view: View<'_>, later: bool, same_place: &str) -> ProblemDocument {
     ProblemDocument {
@@ -143,7 +151,7 @@ pub fn problem(problem: &Problem, view: View<'_>, later: bool, same_place: &str)
         key: problem.key.clone(),
         what: problem.code.describe().to_owned(),
         detail: problem.detail.clone(),
-        effect: problem.code.effect_in(later).to_owned(),
+        effect: if problem.of_row { of_rows(problem.code) } else { problem.code.effect_in(later) }.to_owned(),
         remedy: remedy(problem, same_place),
     }
 }
@@ -222,7 +230,11 @@ fn line(text: &mut String, problem: &ProblemDocument) {
         let _ = write!(text, " ({})", escape(detail));
     }
     let _ = write!(text, "; OpenClaw {}", problem.effect);
-    if let Some(key) = problem.key.as_ref().filter(|_| problem.line.is_some() && problem.path.ends_with(".json")) {
+    if let Some(key) = problem
+        .key
+        .as_ref()
+        .filter(|_| (problem.line.is_some() && problem.path.ends_with(".json")) || problem.path.ends_with(".sqlite"))
+    {
         let _ = write!(text, "; {}", escape(key));
     }
     let remedy =

@@ -10,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::ensure;
 
 use super::home::Home;
+use super::sqlite;
 use crate::config::openclaw::OpenclawConfig;
 use crate::model::key::normalize_agent_id;
 
@@ -151,6 +152,11 @@ fn agent_on_disk(home: &Home, root: &Path, name: &Path, found: &mut Discovery) -
         Ok(metadata) if metadata.is_dir() => {}
         Ok(_) => return None,
         Err(error) => {
+            // An agent that never had a file: its sessions were in SQLite from the first.
+            let in_rows = error.kind() == ErrorKind::NotFound && sqlite::is_home_of(&home.real_dir, &root.join(name));
+            if in_rows {
+                return Some(locate(home, &normalize_agent_id(&name.to_string_lossy()), &dir.join(STORE), root));
+            }
             if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
                 let why = format!("{}: {error}", dir.display());
                 found.unseen.push((dir, why));

@@ -12,6 +12,7 @@ use super::deadline::{Deadline, OVER};
 use super::dir::{Dir, FileInfo};
 use super::discover::StoreLocation;
 use super::read::{Depth, room};
+use super::sqlite::rows::Rows;
 use super::{journal, process, salvage, sqlite};
 use crate::model::entry::Entry;
 use crate::model::inventory::{
@@ -23,6 +24,7 @@ use crate::model::store::{self, Document, StoreState};
 
 mod locate;
 mod loose;
+mod migrated;
 mod transcripts;
 
 /// What to load, and how much was read so far.
@@ -51,6 +53,8 @@ pub struct Request<'a> {
     pub depth: Depth,
     /// Read archives too.
     pub archives: bool,
+    /// Read the rows of sessions that live in SQLite; else it is only told that they do.
+    pub rows: bool,
     /// Give back what is whole of broken stores; with what only their backups have, if true.
     pub salvage: Option<bool>,
     /// Called once with the number of transcripts and their bytes.
@@ -85,14 +89,22 @@ pub fn load(request: Request<'_>) -> Inventory {
 fn read_all(request: &Request<'_>) -> (Vec<Store>, Vec<LooseFile>, Unseen) {
     let (listings, unlisted) = list_directories(request.stores, request.deadline);
     let load = |location: &StoreLocation| match unlisted.get(&location.dir) {
-        Some(why) if !location.via_symlink => unreadable(location, why.clone()),
+        Some(why) if !location.via_symlink => (unreadable(location, why.clone()), None),
         _ => load_store(location, request, &listings),
     };
-    let mut stores: Vec<Store> = request.stores.par_iter().map(load).collect();
+    let (mut stores, copies): (Vec<Store>, Vec<Option<Rows>>) = request.stores.par_iter().map(load).unzip();
+    let copies = stores.iter().zip(copies).filter_map(|(store, copy)| Some((store.dir().to_owned(), copy?))).collect();
     let linked = request.stores.iter().filter(|store| store.via_symlink).map(|store| store.dir.as_path()).collect();
     let mut files = loose::loose_files(&stores, &listings, &linked);
     transcripts::read_transcripts(&mut stores, &mut files, &listings, request);
-    let unread = listings.into_values().flat_map(|listing| listing.unread).collect();
+    let mut unread = migrated::judge_leftovers(copies, &mut files, &listings, request);
+    let databases =
+        stores.iter().filter(|store| store.selected && request.rows).filter_map(|store| store.database.as_ref());
+    unread.extend(databases.filter_map(|database| {
+        let why = database.unread.as_ref()?;
+        Some((database.path.clone(), format!("the rows of {} were not read: {why}", database.path.display())))
+    }));
+    unread.extend(listings.into_values().flat_map(|listing| listing.unread));
     (stores, files, unread)
 }
 
@@ -186,6 +198,7 @@ fn unknown(location: &StoreLocation) -> Store {
         document: Document::default(),
         bindings: Vec::new(),
         salvage: None,
+        database: None,
     }
 }
 
@@ -193,18 +206,28 @@ fn unreadable(location: &StoreLocation, why: String) -> Store {
     Store { state: StoreState::Unreadable, problem: Some(why), ..unknown(location) }
 }
 
-fn load_store(location: &StoreLocation, request: &Request<'_>, listings: &HashMap<PathBuf, Listing>) -> Store {
+/// Loads a store; and of sessions in SQLite the copy of the database, to compare with what lies beside it.
+fn load_store(
+    location: &StoreLocation,
+    request: &Request<'_>,
+    listings: &HashMap<PathBuf, Listing>,
+) -> (Store, Option<Rows>) {
+    let listing = listings.get(&location.dir);
+    match migrated::home(location, request, listing) {
+        sqlite::Home::File => (load_file(location, request, listing), None),
+        sqlite::Home::Unknown(why) => (unreadable(location, why), None),
+        sqlite::Home::Rows(found) => migrated::load(unknown(location), *found, location, request, listing),
+    }
+}
+
+fn load_file(location: &StoreLocation, request: &Request<'_>, listing: Option<&Listing>) -> Store {
     let mut store = unknown(location);
     let fail = |mut store: Store, state: StoreState, problem: String| {
         store.state = state;
         store.problem = Some(problem);
         store
     };
-    let listing = listings.get(&location.dir);
     let name = location.path.file_name().unwrap_or_default();
-    if let Some(sign) = sqlite::sign_of_migration(request.state_dir, &location.agent) {
-        return fail(store, StoreState::Sqlite, sign);
-    }
     if listing.is_none() && request.deadline.has_passed() {
         return fail(store, StoreState::Unreadable, format!("{OVER} before it was read"));
     }

@@ -202,7 +202,7 @@ fn feed(analyzer: &mut Analyzer, reader: &mut impl BufRead, advance: &dyn Fn(u64
 }
 
 /// Calls `each` for every line, without its newline, and whether it had one.
-fn lines(
+pub(super) fn lines(
     reader: &mut impl BufRead,
     advance: &dyn Fn(u64),
     mut each: impl FnMut(&[u8], bool) -> io::Result<()>,

@@ -17,7 +17,7 @@ use super::journal::{Journal, Run, past_runs};
 use super::lock::{held_by, lock_name};
 use super::manifest::{Manifest, MoveRecord, RunState, StepState, StoreRecord};
 use super::restore;
-use super::{atomic, stuck, transfer};
+use super::{atomic, sqlite, stuck, transfer};
 use crate::decide::plan::sha256;
 use crate::decide::verdict::{Action, Reason};
 use crate::model::store;
@@ -54,6 +54,10 @@ pub fn recover(journal: &Journal, state_dir: &Path, options: &Options) -> anyhow
         let id = manifest.id.clone();
         if deadline.has_passed() {
             told.push(format!("the run {id} was cut off; {OVER}, the next run finishes it"));
+            continue;
+        }
+        if let Some(why) = sqlite::moved_since(&manifest, state_dir) {
+            failed.push(Left::new(format!("the run {id}"), format!("was cut off, and is not finished: {why}")));
             continue;
         }
         let done = journal.open_run(&id).and_then(|run| {

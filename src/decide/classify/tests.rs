@@ -74,6 +74,8 @@ fn binding(key: &str, idle: TimeDelta) -> Binding {
             access: None,
             linked: false,
             cut_header: None,
+            rows: None,
+            original: None,
         },
         lock: None,
     }
@@ -116,6 +118,7 @@ fn inventory(bindings: Vec<Binding>) -> Inventory {
             document: Document::default(),
             bindings,
             salvage: None,
+            database: None,
         }],
         files: Vec::new(),
         side: Side::default(),

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::problem::{Code, Severity};
+use super::super::problem::{About, Code, Severity};
 
 /// How sound a transcript is, worst first: named after what OpenClaw 2026.3.11 does at the next use (design §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -151,4 +151,39 @@ pub struct Summary {
     /// What an exact repair mends; `None` when there is nothing to mend, or no exact answer. Known once it was tried.
     #[serde(default)]
     pub mends: Option<Vec<Code>>,
+}
+
+impl Summary {
+    /// The same of rows in SQLite. They have no end that may be torn and no header that a loader looks for, so what only
+    /// a file can suffer is no finding; and what the path through their ids loses is all that is known of the rest.
+    pub fn of_rows(mut self) -> Self {
+        use Code::{
+            ByteOrderMark, CarriageReturns, DuplicateHeader, EmptyHeaderId, HeaderOnly, JunkBeforeHeader, NewerVersion,
+            NoFinalNewline, NoHeader, NoLines, NulTail, OldVersion, UserOnly, VersionAbsent, VersionOne,
+        };
+        let of_files = [
+            ByteOrderMark,
+            CarriageReturns,
+            DuplicateHeader,
+            EmptyHeaderId,
+            HeaderOnly,
+            JunkBeforeHeader,
+            NewerVersion,
+            NoFinalNewline,
+            NoHeader,
+            NoLines,
+            NulTail,
+            OldVersion,
+            UserOnly,
+            VersionAbsent,
+            VersionOne,
+        ];
+        self.integrity = match self.integrity {
+            Integrity::Freezes | Integrity::Blocks | Integrity::Wiped => Integrity::Cut,
+            other => other,
+        };
+        self.findings.retain(|found| found.code.about() == About::Line && !of_files.contains(&found.code));
+        self.mends = None;
+        self
+    }
 }

@@ -9,6 +9,7 @@ use indicatif::HumanBytes;
 use super::{Changes, ReportDocument, Share};
 use crate::decide::startup::Cost;
 use crate::render::escape::escape;
+use crate::render::sqlite;
 use crate::render::startup;
 use crate::render::table::{Column, Row, lay_out};
 use crate::render::text::{coarse, head, totals};
@@ -21,6 +22,10 @@ const RUNS: usize = 5;
 pub fn write(document: &ReportDocument, layout: &Layout) -> String {
     let mut text = head(&document.preamble, &document.stores);
     agents(&mut text, document, layout);
+    if !layout.quiet {
+        sqlite::mixed(&mut text, &document.stores, layout);
+        sqlite::leftovers(&mut text, &document.files, layout);
+    }
     if let Some(changes) = &document.since {
         since(&mut text, changes, document);
     }

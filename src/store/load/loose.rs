@@ -9,6 +9,7 @@ use chrono::DateTime;
 use super::{Listing, access};
 use crate::model::inventory::{Content, LooseFile, Store};
 use crate::model::names::{self, FileKind, NameKind};
+use crate::model::store::StoreState;
 use crate::store::lock::lock_name;
 
 /// Everything in the directories that is neither a store nor a bound transcript. `linked` are the directories with a
@@ -33,6 +34,7 @@ pub(super) fn loose_files(
         // A store that was not asked for is not read to the end: what its transcripts refer to is not known.
         let known = owners.iter().all(|store| store.is_known() && store.selected);
         let behind_link = linked.contains(path.as_path());
+        let migrated = owners.iter().any(|store| store.state == StoreState::Sqlite);
         let store_names: Vec<&OsStr> = owners.iter().filter_map(|store| store.path.file_name()).collect();
         let bound: HashSet<&Path> = owners
             .iter()
@@ -48,6 +50,7 @@ pub(super) fn loose_files(
             let store = store_names.first().and_then(|name| name.to_str()).unwrap_or("sessions.json");
             let kind = match names::classify(&text, store) {
                 _ if !info.regular => FileKind::Other,
+                NameKind::Transcript if migrated => FileKind::Leftover,
                 NameKind::Transcript => FileKind::Orphan,
                 NameKind::Lock if listing.locks.get(name).is_some_and(|lock| !lock.state.is_held()) => {
                     FileKind::LockDead
@@ -72,6 +75,8 @@ pub(super) fn loose_files(
                 archived_at: names::archived_at(&text, kind),
                 stores_known: known,
                 behind_link,
+                migrated,
+                leftover: None,
                 path,
             });
         }
