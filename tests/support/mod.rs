@@ -20,6 +20,7 @@ pub mod mutate;
 pub mod openclaw;
 pub mod process;
 pub mod recipe;
+pub mod sqlite;
 pub mod sys;
 pub mod tree;
 
