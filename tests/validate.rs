@@ -212,6 +212,29 @@ fn of_store(severity: &str, code: &str, place: Option<(u64, usize)>) -> Vec<Told
     vec![row(severity, code, "sessions.json", place)]
 }
 
+/// The lines of the transcript.
+fn lines(store: &Store) -> Vec<String> {
+    String::from_utf8(store.read(transcript())).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// A database in which the binding has these events.
+fn rows(store: &Store, schema: u32, lines: Vec<String>) {
+    let database = store.database("main", schema);
+    database.bind("agent:main:telegram:direct:1", ID);
+    database.events(ID, &lines);
+    database.close();
+}
+
+/// The same, its store file gone and its transcript left behind, of which this is told.
+fn migrated(store: &Store, lines: Vec<String>, severity: &str, code: &str) -> Vec<Told> {
+    rows(store, 23, lines);
+    store.remove(STORE);
+    let mut told = of_store("info", "store-sqlite", None);
+    told.extend(of_transcript(severity, code, None));
+    told.sort();
+    told
+}
+
 fn transcript() -> String {
     format!("{SESSIONS}/{ID}.jsonl")
 }
@@ -246,6 +269,28 @@ const CASES: &[Case] = &[
     ("store-sqlite", |store| {
         fs::create_dir(store.path("agents/main/session-sqlite-import-archive")).unwrap();
         of_store("info", "store-sqlite", None)
+    }),
+    ("store-mixed", |store| {
+        rows(store, 23, lines(store));
+        vec![
+            row("high", "store-mixed", "sessions.json", None),
+            row("info", "leftover-in-sqlite", &format!("{ID}.jsonl"), None),
+        ]
+    }),
+    ("schema-unknown", |store| {
+        rows(store, 99, lines(store));
+        store.remove(STORE);
+        store.remove(transcript());
+        vec![row("info", "store-sqlite", "sessions.json", None), row("low", "schema-unknown", "sessions.json", None)]
+    }),
+    ("leftover-in-sqlite", |store| migrated(store, lines(store), "info", "leftover-in-sqlite")),
+    ("leftover-only-copy", |store| migrated(store, Vec::new(), "high", "leftover-only-copy")),
+    ("leftover-partly", |store| migrated(store, lines(store)[..6].to_vec(), "high", "leftover-partly")),
+    ("leftover-reminted", |store| {
+        let anew = |line: &String| {
+            line.replace("\"id\":\"", "\"id\":\"new-").replace("\"parentId\":\"", "\"parentId\":\"new-")
+        };
+        migrated(store, lines(store).iter().map(anew).collect(), "info", "leftover-reminted")
     }),
     ("huge-entry", |store| {
         let mut entries = store.sessions("main");

@@ -75,11 +75,23 @@ fn adoptable<'a>(
     if let Some(binding) = bound.next() {
         return Err(Failure::usage(anyhow::anyhow!("{} is bound already, to {}", file.display(), binding.key)));
     }
-    let loose = inventory.files.iter().find(|loose| is_it(&loose.path) && loose.kind == FileKind::Orphan);
+    let loose = inventory
+        .files
+        .iter()
+        .find(|loose| is_it(&loose.path) && matches!(loose.kind, FileKind::Orphan | FileKind::Leftover));
     let loose = loose.ok_or_else(|| {
         Failure::usage(anyhow::anyhow!("{} is no transcript in a sessions directory of this state", file.display()))
             .hint("`claw-sessions scan -v` lists orphans; copy a file into the agent's sessions directory first")
     })?;
+    if loose.migrated {
+        let path = loose.path.display();
+        return Err(Failure::refused(anyhow::anyhow!(
+            "{path}: the sessions beside it live in SQLite; nothing was touched"
+        ))
+        .hint(
+            "`claw-sessions scan` says what of it is in the rows; OpenClaw's `doctor --session-sqlite recover` imports",
+        ));
+    }
     if loose.held {
         return Err(Failure::refused(anyhow::anyhow!("the lock of {} is held", loose.path.display())));
     }

@@ -12,7 +12,7 @@ use crate::cli::{QuarantineArgs, QuarantineCommand};
 use crate::config::policy::PolicyFlags;
 use crate::decide::problems::{self, Problem};
 use crate::decide::verdict::{Action, Classified};
-use crate::model::inventory::{Content, Inventory};
+use crate::model::inventory::{Content, Inventory, Store};
 use crate::render::quarantine::{
     self, AsideDocument, PurgeDocument, PurgedSession, QuarantineDocument, QuarantinedDocument,
 };
@@ -100,6 +100,17 @@ fn named(inventory: &Inventory, asked: &[String]) -> Result<HashSet<String>, Fai
         let found = bindings.filter(|one| one.key == *asked || one.entry.session_id.as_ref().is_some_and(by_id));
         let before = keys.len();
         keys.extend(found.map(|binding| binding.key.clone()));
+        let mixed = |store: &&Store| {
+            store
+                .database
+                .as_ref()
+                .and_then(|database| database.mixed.as_ref())
+                .is_some_and(|mixed| mixed.only_in_file.contains(asked))
+        };
+        if let Some(store) = inventory.selected().find(mixed) {
+            let problem = store.problem.clone().unwrap_or_default();
+            return Err(Failure::refused(anyhow::anyhow!("{}: {problem}; nothing was touched", store.path.display())));
+        }
         if keys.len() == before && !keys.contains(asked) {
             return Err(near::no_such_key(inventory, asked));
         }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::facts::{Facts, FindingCode};
+use crate::model::database::LIVE_IN;
 use crate::model::entry;
 use crate::model::inventory::{Access, Binding, Content, Inventory, LooseFile, Side, Store};
 use crate::model::json::Scanner;
@@ -382,11 +383,13 @@ fn of_store(store: &Store, orphans: bool) -> Vec<Problem> {
             let database = store.database.as_ref();
             let mixed = database.is_some_and(|database| database.mixed.is_some());
             let code = if mixed { Code::StoreMixed } else { Code::StoreSqlite };
+            let why = why.map(|why| why.strip_prefix(LIVE_IN).map(str::to_owned).unwrap_or(why));
             found.push(Problem::of(code, path).with(why));
             let newer = database.filter(|database| !database.is_known());
-            found.extend(newer.map(|database| {
-                Problem::of(Code::SchemaUnknown, &database.path).with(format!("schema {}", database.schema))
-            }));
+            found
+                .extend(newer.map(|database| {
+                    Problem::of(Code::SchemaUnknown, path).with(format!("schema {}", database.schema))
+                }));
         }
         StoreState::Empty | StoreState::Malformed | StoreState::NotAnObject | StoreState::Bom => {
             match store::read(&store.text) {

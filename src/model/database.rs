@@ -11,6 +11,9 @@ use super::json;
 /// The first schema version of an agent database that holds sessions.
 pub const FIRST_WITH_SESSIONS: u32 = 4;
 
+/// How the sentence begins that says where sessions live.
+pub const LIVE_IN: &str = "its sessions live in ";
+
 /// The newest schema version whose tables are known.
 pub const NEWEST_KNOWN: u32 = 23;
 

@@ -156,7 +156,7 @@ codes! {
             "puts a regular file in the place of a linked one; the link's target stays behind, stale";
         StoreMode "store-mode" Low Person("chmod 600"), "others may read or write the store",
             "sets mode 0600 at its next save";
-        StoreMixed "store-mixed" High Person("import the file with OpenClaw's `doctor --fix`, or take it away if the rows are all there is"),
+        StoreMixed "store-mixed" High Person("let OpenClaw's `doctor --fix` import the file"),
             "there are session rows in SQLite and a store file beside them",
             "works with the rows; what only the file has is not seen until it is imported";
         StoreSqlite "store-sqlite" Info Nothing, "the sessions live in SQLite", "does not read the files any more";

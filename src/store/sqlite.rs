@@ -15,7 +15,7 @@ use super::deadline::{Deadline, OVER};
 use super::dir::Dir;
 use super::discover::StoreLocation;
 use super::manifest::Manifest;
-use crate::model::database::{Database, FIRST_WITH_SESSIONS};
+use crate::model::database::{Database, FIRST_WITH_SESSIONS, LIVE_IN};
 use crate::model::key::normalize_agent_id;
 
 pub(super) mod copy;
@@ -142,7 +142,7 @@ fn moved(state_dir: &Path, path: &Path) -> Option<String> {
         Home::File => None,
         Home::Unknown(why) => Some(why),
         Home::Rows(found) => Some(found.database.map_or(found.sign, |database| {
-            format!("its sessions live in {} (schema {})", database.path.display(), database.schema)
+            format!("{LIVE_IN}{} (schema {})", database.path.display(), database.schema)
         })),
     }
 }

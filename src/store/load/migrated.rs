@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::{Listing, Request, Unseen, bindings, find_store};
-use crate::model::database::{Database, Mixed, Node, RowCount, as_store};
+use crate::model::database::{Database, LIVE_IN, Mixed, Node, RowCount, as_store};
 use crate::model::inventory::{Content, LooseFile, Store};
 use crate::model::leftover::{self, Leftover, Tally, ids_of_name};
 use crate::model::names::FileKind;
@@ -149,7 +149,7 @@ fn originals(state_dir: &Path, location: &StoreLocation, listing: Option<&Listin
 /// Where its sessions live, in words.
 fn describe(database: &Database, store: &Store, request: &Request<'_>) -> String {
     let path = database.path.strip_prefix(request.state_dir).unwrap_or(&database.path).display();
-    let mut text = format!("its sessions live in {path} (schema {}", database.schema);
+    let mut text = format!("{LIVE_IN}{path} (schema {}", database.schema);
     if let Some(version) = &database.app_version {
         let _ = write!(text, ", OpenClaw {version}");
     }
