@@ -105,9 +105,11 @@ const COMMANDS: [(&[&str], i32); 12] = [
     (&["quarantine", "--damaged"], 4),
 ];
 
+/// Something done to a state directory.
+type Change = fn(&Store);
+
 #[test]
 fn nothing_is_changed_and_nothing_is_left_behind() {
-    type Change = fn(&Store);
     let variants: [(&str, Change); 5] = [
         ("as it was left", |_| ()),
         ("no -shm", |store| store.remove("agents/main/agent/openclaw-agent.sqlite-shm")),
@@ -194,7 +196,7 @@ fn a_copy_is_whole_while_a_writer_commits_and_checkpoints() {
 #[test]
 fn a_mere_database_beside_a_store_file_hinders_nothing() {
     let archive = "agents/main/session-sqlite-import-archive";
-    let cases: [(&str, fn(&Store)); 5] = [
+    let cases: [(&str, Change); 5] = [
         ("an early schema", |store| store.bare_database("main", 1).close()),
         ("no tables", |store| store.bare_database("main", 23).close()),
         ("no rows", |store| store.database("main", 23).close()),

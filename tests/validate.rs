@@ -284,7 +284,7 @@ const CASES: &[Case] = &[
         vec![row("info", "store-sqlite", "sessions.json", None), row("low", "schema-unknown", "sessions.json", None)]
     }),
     ("leftover-in-sqlite", |store| migrated(store, lines(store), "info", "leftover-in-sqlite")),
-    ("leftover-only-copy", |store| migrated(store, Vec::new(), "high", "leftover-only-copy")),
+    ("leftover-only-copy", |store| migrated(store, lines(store)[..1].to_vec(), "high", "leftover-only-copy")),
     ("leftover-partly", |store| migrated(store, lines(store)[..6].to_vec(), "high", "leftover-partly")),
     ("leftover-reminted", |store| {
         let anew = |line: &String| {

@@ -156,6 +156,7 @@ pub struct Summary {
 impl Summary {
     /// The same of rows in SQLite. They have no end that may be torn and no header that a loader looks for, so what only
     /// a file can suffer is no finding; and what the path through their ids loses is all that is known of the rest.
+    #[must_use]
     pub fn of_rows(mut self) -> Self {
         use Code::{
             ByteOrderMark, CarriageReturns, DuplicateHeader, EmptyHeaderId, HeaderOnly, JunkBeforeHeader, NewerVersion,
