@@ -218,15 +218,15 @@ fn lines(store: &Store) -> Vec<String> {
 }
 
 /// A database in which the binding has these events.
-fn rows(store: &Store, schema: u32, lines: Vec<String>) {
+fn rows(store: &Store, schema: u32, lines: &[String]) {
     let database = store.database("main", schema);
     database.bind("agent:main:telegram:direct:1", ID);
-    database.events(ID, &lines);
+    database.events(ID, lines);
     database.close();
 }
 
 /// The same, its store file gone and its transcript left behind, of which this is told.
-fn migrated(store: &Store, lines: Vec<String>, severity: &str, code: &str) -> Vec<Told> {
+fn migrated(store: &Store, lines: &[String], severity: &str, code: &str) -> Vec<Told> {
     rows(store, 23, lines);
     store.remove(STORE);
     let mut told = of_store("info", "store-sqlite", None);
@@ -271,26 +271,26 @@ const CASES: &[Case] = &[
         of_store("info", "store-sqlite", None)
     }),
     ("store-mixed", |store| {
-        rows(store, 23, lines(store));
+        rows(store, 23, &lines(store));
         vec![
             row("high", "store-mixed", "sessions.json", None),
             row("info", "leftover-in-sqlite", &format!("{ID}.jsonl"), None),
         ]
     }),
     ("schema-unknown", |store| {
-        rows(store, 99, lines(store));
+        rows(store, 99, &lines(store));
         store.remove(STORE);
         store.remove(transcript());
         vec![row("info", "store-sqlite", "sessions.json", None), row("low", "schema-unknown", "sessions.json", None)]
     }),
-    ("leftover-in-sqlite", |store| migrated(store, lines(store), "info", "leftover-in-sqlite")),
-    ("leftover-only-copy", |store| migrated(store, lines(store)[..1].to_vec(), "high", "leftover-only-copy")),
-    ("leftover-partly", |store| migrated(store, lines(store)[..6].to_vec(), "high", "leftover-partly")),
+    ("leftover-in-sqlite", |store| migrated(store, &lines(store), "info", "leftover-in-sqlite")),
+    ("leftover-only-copy", |store| migrated(store, &lines(store)[..1], "high", "leftover-only-copy")),
+    ("leftover-partly", |store| migrated(store, &lines(store)[..6], "high", "leftover-partly")),
     ("leftover-reminted", |store| {
         let anew = |line: &String| {
             line.replace("\"id\":\"", "\"id\":\"new-").replace("\"parentId\":\"", "\"parentId\":\"new-")
         };
-        migrated(store, lines(store).iter().map(anew).collect(), "info", "leftover-reminted")
+        migrated(store, &lines(store).iter().map(anew).collect::<Vec<_>>(), "info", "leftover-reminted")
     }),
     ("huge-entry", |store| {
         let mut entries = store.sessions("main");
