@@ -48,6 +48,19 @@ fn recorded_stores_hold_what_their_tables_list() {
 }
 
 #[test]
+fn the_recorded_import_holds_what_its_tables_list() {
+    let store = Store::recorded("real-sqlite-9.6");
+    assert_eq!(expected("real-sqlite-9.6.expected.tsv").len(), 41);
+    for row in expected("real-sqlite-9.6.leftovers.tsv") {
+        let lines = store.read(&row["path"]).split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).count();
+        assert_eq!(lines.to_string(), row["lines"], "{}", row["path"]);
+    }
+    let log = |agent: &str| store.read(format!("agents/{agent}/agent/openclaw-agent.sqlite-wal")).len();
+    assert!(log("main") > 0, "the killed run is in it");
+    assert_eq!((log("illarion"), log("marketer")), (0, 0));
+}
+
+#[test]
 fn recorded_stores_keep_modes_and_nanoseconds() {
     let store = Store::recorded("real-small");
     let tree = store.tree();

@@ -113,6 +113,28 @@ fn what_the_commands_print_agrees_with_the_schemas() {
 }
 
 #[test]
+fn documents_about_sqlite_agree_too() {
+    let store = Store::recorded("real-sqlite-9.6");
+    for (args, code) in [
+        (&["scan"][..], 0),
+        (&["report"], 0),
+        (&["explain", "agent:main:main"], 0),
+        (&["validate"], 1),
+        (&["validate", "--repair"], 4),
+        (&["gc", "-n"], 4),
+        (&["gc"], 4),
+        (&["quarantine", "agent:main:main"], 4),
+    ] {
+        valid(&store.run([args, &["--json", "--now", "2026-11-23T00:00:00Z"]].concat()).code(code).json());
+    }
+    let mixed = Store::crafted("healthy");
+    let database = mixed.database("main", 23);
+    database.bind("agent:main:main", "new");
+    database.close();
+    valid(&mixed.scan(["--now", NOW]));
+}
+
+#[test]
 fn documents_about_trouble_agree_too() {
     let store = Store::recorded("real-gateway");
     valid(&store.run(["explain", "no such key", "--json"]).code(2).json());

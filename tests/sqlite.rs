@@ -11,7 +11,7 @@ use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use support::sqlite::Database;
-use support::{Store, binding, expected, file, fixture};
+use support::{Store, StoreBuilder, binding, expected, file, fixture};
 
 /// After the recorded runs.
 const LATER: &str = "2026-11-23T00:00:00Z";
@@ -385,25 +385,51 @@ fn a_session_that_the_import_named_after_its_entry_is_found_by_its_events() {
 #[test]
 fn what_was_taken_before_the_import_is_not_brought_back_beside_the_rows() {
     let now = "2026-12-23T22:00:00Z";
-    for (taken, back) in [
-        (&["--all"][..], &["restore", "latest"][..]),
-        (&["--max-resumes", "1", "--unprotect", "direct"], &["restore", "latest"]),
+    for (taken, action, back) in [
+        (&["--all"][..], "expire", &["restore", "latest"][..]),
+        (&["--all"], "expire", &["restore", "agent:main:telegram:direct:7"]),
+        (&["--max-resumes", "1", "--idle", "off", "--max-age", "off"], "defer", &["restore", "--deferred"]),
     ] {
-        let store = Store::crafted("healthy");
-        store.gc([&["--now", now], taken].concat()).ok();
-        if store.exists(STORE) {
-            store.remove(STORE);
+        let mut builder = StoreBuilder::at(now).agent("main");
+        for at in 5..9 {
+            builder = builder.binding(&format!("agent:main:telegram:direct:{at}"), |one| one.idle("1h"));
         }
-        if !store.exists("claw-sessions/runs") {
-            continue;
-        }
+        let store = builder.build();
+        let done = store.gc([&["--now", now], taken].concat()).ok().json();
+        assert!(done["done"][action].as_u64().unwrap() > 1, "{done:#}");
+        store.remove(STORE);
         let database = store.database("main", 23);
         database.bind(KEY, ID);
         database.close();
-        let before = store.tree().exact();
+        let before = store.tree().contents();
         let output = store.run(back).code(4);
-        assert!(output.stderr.contains("its sessions live in"), "{output}");
-        before.assert_same(&store.tree().exact());
+        assert!(output.to_string().contains("its sessions live in"), "{output}");
+        before.assert_same(&store.tree().contents());
+    }
+}
+
+#[test]
+fn a_run_that_was_cut_off_before_the_import_is_not_finished_after_it() {
+    let store = Store::crafted("healthy");
+    let run = store.gc(["--all", "--now", "2026-12-23T22:00:00Z"]).ok().json()["run"].as_str().unwrap().to_owned();
+    // Cut off before the transcript followed its entry, as a crash may leave it.
+    let manifest = format!("claw-sessions/runs/{run}/manifest.json");
+    let mut cut: serde_json::Value = serde_json::from_slice(&store.read(&manifest)).unwrap();
+    cut["state"] = "unfinished".into();
+    cut["moves"][0]["state"] = "planned".into();
+    let archived = store.path(format!("claw-sessions/runs/{run}")).join(cut["moves"][0]["to"].as_str().unwrap());
+    fs::rename(archived, store.path(TRANSCRIPT)).unwrap();
+    store.write(&manifest, cut.to_string());
+    store.remove(STORE);
+    let database = store.database("main", 23);
+    database.bind(KEY, ID);
+    database.close();
+    let before = store.tree().contents();
+    for args in [&["gc"][..], &["validate", "--repair"], &["gc", "--boot"]] {
+        let output = store.run([args, &["--now", LATER]].concat());
+        assert_eq!(output.code, Some(if args.contains(&"--boot") { 0 } else { 4 }), "{output}");
+        assert!(output.to_string().contains("is not finished: its sessions live in"), "{output}");
+        before.assert_same(&store.tree().contents());
     }
 }
 
