@@ -87,7 +87,11 @@ impl Recording {
             made.insert(left.node, place);
         }
         for (path, left) in state.tree.iter().filter(|(path, left)| path.starts_with("claw-sessions") && !left.is_dir) {
-            fs::write(store.path(path), self.moved(&left.bytes, &store, &inodes)).unwrap();
+            let bytes = self.moved(&left.bytes, &store, &inodes);
+            // It may be a second name of a transcript, whose time is to stay.
+            if bytes != left.bytes {
+                fs::write(store.path(path), bytes).unwrap();
+            }
         }
         store
     }
