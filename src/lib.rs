@@ -155,7 +155,7 @@ pub mod render {
     pub mod quarantine;
     pub mod report;
     pub mod schema;
-    mod sqlite;
+    pub mod sqlite;
     mod startup;
     pub mod stuck;
     pub mod table;

@@ -326,7 +326,7 @@ fn events_that_cannot_be_unpacked_are_told_and_the_others_are_read() {
 fn what_is_no_event_or_no_entry_is_told_too() {
     let (store, database) = imported(23);
     database.bind_entry("agent:main:telegram:direct:2", ID, "{broken");
-    database.bind_entry("agent:main:telegram:direct:3", "gone", "{}");
+    database.bind_entry("agent:main:telegram:direct:3", "main", "{}");
     database.bind("agent:main:telegram:direct:4", "cut");
     database.events("cut", &[&lines()[0], &lines()[3], "not json", "null"]);
     database.bind("agent:main:telegram:direct:\u{1b}[31m\u{202e}", "odd");

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::mended::MendedDocument;
+use super::sqlite::{DatabaseDocument, LeftoverDocument};
 use super::view::{LeftDocument, View};
 use crate::decide::facts::{Elapsed, Finding, RunState};
 use crate::decide::plan::Totals;
@@ -14,11 +15,9 @@ use crate::decide::rules::Step;
 use crate::decide::startup::Startup;
 use crate::decide::verdict::{Action, FileAction, Reason};
 use crate::decide::verdict::{Classified, Verdicts};
-use crate::model::database::Database;
 use crate::model::failure::FailureKind;
 use crate::model::inventory::{Gateway, Inventory};
 use crate::model::key::Class;
-use crate::model::leftover::LeftoverState;
 use crate::model::lock::LockState;
 use crate::model::names::FileKind;
 use crate::model::store::StoreState;
@@ -145,60 +144,6 @@ pub struct StoreDocument {
     /// The database that its sessions live in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub database: Option<DatabaseDocument>,
-}
-
-/// A database that sessions live in.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct DatabaseDocument {
-    /// Its path.
-    pub path: String,
-    /// `migrated`, or `mixed` when there is a store file too.
-    pub state: DatabaseState,
-    /// Its schema version.
-    pub schema: u32,
-    /// Whether that is a version whose tables are known; of a newer one what is known of it was read.
-    pub known: bool,
-    /// The release of OpenClaw that wrote it last, as it says.
-    pub app_version: Option<String>,
-    /// Bytes of it and its `-wal`.
-    pub bytes: u64,
-    /// Why its rows were not read.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unread: Option<String>,
-    /// Of a mixed one: keys that only the store file has.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub only_in_file: Option<Vec<String>>,
-    /// Of a mixed one: keys that only the rows have.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub only_in_rows: Option<Vec<String>>,
-}
-
-/// What a database with sessions means for the store file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum DatabaseState {
-    /// The sessions are in its rows, and there is no store file.
-    Migrated,
-    /// There is a store file beside its rows: an import that failed, or was never made.
-    Mixed,
-}
-
-/// A leftover transcript, compared with the rows.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct LeftoverDocument {
-    /// What of it stands in SQLite.
-    pub state: LeftoverState,
-    /// Its lines.
-    pub lines: u64,
-    /// How many of them no row has.
-    pub missing: u64,
-    /// The sessions whose rows it was compared with.
-    pub sessions: Vec<String>,
-    /// An archive of the import with the same bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub archived_as: Option<String>,
 }
 
 /// A binding.
@@ -493,7 +438,7 @@ pub fn body(inventory: &Inventory, verdicts: &Verdicts, planned: Totals, startup
         problem: store.problem.clone(),
         bindings: store.bindings.len(),
         bytes: store.bytes,
-        database: store.database.as_ref().map(|found| database(found, view)),
+        database: store.database.as_ref().map(|found| DatabaseDocument::of(found, view)),
     });
     let files = verdicts.files.iter().map(|judged| {
         let file = &inventory.files[judged.index];
@@ -504,13 +449,7 @@ pub fn body(inventory: &Inventory, verdicts: &Verdicts, planned: Totals, startup
             bytes: file.stamp.size,
             action: judged.action,
             reasons: vec![judged.reason],
-            leftover: file.leftover.as_ref().map(|found| LeftoverDocument {
-                state: found.state,
-                lines: found.lines,
-                missing: found.missing,
-                sessions: found.sessions.clone(),
-                archived_as: found.archived_as.as_deref().map(|path| view.path(path)),
-            }),
+            leftover: file.leftover.as_ref().map(|found| LeftoverDocument::of(found, view)),
         }
     });
     Body {
@@ -519,22 +458,6 @@ pub fn body(inventory: &Inventory, verdicts: &Verdicts, planned: Totals, startup
         files: files.collect(),
         startup,
         summary: summary(inventory, verdicts, planned),
-    }
-}
-
-fn database(found: &Database, view: View<'_>) -> DatabaseDocument {
-    let mixed = found.mixed.as_ref();
-    let read = mixed.filter(|_| found.unread.is_none());
-    DatabaseDocument {
-        path: view.path(&found.path),
-        state: if mixed.is_some() { DatabaseState::Mixed } else { DatabaseState::Migrated },
-        schema: found.schema,
-        known: found.is_known(),
-        app_version: found.app_version.clone(),
-        bytes: found.bytes,
-        unread: found.unread.clone(),
-        only_in_file: read.filter(|mixed| mixed.unread.is_none()).map(|mixed| mixed.only_in_file.clone()),
-        only_in_rows: read.map(|mixed| mixed.only_in_rows.clone()),
     }
 }
 

@@ -4,12 +4,102 @@ use std::fmt::Write as _;
 
 use anstyle::Style;
 use indicatif::HumanBytes;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::escape::escape;
-use super::json::{FileDocument, LeftoverDocument, StoreDocument};
+use super::json::{FileDocument, StoreDocument};
 use super::table::{Column, Row, lay_out};
+use super::view::View;
 use super::words::{BAD, DIM, Layout, WARN, count};
-use crate::model::leftover::LeftoverState;
+use crate::model::database::Database;
+use crate::model::leftover::{Leftover, LeftoverState};
+
+/// A database that sessions live in.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseDocument {
+    /// Its path.
+    pub path: String,
+    /// `migrated`, or `mixed` when there is a store file too.
+    pub state: DatabaseState,
+    /// Its schema version.
+    pub schema: u32,
+    /// Whether that is a version whose tables are known; of a newer one what is known of it was read.
+    pub known: bool,
+    /// The release of OpenClaw that wrote it last, as it says.
+    pub app_version: Option<String>,
+    /// Bytes of it and its `-wal`.
+    pub bytes: u64,
+    /// Why its rows were not read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unread: Option<String>,
+    /// Of a mixed one: keys that only the store file has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub only_in_file: Option<Vec<String>>,
+    /// Of a mixed one: keys that only the rows have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub only_in_rows: Option<Vec<String>>,
+}
+
+/// What a database with sessions means for the store file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DatabaseState {
+    /// The sessions are in its rows, and there is no store file.
+    Migrated,
+    /// There is a store file beside its rows: an import that failed, or was never made.
+    Mixed,
+}
+
+/// A leftover transcript, compared with the rows.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LeftoverDocument {
+    /// What of it stands in SQLite.
+    pub state: LeftoverState,
+    /// Its lines.
+    pub lines: u64,
+    /// How many of them no row has.
+    pub missing: u64,
+    /// The sessions whose rows it was compared with.
+    pub sessions: Vec<String>,
+    /// An archive of the import with the same bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archived_as: Option<String>,
+}
+
+impl DatabaseDocument {
+    /// As a document.
+    pub(super) fn of(found: &Database, view: View<'_>) -> Self {
+        let mixed = found.mixed.as_ref();
+        let read = mixed.filter(|_| found.unread.is_none());
+        Self {
+            path: view.path(&found.path),
+            state: if mixed.is_some() { DatabaseState::Mixed } else { DatabaseState::Migrated },
+            schema: found.schema,
+            known: found.is_known(),
+            app_version: found.app_version.clone(),
+            bytes: found.bytes,
+            unread: found.unread.clone(),
+            only_in_file: read.filter(|mixed| mixed.unread.is_none()).map(|mixed| mixed.only_in_file.clone()),
+            only_in_rows: read.map(|mixed| mixed.only_in_rows.clone()),
+        }
+    }
+}
+
+impl LeftoverDocument {
+    /// As a document.
+    pub(super) fn of(found: &Leftover, view: View<'_>) -> Self {
+        Self {
+            state: found.state,
+            lines: found.lines,
+            missing: found.missing,
+            sessions: found.sessions.clone(),
+            archived_as: found.archived_as.as_deref().map(|path| view.path(path)),
+        }
+    }
+}
 
 /// So many keys are named.
 const KEYS: usize = 5;

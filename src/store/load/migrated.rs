@@ -125,7 +125,7 @@ fn read_events(store: &mut Store, rows: &Rows, originals: &[String], request: &R
         binding.transcript.content = content.clone();
         binding.transcript.rows = Some(*count);
         if count.events == 0 && !session.is_empty() {
-            binding.transcript.original = originals.iter().find(|name| name.contains(&session)).cloned();
+            binding.transcript.original = originals.iter().find(|path| is_of(path, &session)).cloned();
         }
     }
 }
@@ -144,6 +144,15 @@ fn originals(state_dir: &Path, location: &StoreLocation, listing: Option<&Listin
     let mut all: Vec<String> = archived.chain(beside).filter(holds).map(relative).collect();
     all.sort_unstable();
     all
+}
+
+/// Whether a transcript, or what the import made of its name (`<key>.<name>.imported-<ms>`), is named after a session.
+fn is_of(path: &str, session: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.match_indices(session).any(|(at, _)| {
+        let rest = &name[at + session.len()..];
+        (at == 0 || name[..at].ends_with('.')) && (rest.starts_with(".jsonl") || rest.starts_with("-topic-"))
+    })
 }
 
 /// Where its sessions live, in words.
