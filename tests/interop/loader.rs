@@ -1,29 +1,20 @@
 //! Transcripts made ill by the thousand: judging them never fails, and says of each what OpenClaw's own loader does
 //! with it. The second part needs OpenClaw below `target/peer` (`make peer`); `FULL=1` (`make interop`) tries more.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
-#![allow(clippy::print_stdout, reason = "says what it counted")]
-
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use claw_sessions::model::mend::{self, Mender, Proof};
 use claw_sessions::model::transcript::{Analyzer, Integrity, MAX_FINDINGS, Summary};
 use rayon::prelude::*;
 use serde_json::Value;
-use support::mutate::{bases, mutated};
-use support::{NOW, Store, expected, sys};
 use tempfile::TempDir;
 
-const LOADER: &str = "node_modules/@mariozechner/pi-coding-agent/dist/core/session-manager.js";
-
-fn full() -> bool {
-    std::env::var_os("FULL").is_some()
-}
+use crate::full;
+use crate::release::Release;
+use crate::support::mutate::{bases, mutated};
+use crate::support::{NOW, Store, expected};
 
 fn judge(text: &[u8]) -> Summary {
     let mut analyzer = Analyzer::default();
@@ -89,27 +80,6 @@ fn check(text: &[u8]) -> &'static str {
     verdict.as_str()
 }
 
-/// The installed OpenClaw, unless there is none.
-fn peer(test: &str) -> Option<PathBuf> {
-    let peer = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peer");
-    if peer.join(".installed").exists() {
-        return Some(peer);
-    }
-    sys::skip(&format!("{test}: no OpenClaw in target/peer (make peer)"));
-    None
-}
-
-/// What OpenClaw's loader says of every transcript in a directory.
-fn load(peer: &Path, dir: &Path) -> String {
-    let output = Command::new(peer.join("node"))
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/loader.mjs"))
-        .args([&peer.join(LOADER), dir])
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
 /// The mended text, when there is one exact answer.
 fn mended(text: &[u8]) -> Option<(Vec<u8>, Summary)> {
     let judge = |text: &[u8]| {
@@ -138,7 +108,7 @@ fn mended(text: &[u8]) -> Option<(Vec<u8>, Summary)> {
 }
 
 /// The messages that stand in a transcript, each id once: of entries with one id the loader takes the last.
-fn messages(text: &[u8]) -> usize {
+pub(crate) fn messages(text: &[u8]) -> usize {
     let lines = text.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
     let ids = lines.filter(|line| line["type"] == "message" && line["message"].is_object());
     ids.map(|line| line["id"].to_string()).collect::<BTreeSet<_>>().len()
@@ -146,7 +116,7 @@ fn messages(text: &[u8]) -> usize {
 
 #[test]
 fn the_loader_of_openclaw_finds_the_whole_history_in_what_was_mended() {
-    let Some(peer) = peer("the_loader_of_openclaw_finds_the_whole_history_in_what_was_mended") else { return };
+    let Some(peer) = Release::peer("the_loader_of_openclaw_finds_the_whole_history_in_what_was_mended") else { return };
     let dir = TempDir::new().unwrap();
     // The crafted folders, mended by the built binary.
     let mut crafted = BTreeMap::new();
@@ -176,7 +146,7 @@ fn the_loader_of_openclaw_finds_the_whole_history_in_what_was_mended() {
         .collect();
     assert!(made.len() > count / 10, "{} of {count} can be mended", made.len());
 
-    let said = load(&peer, dir.path());
+    let said = peer.load(dir.path());
     let mut wrong = Vec::new();
     for line in said.lines().filter(|line| !line.starts_with("clock ")) {
         let words: Vec<&str> = line.split(' ').collect();
@@ -203,7 +173,7 @@ fn the_loader_of_openclaw_finds_the_whole_history_in_what_was_mended() {
 
 #[test]
 fn the_loader_of_openclaw_agrees() {
-    let Some(peer) = peer("the_loader_of_openclaw_agrees") else { return };
+    let Some(peer) = Release::peer("the_loader_of_openclaw_agrees") else { return };
     let count = if full() { 20_000 } else { 5_000 };
     let bases = bases();
     let dir = TempDir::new().unwrap();
@@ -217,7 +187,7 @@ fn the_loader_of_openclaw_agrees() {
         })
         .collect();
 
-    let said = load(&peer, dir.path());
+    let said = peer.load(dir.path());
     let (clocks, theirs): (Vec<_>, Vec<_>) = said.lines().partition(|line| line.starts_with("clock "));
     assert_eq!(theirs.len(), count, "one verdict for each");
 

@@ -1,0 +1,23 @@
+//! Beside the real OpenClaw: what it does with what we write, and we with what it writes.
+//!
+//! The releases are installed below `target/` (`make peer`, `make interop`); without them each test is skipped, by name.
+//! `cargo test` compares verdicts with OpenClaw's own loader; what starts a whole OpenClaw takes seconds for each call,
+//! and is tried only with `FULL=1` (`make interop`).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+#![allow(clippy::print_stdout, reason = "says what it counted")]
+
+mod commands;
+mod loader;
+mod lock;
+mod programs;
+mod release;
+#[path = "../support/mod.rs"]
+mod support;
+mod turns;
+mod world;
+
+/// Whether everything is to be tried, not a sample.
+fn full() -> bool {
+    std::env::var_os("FULL").is_some()
+}
