@@ -8,6 +8,7 @@
 #![allow(clippy::print_stdout, reason = "says what it counted")]
 
 mod commands;
+mod gateway;
 mod loader;
 mod lock;
 mod programs;

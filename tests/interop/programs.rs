@@ -31,6 +31,20 @@ impl Running {
         line.trim_end().to_owned()
     }
 
+    /// Reads until a line has this in it.
+    #[track_caller]
+    pub(crate) fn until(&mut self, part: &str) -> String {
+        let mut seen = Vec::new();
+        loop {
+            let line = self.line();
+            if line.contains(part) {
+                return line;
+            }
+            assert!(!line.is_empty(), "{part:?} was never said: {seen:#?}");
+            seen.push(line);
+        }
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }

@@ -1,14 +1,18 @@
 //! State directories that OpenClaw can work on, and what both sides say of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::TcpListener;
 
 use serde_json::{Value, json};
 
-use crate::release::Release;
+use crate::release::{PEER, Release};
 use crate::support::{Output, Store};
 
 /// An agent and a key.
 pub(crate) type Key = (String, String);
+
+/// What a client of the gateway must know.
+pub(crate) const TOKEN: &str = "interop";
 
 /// A recorded store as if it had been recorded here: OpenClaw takes absolute paths in entries as they are.
 pub(crate) fn recorded(name: &str, model_port: u16) -> Store {
@@ -20,13 +24,14 @@ pub(crate) fn recorded(name: &str, model_port: u16) -> Store {
         store.write(path, text.replace("/home/user/", &home));
     }
     let list: Value = serde_json::from_slice(&store.read("openclaw.json")).unwrap();
-    configure(&store, model_port, &list["agents"]["list"]);
+    configure(&store, PEER, model_port, &list["agents"]["list"]);
     store
 }
 
 /// A configuration for a model on loopback: nothing expires by itself, however late this runs, and nothing is started
-/// but the gateway.
-pub(crate) fn configure(store: &Store, model_port: u16, agents: &Value) {
+/// but the gateway. Gives the port that a gateway would listen on.
+pub(crate) fn configure(store: &Store, version: &str, model_port: u16, agents: &Value) -> u16 {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let cost = json!({"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0});
     let model = json!({
         "id": "mock-1", "name": "Mock One", "reasoning": false, "input": ["text"], "cost": cost,
@@ -37,10 +42,10 @@ pub(crate) fn configure(store: &Store, model_port: u16, agents: &Value) {
         agent["workspace"] = json!(store.path(format!("workspace-{}", agent["id"].as_str().unwrap())));
     }
     let config = json!({
-        "meta": {"lastTouchedVersion": "2026.3.11"},
+        "meta": {"lastTouchedVersion": version},
         "logging": {"file": store.path("logs/openclaw.log")},
         "update": {"checkOnStart": false},
-        "gateway": {"mode": "local", "bind": "loopback", "auth": {"mode": "token", "token": "interop"}},
+        "gateway": {"mode": "local", "port": port, "bind": "loopback", "auth": {"mode": "token", "token": TOKEN}},
         "models": {"mode": "replace", "providers": {"mock": {
             "baseUrl": format!("http://127.0.0.1:{model_port}/v1"), "apiKey": "none", "api": "openai-completions",
             "models": [model]
@@ -60,6 +65,7 @@ pub(crate) fn configure(store: &Store, model_port: u16, agents: &Value) {
         "plugins": {"enabled": false}
     });
     store.write("openclaw.json", format!("{config:#}"));
+    port
 }
 
 /// The bindings in a document of scan, and those without a transcript.

@@ -1,0 +1,67 @@
+// Talks to a gateway through its own protocol: `node talker.mjs PORT TOKEN KEYS TURNS`.
+//
+// TURNS turns, one after another for each of KEYS sessions `agent:main:telegram:direct:90…`, all sessions at once. It says
+// `connected`, then `turn N` for each that was answered, and at last the number of those that failed: `failed N`.
+
+const [port, token, keys, turns] = process.argv.slice(2);
+const socket = new WebSocket(`ws://127.0.0.1:${port}`);
+const pending = new Map();
+let number = 0;
+
+function ask(method, params) {
+  const id = String((number += 1));
+  return new Promise((resolve, reject) => {
+    pending.set(id, { resolve, reject });
+    socket.send(JSON.stringify({ type: "req", id, method, params }));
+  });
+}
+
+function connect() {
+  return ask("connect", {
+    minProtocol: 3,
+    maxProtocol: 3,
+    client: { id: "gateway-client", version: "interop", platform: "linux", mode: "backend" },
+    auth: { token },
+    role: "operator",
+    scopes: ["operator.admin"],
+    caps: [],
+  });
+}
+
+let done = 0;
+let failed = 0;
+
+async function talk(key) {
+  for (let turn = 0; turn < turns / keys; turn += 1) {
+    try {
+      await ask("agent", {
+        sessionKey: `agent:main:telegram:direct:9${String(key).padStart(5, "0")}`,
+        message: `message ${turn} of ${key}`,
+        idempotencyKey: `${key}-${turn}`,
+      });
+      console.log(`turn ${(done += 1)}`);
+    } catch (error) {
+      failed += 1;
+      console.log(`not answered: ${error.message}`);
+    }
+  }
+}
+
+socket.addEventListener("error", () => process.exit(1));
+socket.addEventListener("close", () => process.exit(1));
+socket.addEventListener("message", async ({ data }) => {
+  const frame = JSON.parse(data);
+  if (frame.event === "connect.challenge") {
+    await connect();
+    console.log("connected");
+    await Promise.all(Array.from({ length: Number(keys) }, (_, key) => talk(key)));
+    console.log(`failed ${failed}`);
+    process.exit(0);
+  }
+  // The first answer to a turn says that it was taken on; the second, how it ended.
+  const waiting = frame.type === "res" && frame.payload?.status !== "accepted" && pending.get(frame.id);
+  if (!waiting) return;
+  pending.delete(frame.id);
+  if (frame.ok && frame.payload?.status !== "error") waiting.resolve(frame.payload);
+  else waiting.reject(new Error(frame.error?.message ?? frame.payload?.summary ?? "unknown"));
+});
