@@ -40,6 +40,9 @@ pub enum Judging {
     Error,
     /// An answer that was aborted.
     Aborted,
+    /// What OpenClaw itself wrote into the conversation: the answer to the message it hangs on, when that is a command
+    /// (`/compact`).
+    Reply,
 }
 
 /// The part of an entry that decides what the loader does with it.
@@ -272,7 +275,8 @@ fn key(bytes: &[u8]) -> u64 {
 }
 
 fn message(scanner: &mut Scanner<'_>, text: &[u8], closely: bool) -> Result<Message, JsonError> {
-    let (mut role, mut stop, mut api, mut provider, mut error, mut abort) = (None, None, None, None, None, false);
+    let (mut role, mut stop, mut error, mut abort) = (None, None, None, false);
+    let (mut api, mut provider, mut model) = (None, None, None);
     let mut detail = Detail::default();
     scanner.object(|scanner, key| {
         let name = json::plain(key.of(text));
@@ -286,6 +290,7 @@ fn message(scanner: &mut Scanner<'_>, text: &[u8], closely: bool) -> Result<Mess
             b"stopReason" => stop = Some(value),
             b"api" => api = Some(value),
             b"provider" => provider = Some(value),
+            b"model" => model = Some(value),
             b"errorMessage" => error = Some(value),
             b"openclawAbort" => abort = value.kind == Kind::Object,
             _ => {}
@@ -301,7 +306,10 @@ fn message(scanner: &mut Scanner<'_>, text: &[u8], closely: bool) -> Result<Mess
         (b"user", _) => Some(Judging::User),
         (b"toolResult", _) => Some(Judging::ToolResult),
         // Mirrors of what was sent elsewhere; the partial answer of an aborted run is the one that tells something.
-        (b"assistant", _) if *json::plain(raw(provider)) == *b"openclaw" => abort.then_some(Judging::Aborted),
+        (b"assistant", _) if *json::plain(raw(provider)) == *b"openclaw" => {
+            let reply = (*raw(model) == *b"gateway-injected").then_some(Judging::Reply);
+            if abort { Some(Judging::Aborted) } else { reply }
+        }
         (b"assistant", b"error") => Some(Judging::Error),
         (b"assistant", b"aborted") => Some(Judging::Aborted),
         (b"assistant", b"toolUse") => Some(Judging::ToolUse),

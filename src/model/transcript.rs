@@ -346,7 +346,7 @@ impl Analyzer {
             match judging {
                 Judging::User | Judging::ToolResult => Ending::Unanswered,
                 Judging::ToolUse => Ending::InTool,
-                Judging::Stop | Judging::StopByCli => Ending::Answered,
+                Judging::Stop | Judging::StopByCli | Judging::Reply => Ending::Answered,
                 Judging::Error => Ending::Error(message()),
                 Judging::Aborted => Ending::Aborted(message()),
             }

@@ -118,7 +118,7 @@ impl Tree {
             walk.findings.push((Code::NoIdLast, last));
         }
         walk.visited = vec![0_u64; self.ids.len().div_ceil(64)];
-        let mut before = None;
+        let (mut before, mut reply) = (None, None);
         let mut kept: Option<Option<u64>> = None;
         let mut kept_found = true;
         let mut in_doubt = false;
@@ -132,9 +132,13 @@ impl Tree {
                 break;
             }
             set(&mut walk.visited, current);
-            before = Some(current);
+            let child = before.replace(current);
             match self.roles[current as usize] {
+                RoleCode::Judges(Judging::Reply) => reply = Some(current),
                 RoleCode::Judges(judging) => {
+                    // What OpenClaw answered itself.
+                    let command = judging == Judging::User && reply.is_some() && reply == child;
+                    let judging = if command { Judging::Reply } else { judging };
                     if walk.last.is_none() || (in_doubt && judging == Judging::Error) {
                         walk.last = Some((judging, current));
                     }
@@ -166,7 +170,7 @@ impl Tree {
         if walk.last.is_none() {
             // The path tells nothing: the last message of the file is the best there is.
             walk.last = (0..=last).rev().find_map(|index| match self.roles[index as usize] {
-                RoleCode::Judges(judging) => Some((judging, index)),
+                RoleCode::Judges(judging) if judging != Judging::Reply => Some((judging, index)),
                 _ => None,
             });
         }

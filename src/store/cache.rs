@@ -17,7 +17,7 @@ use crate::decide::plan::sha256;
 use crate::model::transcript::Summary;
 
 /// Changes whenever a summary would come out differently for the same bytes.
-const FORMAT: &str = concat!("claw-sessions/cache/v4/", env!("CARGO_PKG_VERSION"));
+const FORMAT: &str = concat!("claw-sessions/cache/v5/", env!("CARGO_PKG_VERSION"));
 /// A file younger than this when the look began is not remembered.
 const SETTLED_NS: i64 = 2_000_000_000;
 

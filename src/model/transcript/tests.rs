@@ -36,6 +36,26 @@ fn a_whole_file_is_intact_and_tells_its_times_and_ending() {
 }
 
 #[test]
+fn a_command_that_openclaw_answered_itself_is_no_unanswered_message() {
+    let line = |id: &str, parent: &str, message: &str| {
+        format!(r#"{{"type":"message","id":"{id}","parentId":"{parent}","message":{message}}}"#)
+    };
+    let user = line("eeeeeeee", "dddddddd", r#"{"role":"user","content":"/compact"}"#);
+    let note = |id: &str, parent: &str, more: &str| {
+        line(id, parent, &format!(r#"{{"role":"assistant","provider":"openclaw","stopReason":"stop",{more}}}"#))
+    };
+    let (injected, mirror) = (r#""model":"gateway-injected""#, r#""model":"delivery-mirror""#);
+    let ending = |lines: &[String]| judge(&text_of(&[&good()[..], lines].concat())).ending;
+    assert_eq!(ending(std::slice::from_ref(&user)), Some(Ending::Unanswered));
+    assert_eq!(ending(&[user.clone(), note("ffffffff", "eeeeeeee", injected)]), Some(Ending::Answered));
+    assert_eq!(ending(&[user.clone(), note("ffffffff", "eeeeeeee", mirror)]), Some(Ending::Unanswered));
+    let twice = [note("ffffffff", "eeeeeeee", mirror), note("99999999", "ffffffff", injected)];
+    assert_eq!(ending(&[&[user], &twice[..]].concat()), Some(Ending::Unanswered), "a note, and no answer");
+    // A note after an answer says nothing of it.
+    assert_eq!(ending(&[note("eeeeeeee", "dddddddd", injected)]), Some(Ending::Answered));
+}
+
+#[test]
 fn what_happens_at_open_comes_before_what_happens_in_the_context() {
     case(|file| drop(file.remove(0)), Wiped);
     case(|file| file[0] = HEADER.replace("\"s\"", "7"), Wiped);

@@ -67,7 +67,9 @@ impl Watch {
         if detail.blank {
             self.find(Code::BlankUser, at, None);
         }
-        if let Role::Judges(judging) = entry.role {
+        if let Role::Judges(judging) = entry.role
+            && judging != Judging::Reply
+        {
             self.pair(judging, &detail.calls, detail.result_of, at);
         }
         if let Some(stamp) = stamp {
