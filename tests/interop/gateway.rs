@@ -19,15 +19,23 @@ const ROUNDS: usize = 40;
 const TAKEN: usize = 8;
 
 /// A gateway that is ready.
-fn gateway(release: &Release, store: &Store) -> Running {
+pub(crate) fn gateway(release: &Release, store: &Store) -> Running {
     let mut gateway = Running::start(&mut release.command(store, &["gateway", "run"]));
-    gateway.until("listening on");
+    gateway.until("[gateway]");
+    gateway.until("listening");
     gateway
 }
 
-fn talker(release: &Release, store: &Store, port: u16, keys: usize, turns: usize) -> Running {
+/// A client that talks in so many sessions, so many turns in all, and then makes these calls.
+pub(crate) fn talker(
+    release: &Release,
+    store: &Store,
+    port: u16,
+    [keys, turns]: [usize; 2],
+    calls: &[&str],
+) -> Running {
     let args = [&port.to_string(), TOKEN, &keys.to_string(), &turns.to_string()];
-    let mut talker = Running::start(release.program(store, "talker.mjs").args(args));
+    let mut talker = Running::start(release.program(store, "talker.mjs").args(args).args(calls));
     talker.until("connected");
     talker
 }
@@ -49,7 +57,7 @@ fn the_gateway_starts_after_gc_boot_and_answers() {
         assert!(kept < recorded / 2, "{name}: {kept} of {recorded} stayed");
         let gateway = gateway(&release, &store);
         assert_eq!(store.scan([""; 0])["gateway"]["alive"], true, "{name}: {}", boot.stderr);
-        let mut talker = talker(&release, &store, gateway_port(&store), 1, 2);
+        let mut talker = talker(&release, &store, gateway_port(&store), [1, 2], &[]);
         talker.until("failed 0");
         assert_eq!(model.last_asked().len(), 3, "the second turn knows the first");
         drop(gateway);
@@ -76,7 +84,7 @@ fn gc_beside_a_gateway_loses_neither_its_updates_nor_ours() {
     let store = builder.build();
     let port = configure(&store, PEER, model.port, &json!([{"id": "main", "default": true}]));
     let _gateway = gateway(&release, &store);
-    let mut talker = talker(&release, &store, port, TALKING, TURNS);
+    let mut talker = talker(&release, &store, port, [TALKING, TURNS], &[]);
     let started = Instant::now();
     for round in 0..ROUNDS {
         talker.until(&format!("turn {}", (round + 1) * TURNS / (ROUNDS + 1)));

@@ -13,6 +13,7 @@ mod loader;
 mod lock;
 mod programs;
 mod release;
+mod releases;
 #[path = "../support/mod.rs"]
 mod support;
 mod turns;

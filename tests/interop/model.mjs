@@ -2,7 +2,7 @@
 //
 // It prints its port and serves until it is killed. What it was asked, it appends to the file REQUESTS, one line of JSON
 // for each: who spoke (`roles`) and what was said (`texts`), as the model saw it. The answer is `answer N` to the last
-// message's text, N being the number of the request.
+// message's text, N being the number of the request. What says `[hang]` in its last message is never answered.
 
 import { appendFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -28,6 +28,7 @@ const server = createServer((request, response) => {
     const seen = { roles: messages.map((one) => one.role), texts: messages.map((one) => text(one.content)) };
     appendFileSync(requests, JSON.stringify(seen) + "\n");
     number += 1;
+    if (seen.texts.at(-1)?.includes("[hang]")) return;
     const base = { id: `answer-${number}`, object: "chat.completion.chunk", created: 1, model: asked.model };
     const chunk = (delta, finish_reason = null) => ({ ...base, choices: [{ index: 0, delta, finish_reason }] });
     const usage = { prompt_tokens: 10, completion_tokens: 2, total_tokens: 12 };

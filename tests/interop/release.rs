@@ -69,7 +69,8 @@ impl Release {
         let ours = store.command([""; 0]);
         command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
         // One process for each call, so that killing it kills all of it; compiled once.
-        command.env("OPENCLAW_NO_RESPAWN", "1").env("NODE_COMPILE_CACHE", below("target/tmp/node"));
+        command.env("OPENCLAW_NO_RESPAWN", "1").env("OPENCLAW_PACKAGED_COMPILE_CACHE_RESPAWNED", "1");
+        command.env("NODE_COMPILE_CACHE", below("target/tmp/node"));
         command.env("NO_COLOR", "1").env("OPENCLAW_SKIP_CHANNELS", "1").env("OPENCLAW_DISABLE_BONJOUR", "1");
         command.arg("--import").arg(below("tests/interop/loopback.mjs")).arg(script);
         command

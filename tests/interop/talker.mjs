@@ -1,9 +1,10 @@
-// Talks to a gateway through its own protocol: `node talker.mjs PORT TOKEN KEYS TURNS`.
+// Talks to a gateway through its own protocol: `node talker.mjs PORT TOKEN KEYS TURNS [METHOD PARAMS]…`.
 //
-// TURNS turns, one after another for each of KEYS sessions `agent:main:telegram:direct:90…`, all sessions at once. It says
-// `connected`, then `turn N` for each that was answered, and at last the number of those that failed: `failed N`.
+// TURNS turns, one after another for each of KEYS sessions `agent:main:telegram:direct:90…`, all sessions at once, and then
+// the calls. It says `connected`, then `turn N` for each turn that was answered, `METHOD ok` for each call, and at last
+// the number of those that failed: `failed N`.
 
-const [port, token, keys, turns] = process.argv.slice(2);
+const [port, token, keys, turns, ...calls] = process.argv.slice(2);
 const socket = new WebSocket(`ws://127.0.0.1:${port}`);
 const pending = new Map();
 let number = 0;
@@ -19,7 +20,7 @@ function ask(method, params) {
 function connect() {
   return ask("connect", {
     minProtocol: 3,
-    maxProtocol: 3,
+    maxProtocol: 4,
     client: { id: "gateway-client", version: "interop", platform: "linux", mode: "backend" },
     auth: { token },
     role: "operator",
@@ -55,6 +56,16 @@ socket.addEventListener("message", async ({ data }) => {
     await connect();
     console.log("connected");
     await Promise.all(Array.from({ length: Number(keys) }, (_, key) => talk(key)));
+    while (calls.length > 0) {
+      const [method, params] = calls.splice(0, 2);
+      try {
+        await ask(method, JSON.parse(params));
+        console.log(`${method} ok`);
+      } catch (error) {
+        failed += 1;
+        console.log(`${method}: ${error.message}`);
+      }
+    }
     console.log(`failed ${failed}`);
     process.exit(0);
   }

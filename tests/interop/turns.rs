@@ -14,7 +14,7 @@ const ILLARION: &str = "agent:illarion:main";
 const HEADERLESS: &str = "agent:main:telegram:group:-100555000802";
 
 /// One turn; the id of the session that it was in.
-fn turn(release: &Release, store: &Store, to: [&str; 2], message: &str) -> String {
+pub(crate) fn turn(release: &Release, store: &Store, to: [&str; 2], message: &str) -> String {
     let args = ["agent", "--local", to[0], to[1], "--message", message, "--json"];
     let said = document(&release.run(store, &args).ok());
     assert!(text(&said["payloads"][0]["text"]).starts_with("answer"), "{said}");
