@@ -3,7 +3,9 @@
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
 
 use serde_json::Value;
 
@@ -14,35 +16,35 @@ use crate::world::text;
 /// A program that lives until it is dropped.
 pub(crate) struct Running {
     child: Child,
-    said: BufReader<ChildStdout>,
+    said: Receiver<String>,
 }
 
 impl Running {
     pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let said = BufReader::new(child.stdout.take().unwrap());
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (send, said) = mpsc::channel();
+        // Read all the time: a program whose output nobody takes would stop.
+        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
         Self { child, said }
     }
 
     /// The next line it prints; empty when it has ended.
     pub(crate) fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.said.read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
+        self.said.recv().unwrap_or_default()
     }
 
     /// Reads until a line has this in it.
     #[track_caller]
     pub(crate) fn until(&mut self, part: &str) -> String {
         let mut seen = Vec::new();
-        loop {
-            let line = self.line();
+        while let Ok(line) = self.said.recv() {
             if line.contains(part) {
                 return line;
             }
-            assert!(!line.is_empty(), "{part:?} was never said: {seen:#?}");
             seen.push(line);
         }
+        panic!("{part:?} was never said: {seen:#?}")
     }
 
     pub(crate) fn pid(&self) -> u32 {

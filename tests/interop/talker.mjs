@@ -43,7 +43,7 @@ async function talk(key) {
       console.log(`turn ${(done += 1)}`);
     } catch (error) {
       failed += 1;
-      console.log(`not answered: ${error.message}`);
+      console.error(`${key}, turn ${turn} was not answered: ${error.message}`);
     }
   }
 }
