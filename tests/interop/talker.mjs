@@ -29,10 +29,15 @@ function connect() {
   });
 }
 
+// The first turn of all makes the workspace. OpenClaw cannot make it twice at once: its temporary file has one name.
+let begin;
+const begun = new Promise((resolve) => (begin = resolve));
+
 let done = 0;
 let failed = 0;
 
 async function talk(key) {
+  if (key > 0) await begun;
   for (let turn = 0; turn < turns / keys; turn += 1) {
     try {
       await ask("agent", {
@@ -41,8 +46,10 @@ async function talk(key) {
         idempotencyKey: `${key}-${turn}`,
       });
       console.log(`turn ${(done += 1)}`);
+      begin();
     } catch (error) {
       failed += 1;
+      begin();
       console.error(`${key}, turn ${turn} was not answered: ${error.message}`);
     }
   }
