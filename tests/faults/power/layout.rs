@@ -89,7 +89,7 @@ impl Recording {
         for (path, left) in state.tree.iter().filter(|(path, left)| path.starts_with("claw-sessions") && !left.is_dir) {
             let bytes = self.moved(&left.bytes, &store, &inodes);
             // It may be a second name of a transcript, whose time is to stay.
-            if bytes != left.bytes {
+            if *bytes != *left.bytes {
                 fs::write(store.path(path), bytes).unwrap();
             }
         }
