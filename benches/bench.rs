@@ -4,6 +4,8 @@
 #![allow(clippy::print_stdout, reason = "printing is its purpose")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
 
+#[path = "../tests/support/chat.rs"]
+mod chat;
 #[path = "../tests/support/generate.rs"]
 mod generate;
 #[path = "../tests/support/openclaw.rs"]

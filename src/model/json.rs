@@ -7,6 +7,8 @@
 
 use std::borrow::Cow;
 
+mod block;
+
 /// What is wrong, and at which byte of the scanned slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JsonError {
@@ -365,7 +367,13 @@ impl<'a> Scanner<'a> {
     fn string(&mut self) -> Result<(), JsonError> {
         self.at += 1;
         loop {
-            self.at += plain_prefix(&self.text[self.at..]);
+            if let Some(block) = self.text.get(self.at..).and_then(<[u8]>::first_chunk) {
+                let plain = block::plain_prefix(block);
+                self.at += plain;
+                if plain == block::BLOCK {
+                    continue;
+                }
+            }
             let Some(&byte) = self.text.get(self.at) else {
                 return Err(JsonError { offset: self.at, kind: JsonErrorKind::Truncated });
             };
@@ -375,7 +383,8 @@ impl<'a> Scanner<'a> {
                     return Ok(());
                 }
                 b'\\' => self.escape()?,
-                _ => return Err(JsonError { offset: self.at, kind: JsonErrorKind::ControlCharacter }),
+                0..0x20 => return Err(JsonError { offset: self.at, kind: JsonErrorKind::ControlCharacter }),
+                _ => self.at += 1,
             }
         }
     }
@@ -399,7 +408,7 @@ impl<'a> Scanner<'a> {
             kind: if found.is_some() { JsonErrorKind::BadEscape } else { JsonErrorKind::Truncated },
         };
         match self.text.get(self.at + 1) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
+            Some(&escaped) if block::is_short_escape(escaped) => self.at += 2,
             Some(b'u') => {
                 for at in self.at + 2..self.at + 6 {
                     let found = self.text.get(at);
@@ -420,26 +429,6 @@ impl<'a> Scanner<'a> {
 fn code_unit(text: &[u8]) -> Option<u16> {
     let digits = text.get(2..6).filter(|_| text.starts_with(b"\\u"))?;
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-}
-
-/// How many bytes before the first quote, backslash or control character: eight at a time.
-fn plain_prefix(text: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let zero_bytes = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
-    let mut at = 0;
-    while let Some(chunk) = text.get(at..at + 8).and_then(|chunk| <[u8; 8]>::try_from(chunk).ok()) {
-        let word = u64::from_le_bytes(chunk);
-        let quote = zero_bytes(word ^ (ONES * u64::from(b'"')));
-        let escape = zero_bytes(word ^ (ONES * u64::from(b'\\')));
-        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
-        let hit = quote | escape | control;
-        if hit != 0 {
-            return at + hit.trailing_zeros() as usize / 8;
-        }
-        at += 8;
-    }
-    at + text[at..].iter().take_while(|&&byte| byte != b'"' && byte != b'\\' && byte >= 0x20).count()
 }
 
 /// Open brackets, one bit each: a line of a hundred million `[` costs twelve megabytes, not a stack.

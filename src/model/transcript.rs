@@ -203,7 +203,7 @@ impl Analyzer {
         if let Line::Entry(EntryLine { detail: Some(detail), .. }, _) = &mut line {
             detail.lone_surrogate = detail.lone_surrogate.map(|offset| offset + (at - start) as usize);
         }
-        if let Err(error) = std::str::from_utf8(text) {
+        if let Err(error) = simdutf8::compat::from_utf8(text) {
             self.find(Code::InvalidUtf8, self.lines, Some(at + error.valid_up_to() as u64));
         }
         let is_first = matches!(self.first, First::NothingYet | First::OnlyJunk);

@@ -9,6 +9,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use anyhow::Context as _;
+use memchr::memchr;
 
 use super::deadline::{Deadline, Timed};
 use super::dir::{Dir, FileInfo};
@@ -207,20 +208,34 @@ pub(super) fn lines(
     advance: &dyn Fn(u64),
     mut each: impl FnMut(&[u8], bool) -> io::Result<()>,
 ) -> io::Result<()> {
-    let mut line = Vec::new();
+    // The beginning of a line whose end is not read yet. Most lines are handed out where they were read.
+    let mut begun = Vec::new();
     let mut untold = 0;
     loop {
-        line.clear();
-        let read = reader.read_until(b'\n', &mut line)? as u64;
-        untold += read;
+        let chunk = match reader.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            chunk => chunk?,
+        };
+        let read = chunk.len();
+        let mut rest = chunk;
+        while let Some(end) = memchr(b'\n', rest) {
+            if begun.is_empty() {
+                each(&rest[..end], true)?;
+            } else {
+                begun.extend_from_slice(&rest[..end]);
+                each(&begun, true)?;
+                begun.clear();
+            }
+            rest = &rest[end + 1..];
+        }
+        begun.extend_from_slice(rest);
+        reader.consume(read);
+        untold += read as u64;
         if untold >= STEP || read == 0 {
             advance(std::mem::take(&mut untold));
         }
         if read == 0 {
-            return Ok(());
+            return if begun.is_empty() { Ok(()) } else { each(&begun, false) };
         }
-        let terminated = line.last() == Some(&b'\n');
-        let end = line.len() - usize::from(terminated);
-        each(&line[..end], terminated)?;
     }
 }

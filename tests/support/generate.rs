@@ -3,12 +3,14 @@
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test crate uses a part of this")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
+use super::chat::{self, Lines};
 use super::openclaw::{
     AUTH, Binding, DAY, Fate, HOUR, MINUTE, RATE_LIMIT, Rng, SERVER, pretty, write, write_jobs, write_sessions,
 };
@@ -67,6 +69,26 @@ pub fn generate(dir: &Path, spec: &Spec, now: DateTime<Utc>) {
     fs::create_dir_all(dir).unwrap();
     let config = pretty(&config(&agents));
     write(&dir.join("openclaw.json"), config.as_bytes(), 0o600, now.timestamp_millis() - 10 * DAY);
+}
+
+/// Writes a state directory of one agent whose conversations are long. Gives the number of lines of all transcripts.
+pub fn conversations(dir: &Path, files: u64, bytes_each: u64, lines: Lines, seed: &str) -> u64 {
+    let sessions = dir.join("agents/main/sessions");
+    let mut count = 0;
+    let bindings: Vec<Binding> = (0..files)
+        .map(|i| {
+            let key = format!("agent:main:telegram:direct:{}", 700_000_000 + i);
+            Binding::new(&key, 1_760_000_000_000, 1_760_000_000_000 + DAY)
+        })
+        .collect();
+    write_sessions(&sessions, &bindings);
+    for (i, binding) in bindings.iter().enumerate() {
+        let mut out = BufWriter::new(File::create(sessions.join(binding.file_name())).unwrap());
+        count += chat::write(&mut out, &format!("{seed} {i}"), bytes_each, lines).unwrap();
+        out.flush().unwrap();
+    }
+    write(&dir.join("openclaw.json"), pretty(&json!({"agents": {"list": [{"id": "main"}]}})).as_bytes(), 0o600, 0);
+    count
 }
 
 /// The reporter's settings. `reset` stands beside `threadBindings`, not in it as the report quotes: 2026.3.11 refuses that.

@@ -13,6 +13,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
 
 pub mod build;
+pub mod chat;
 pub mod gateway;
 pub mod generate;
 pub mod lessons;
