@@ -7,6 +7,8 @@
 
 use std::borrow::Cow;
 
+use block::{Block, is_short_escape};
+
 mod block;
 
 /// What is wrong, and at which byte of the scanned slice.
@@ -93,6 +95,7 @@ pub struct Value {
 pub struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
+    block: Block,
     nesting: Nesting,
     lone_surrogate: Option<usize>,
 }
@@ -105,7 +108,7 @@ impl<'a> Scanner<'a> {
 
     /// Starts at byte `at`.
     pub fn at(text: &'a [u8], at: usize) -> Self {
-        Self { text, at, nesting: Nesting::default(), lone_surrogate: None }
+        Self { text, at, block: Block::none(), nesting: Nesting::default(), lone_surrogate: None }
     }
 
     /// The byte that is read next.
@@ -367,24 +370,21 @@ impl<'a> Scanner<'a> {
     fn string(&mut self) -> Result<(), JsonError> {
         self.at += 1;
         loop {
-            if let Some(block) = self.text.get(self.at..).and_then(<[u8]>::first_chunk) {
-                let plain = block::plain_prefix(block);
-                self.at += plain;
-                if plain == block::BLOCK {
+            match self.block.stop(self.text, self.at) {
+                Some(stop) => self.at = stop,
+                None => {
+                    self.at = self.block.end();
                     continue;
                 }
             }
-            let Some(&byte) = self.text.get(self.at) else {
-                return Err(JsonError { offset: self.at, kind: JsonErrorKind::Truncated });
-            };
-            match byte {
-                b'"' => {
+            match self.text.get(self.at) {
+                Some(b'"') => {
                     self.at += 1;
                     return Ok(());
                 }
-                b'\\' => self.escape()?,
-                0..0x20 => return Err(JsonError { offset: self.at, kind: JsonErrorKind::ControlCharacter }),
-                _ => self.at += 1,
+                Some(b'\\') => self.escape()?,
+                Some(_) => return Err(JsonError { offset: self.at, kind: JsonErrorKind::ControlCharacter }),
+                None => return Err(JsonError { offset: self.text.len(), kind: JsonErrorKind::Truncated }),
             }
         }
     }
@@ -408,7 +408,7 @@ impl<'a> Scanner<'a> {
             kind: if found.is_some() { JsonErrorKind::BadEscape } else { JsonErrorKind::Truncated },
         };
         match self.text.get(self.at + 1) {
-            Some(&escaped) if block::is_short_escape(escaped) => self.at += 2,
+            Some(&escaped) if is_short_escape(escaped) => self.at += 2,
             Some(b'u') => {
                 for at in self.at + 2..self.at + 6 {
                     let found = self.text.get(at);
@@ -434,27 +434,33 @@ fn code_unit(text: &[u8]) -> Option<u16> {
 /// Open brackets, one bit each: a line of a hundred million `[` costs twelve megabytes, not a stack.
 #[derive(Default)]
 struct Nesting {
-    words: Vec<u64>,
+    /// The innermost of them, up to 64; the innermost is the lowest bit.
+    inner: u64,
+    /// All others, 64 together.
+    outer: Vec<u64>,
     depth: usize,
 }
 
 impl Nesting {
     fn clear(&mut self) {
-        self.words.clear();
+        self.outer.clear();
         self.depth = 0;
     }
 
     fn push(&mut self, object: bool) {
-        let (word, bit) = (self.depth / 64, self.depth % 64);
-        if word == self.words.len() {
-            self.words.push(0);
+        if self.depth > 0 && self.depth % 64 == 0 {
+            self.outer.push(self.inner);
         }
-        self.words[word] = (self.words[word] & !(1 << bit)) | (u64::from(object) << bit);
+        self.inner = self.inner << 1 | u64::from(object);
         self.depth += 1;
     }
 
     fn pop(&mut self) {
         self.depth -= 1;
+        self.inner >>= 1;
+        if self.depth > 0 && self.depth % 64 == 0 {
+            self.inner = self.outer.pop().unwrap_or_default();
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -462,7 +468,7 @@ impl Nesting {
     }
 
     fn in_object(&self) -> bool {
-        self.depth > 0 && self.words[(self.depth - 1) / 64] >> ((self.depth - 1) % 64) & 1 == 1
+        self.inner & 1 == 1
     }
 }
 
@@ -509,10 +515,20 @@ pub fn unescape(raw: &[u8]) -> String {
 /// What stands between the quotes of a key or a short value, for comparing: the bytes themselves unless an escape or a
 /// byte that is not UTF-8 makes them stand for others.
 pub fn plain(raw: &[u8]) -> Cow<'_, [u8]> {
-    if raw.is_ascii() && !raw.contains(&b'\\') {
+    if raw.iter().all(|&byte| byte < 0x80 && byte != b'\\') {
         return Cow::Borrowed(raw);
     }
     Cow::Owned(unescape(raw).into_bytes())
+}
+
+/// What a key stands for: `find` is asked with its bytes, and once more without its escapes if it has any. No name that
+/// is asked for has a backslash in it, so the bytes themselves are found first.
+#[inline]
+pub fn named<T>(raw: &[u8], find: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
+    find(raw).or_else(|| match plain(raw) {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(name) => find(&name),
+    })
 }
 
 /// The character of `XXXX` or `XXXX\uYYYY` at the start of `rest`, and how many bytes it took.

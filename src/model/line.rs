@@ -136,25 +136,23 @@ fn read_with(text: &[u8], closely: bool) -> Result<Line<'_>, JsonError> {
     }
     let mut fields = Fields::default();
     scanner.object(|scanner, key| {
-        let name = json::plain(key.of(text));
-        if *name == *b"message" && scanner.peek() == Some(b'{') {
+        let field = json::named(key.of(text), Field::of);
+        if field == Some(Field::Message) && scanner.peek() == Some(b'{') {
             fields.message = Some(message(scanner, text, closely)?);
             return Ok(());
         }
         let value = scanner.value()?;
-        match &*name {
-            b"type" => fields.kind = Some(value),
-            b"id" => fields.id = Some(value),
-            b"parentId" => fields.parent = Some(value),
-            b"timestamp" => fields.timestamp = Some(value),
-            b"version" => fields.version = Some(value),
-            b"parentSession" => fields.parent_session = Some(value),
-            b"firstKeptEntryId" => fields.first_kept = Some(value),
-            b"message" => {
-                // `null.role` throws; `"text".role` is merely undefined.
-                fields.message = (value.kind != Kind::Null).then(Message::default);
-            }
-            _ => {}
+        match field {
+            Some(Field::Type) => fields.kind = Some(value),
+            Some(Field::Id) => fields.id = Some(value),
+            Some(Field::ParentId) => fields.parent = Some(value),
+            Some(Field::Timestamp) => fields.timestamp = Some(value),
+            Some(Field::Version) => fields.version = Some(value),
+            Some(Field::ParentSession) => fields.parent_session = Some(value),
+            Some(Field::FirstKept) => fields.first_kept = Some(value),
+            // `null.role` throws; `"text".role` is merely undefined.
+            Some(Field::Message) => fields.message = (value.kind != Kind::Null).then(Message::default),
+            None => {}
         }
         Ok::<(), JsonError>(())
     })?;
@@ -168,6 +166,35 @@ fn read_with(text: &[u8], closely: bool) -> Result<Line<'_>, JsonError> {
 
 fn bare(role: Role) -> EntryLine {
     EntryLine { id: Id::Undefined, parent: Id::Undefined, role, assistant: false, error: None, detail: None }
+}
+
+/// A field of a line that matters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Field {
+    Type,
+    Id,
+    ParentId,
+    Timestamp,
+    Version,
+    ParentSession,
+    FirstKept,
+    Message,
+}
+
+impl Field {
+    fn of(name: &[u8]) -> Option<Self> {
+        Some(match name {
+            b"type" => Self::Type,
+            b"id" => Self::Id,
+            b"parentId" => Self::ParentId,
+            b"timestamp" => Self::Timestamp,
+            b"message" => Self::Message,
+            b"version" => Self::Version,
+            b"parentSession" => Self::ParentSession,
+            b"firstKeptEntryId" => Self::FirstKept,
+            _ => return None,
+        })
+    }
 }
 
 #[derive(Default)]
@@ -274,29 +301,52 @@ fn key(bytes: &[u8]) -> u64 {
     hasher.finish().max(1)
 }
 
+/// A field of a message that matters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// One of those whose text is looked at, by its place among them.
+    Value(u8),
+    Content,
+    ToolCallId,
+    Abort,
+}
+
+impl Part {
+    fn of(name: &[u8]) -> Option<Self> {
+        Some(match name {
+            b"role" => Self::Value(0),
+            b"stopReason" => Self::Value(1),
+            b"api" => Self::Value(2),
+            b"provider" => Self::Value(3),
+            b"model" => Self::Value(4),
+            b"errorMessage" => Self::Value(5),
+            b"content" => Self::Content,
+            b"toolCallId" => Self::ToolCallId,
+            b"openclawAbort" => Self::Abort,
+            _ => return None,
+        })
+    }
+}
+
 fn message(scanner: &mut Scanner<'_>, text: &[u8], closely: bool) -> Result<Message, JsonError> {
-    let (mut role, mut stop, mut error, mut abort) = (None, None, None, false);
-    let (mut api, mut provider, mut model) = (None, None, None);
+    let mut values = [None; 6];
+    let mut abort = false;
     let mut detail = Detail::default();
     scanner.object(|scanner, key| {
-        let name = json::plain(key.of(text));
-        if closely && *name == *b"content" {
+        let part = json::named(key.of(text), Part::of);
+        if closely && part == Some(Part::Content) {
             return content(scanner, text, &mut detail);
         }
         let value = scanner.value()?;
-        match &*name {
-            b"toolCallId" if closely => detail.result_of = key_of(text, value),
-            b"role" => role = Some(value),
-            b"stopReason" => stop = Some(value),
-            b"api" => api = Some(value),
-            b"provider" => provider = Some(value),
-            b"model" => model = Some(value),
-            b"errorMessage" => error = Some(value),
-            b"openclawAbort" => abort = value.kind == Kind::Object,
+        match part {
+            Some(Part::Value(place)) => values[place as usize] = Some(value),
+            Some(Part::ToolCallId) if closely => detail.result_of = key_of(text, value),
+            Some(Part::Abort) => abort = value.kind == Kind::Object,
             _ => {}
         }
         Ok::<(), JsonError>(())
     })?;
+    let [role, stop, api, provider, model, error] = values;
     let raw = |value: Option<Value>| match value {
         Some(value) if value.kind == Kind::String => json::inside(value).of(text),
         _ => b"",

@@ -1,6 +1,8 @@
 //! A transcript's entries as the tree that `id` and `parentId` make of them, and the path that the loader walks in it
 //! (`openclaw-format.md` §4.3, §4.5). Compact, since a transcript may have millions of lines.
 
+use std::cell::OnceCell;
+
 use super::line::{Id, Judging, Role};
 use super::problem::Code;
 
@@ -203,6 +205,7 @@ impl Tree {
     /// Where the parent of an entry leads.
     fn edge(&self, current: u32, index: &Index) -> Edge {
         let key = match Self::at(&self.parents, current) {
+            None if index.unique => return Edge::To(current - 1),
             None => self.ids[current as usize - 1],
             Some(Id::Key(key)) => key,
             Some(Id::Undefined) if current > 0 => return Edge::Broken(Code::MissingParent),
@@ -302,24 +305,37 @@ pub(super) struct Aside {
 
 /// Entries by id; of equal ids the last counts.
 struct Index {
-    by_id: Vec<u32>,
+    /// No two entries have the same id: what simply follows the entry before it hangs on that one.
+    unique: bool,
+    by_id: OnceCell<Vec<u32>>,
 }
 
 impl Index {
     fn new(ids: &[u64]) -> Self {
-        let mut by_id: Vec<u32> = (0..ids.len() as u32).filter(|&at| ids[at as usize] != 0).collect();
-        by_id.sort_unstable_by_key(|&at| (ids[at as usize], at));
-        Self { by_id }
+        let mut sorted: Vec<u64> = ids.iter().copied().filter(|&id| id != 0).collect();
+        sorted.sort_unstable();
+        Self { unique: sorted.is_sorted_by(|a, b| a < b), by_id: OnceCell::new() }
+    }
+
+    /// The entries in the order of their ids. Made when it is first needed: most transcripts are one chain.
+    fn by_id(&self, ids: &[u64]) -> &[u32] {
+        self.by_id.get_or_init(|| {
+            let mut by_id: Vec<u32> = (0..ids.len() as u32).filter(|&at| ids[at as usize] != 0).collect();
+            by_id.sort_unstable_by_key(|&at| (ids[at as usize], at));
+            by_id
+        })
     }
 
     fn last_with(&self, ids: &[u64], key: u64) -> Option<u32> {
-        let end = self.by_id.partition_point(|&at| ids[at as usize] <= key);
-        let candidate = *self.by_id.get(end.checked_sub(1)?)?;
+        let by_id = self.by_id(ids);
+        let end = by_id.partition_point(|&at| ids[at as usize] <= key);
+        let candidate = *by_id.get(end.checked_sub(1)?)?;
         (ids[candidate as usize] == key).then_some(candidate)
     }
 
     fn times(&self, ids: &[u64], key: u64) -> usize {
-        let before = self.by_id.partition_point(|&at| ids[at as usize] < key);
-        self.by_id.partition_point(|&at| ids[at as usize] <= key) - before
+        let by_id = self.by_id(ids);
+        let before = by_id.partition_point(|&at| ids[at as usize] < key);
+        by_id.partition_point(|&at| ids[at as usize] <= key) - before
     }
 }

@@ -27,6 +27,7 @@ pub fn write(out: &mut impl Write, seed: &str, bytes: u64, lines: Lines) -> io::
         "type": "session", "version": 3, "id": rng.uuid(), "timestamp": iso(time), "cwd": "/home/user/.openclaw/workspace"
     });
     let (mut written, mut count) = (0, 1);
+    let salt = rng.below(1 << 32) as u32;
     let mut line = format!("{header}\n");
     let mut parent = None;
     loop {
@@ -39,7 +40,8 @@ pub fn write(out: &mut impl Write, seed: &str, bytes: u64, lines: Lines) -> io::
             Lines::Mixed => (200.0 * 1000f64.powf(rng.below(1 << 20) as f64 / f64::from(1 << 20))) as usize,
             Lines::Of(size) => size,
         };
-        let id = rng.short_id();
+        // No id comes twice, as it would among so many by chance.
+        let id = format!("{:08x}", (count as u32).wrapping_mul(0x9e37_79b1) ^ salt);
         time += 1 + rng.below(90_000) as i64;
         let message = message(count, size.saturating_sub(160), time, &mut rng);
         let entry = json!({

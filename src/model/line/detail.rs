@@ -63,19 +63,22 @@ pub(super) fn content(scanner: &mut Scanner<'_>, text: &[u8], detail: &mut Detai
 }
 
 fn block(scanner: &mut Scanner<'_>, text: &[u8], detail: &mut Detail) -> Result<(), JsonError> {
-    let (mut kind, mut call, mut said, mut partial) = (None, None, None, None);
+    let mut values = [None; 4];
     scanner.object(|scanner, key| {
         let value = scanner.value()?;
-        let slot = match &*json::plain(key.of(text)) {
-            b"type" => &mut kind,
-            b"id" => &mut call,
-            b"text" => &mut said,
-            b"partialJson" => &mut partial,
-            _ => return Ok::<(), JsonError>(()),
-        };
-        *slot = Some(value);
-        Ok(())
+        let place = json::named(key.of(text), |name| match name {
+            b"type" => Some(0),
+            b"id" => Some(1),
+            b"text" => Some(2),
+            b"partialJson" => Some(3),
+            _ => None,
+        });
+        if let Some(place) = place {
+            values[place] = Some(value);
+        }
+        Ok::<(), JsonError>(())
     })?;
+    let [kind, call, said, partial] = values;
     let string = |value: Option<Value>| {
         value.filter(|value| value.kind == Kind::String).map(|value| json::inside(value).of(text))
     };
