@@ -17,7 +17,6 @@ use crate::render::quarantine::{
     self, AsideDocument, PurgeDocument, PurgedSession, QuarantineDocument, QuarantinedDocument,
 };
 use crate::store::apply::{Left, Outcome};
-use crate::store::deadline::Deadline;
 use crate::store::manifest::{EntryRecord, Manifest};
 use crate::store::purge::Purged;
 use crate::store::read::Depth;
@@ -172,8 +171,7 @@ fn show(session: &Session, id: &str) -> Result<Exit, Failure> {
     for one in &mut document.sessions {
         let Some(archived) = &one.archived else { continue };
         let opened = journal::archived(&context.home.real_dir, &one.run, Path::new(archived));
-        let found =
-            opened.map(|(dir, name)| read::transcript(&dir, &name, Depth::Thorough, Deadline::default(), &|_| ()).0);
+        let found = opened.map(|(dir, name)| read::thoroughly(&dir, &name));
         one.problems = match found {
             Ok(Content::Read(summary)) => {
                 (one.integrity, one.last_at) = (Some(summary.integrity), summary.last_at);

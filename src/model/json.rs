@@ -8,11 +8,12 @@
 use std::borrow::Cow;
 
 use block::{Block, is_short_escape};
+use serde::{Deserialize, Serialize};
 
 mod block;
 
 /// What is wrong, and at which byte of the scanned slice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JsonError {
     /// Offset of the first byte that does not fit.
     pub offset: usize,
@@ -21,7 +22,7 @@ pub struct JsonError {
 }
 
 /// The kinds of [`JsonError`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum JsonErrorKind {
     /// The text ends inside a value.
     Truncated,

@@ -1,16 +1,18 @@
 //! One line of a transcript: what of it the loader looks at (`openclaw-format.md` §4.3, §4.5).
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::Hasher as _;
 
 pub use detail::Detail;
 use detail::{TYPES, content, key_of};
+use serde::{Deserialize, Serialize};
+use siphasher::sip::SipHasher13;
 
 use super::json::{self, JsonError, JsonErrorKind, Kind, Scanner, Value};
 
 mod detail;
 
 /// An id or parent id, as JavaScript's `Map` and truth rules see it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Id {
     /// The field is absent.
     #[default]
@@ -24,7 +26,7 @@ pub enum Id {
 }
 
 /// What a message says about how its run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Judging {
     /// A user's message: unanswered if nothing follows.
     User,
@@ -63,7 +65,7 @@ pub enum Role {
 }
 
 /// A `session` line.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HeaderLine {
     /// `id`, when it is a string.
     pub id: Option<String>,
@@ -291,13 +293,14 @@ fn id(text: &[u8], value: Option<Value>) -> Id {
     }
 }
 
-/// Eight bytes stand for an id: the ids of pi (eight hex digits) exactly, longer ones by a hash.
+/// Eight bytes stand for an id: the ids of pi (eight hex digits) exactly, longer ones by a hash, which is the same in
+/// every build: it is remembered.
 fn key(bytes: &[u8]) -> u64 {
     if let Ok(word) = <[u8; 8]>::try_from(bytes) {
         return u64::from_le_bytes(word).max(1);
     }
-    let mut hasher = DefaultHasher::new();
-    bytes.hash(&mut hasher);
+    let mut hasher = SipHasher13::new();
+    hasher.write(bytes);
     hasher.finish().max(1)
 }
 

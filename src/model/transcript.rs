@@ -9,11 +9,12 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use super::json::{JsonError, JsonErrorKind};
 use super::line::{self, EntryLine, HeaderLine, Judging, Line, Role};
 use super::problem::{Code, Remedy};
-use super::tree::{Tree, Walk};
+use super::tree::{Starts, Tree, Walk};
 pub use cure::Cure;
 pub use summary::{Ending, Integrity, LineFinding, Summary};
 use watch::Watch;
@@ -29,8 +30,9 @@ pub const MAX_OF_A_KIND: u64 = 1000;
 /// The most error messages remembered until the active path is known.
 const MAX_ERRORS: usize = 64;
 
-/// The streaming judge. Feed it every line in order, then [`finish`](Self::finish).
-#[derive(Default)]
+/// The streaming judge. Feed it every line in order, then [`finish`](Self::finish). Written down between two lines, it
+/// goes on later where it stopped; a [thorough](Self::thorough) one does not.
+#[derive(Default, Serialize, Deserialize)]
 pub struct Analyzer {
     lines: u64,
     bytes: u64,
@@ -56,11 +58,21 @@ pub struct Analyzer {
     findings: Vec<LineFinding>,
     found: BTreeMap<Code, u64>,
     cure: Cure,
+    #[serde(skip)]
     watch: Option<Watch>,
+}
+
+/// A line that was looked at by itself: the part of the work that needs no other line.
+pub struct Looked<'a> {
+    text: &'a [u8],
+    line: Option<Result<Line<'a>, JsonError>>,
+    /// The first byte that is no UTF-8.
+    undecodable: Option<usize>,
 }
 
 /// A line that is JSON but for white space behind it that only JavaScript knows: good if it is the last of the file,
 /// whose end the loader trims, and malformed once a line follows it.
+#[derive(Serialize, Deserialize)]
 struct Held {
     text: Vec<u8>,
     error: JsonError,
@@ -71,7 +83,7 @@ struct Held {
 }
 
 /// What the first readable line was.
-#[derive(Default, PartialEq, Eq)]
+#[derive(Default, PartialEq, Eq, Serialize, Deserialize)]
 enum First {
     #[default]
     NothingYet,
@@ -86,12 +98,28 @@ impl Analyzer {
     /// A judge that misses nothing: every line is looked at for all that [`Code`] lists, and every finding has its byte.
     pub fn thorough() -> Self {
         let mut analyzer = Self { watch: Some(Watch::default()), ..Self::default() };
-        analyzer.tree.starts = Some(Vec::new());
+        analyzer.tree.starts = Some(Starts::default());
         analyzer
+    }
+
+    /// How many bytes it was fed: where it goes on.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether it looks at everything.
+    pub fn is_thorough(&self) -> bool {
+        self.watch.is_some()
     }
 
     /// Takes the next line, without its newline; `terminated` says whether it had one.
     pub fn line(&mut self, text: &[u8], terminated: bool) {
+        self.take(Looked::at(text, self.is_thorough()), terminated);
+    }
+
+    /// The same with a line that was looked at before, as [thoroughly](Self::is_thorough) as the judge does.
+    pub fn take(&mut self, looked: Looked<'_>, terminated: bool) {
+        let Looked { text, line, mut undecodable } = looked;
         let start = self.bytes;
         self.lines += 1;
         self.bytes += text.len() as u64 + u64::from(terminated);
@@ -99,17 +127,18 @@ impl Analyzer {
         if let Some(watch) = &mut self.watch {
             watch.raw_line(text, terminated, self.lines, start);
         }
-        if is_blank(text) {
-            return;
-        }
+        let Some(mut line) = line else { return };
         if let Some(Held { text, error, line, at, .. }) = self.held.take() {
             self.reject(&text, true, error, (line, at));
         }
         let whole = text;
         let text = if matches!(self.first, First::NothingYet) { trim_start(whole) } else { whole };
         let at = start + (whole.len() - text.len()) as u64;
-        match self.read(text) {
-            Ok(line) => self.accept(line, text, (start, at)),
+        if text.len() < whole.len() {
+            (line, undecodable) = (self.read(text), undecodable_in(text));
+        }
+        match line {
+            Ok(line) => self.accept(line, text, undecodable, (start, at)),
             Err(error) => {
                 let trimmed = trim_end(text);
                 if trimmed.len() < text.len() && line::read(trimmed).is_ok() {
@@ -148,7 +177,7 @@ impl Analyzer {
     }
 
     fn read<'t>(&self, text: &'t [u8]) -> Result<Line<'t>, JsonError> {
-        if self.watch.is_some() { line::read_closely(text) } else { line::read(text) }
+        read(text, self.is_thorough())
     }
 
     fn reject(&mut self, text: &[u8], terminated: bool, error: JsonError, (line, start): (u64, u64)) {
@@ -191,7 +220,7 @@ impl Analyzer {
         let Some(Held { text, error, line, start, at }) = self.held.take() else { return };
         let lines = std::mem::replace(&mut self.lines, line);
         if let Ok(line) = self.read(&text) {
-            self.accept(line, &text, (start, at));
+            self.accept(line, &text, undecodable_in(&text), (start, at));
         }
         self.lines = lines;
         self.malformed_at = Some(lines);
@@ -199,12 +228,12 @@ impl Analyzer {
     }
 
     /// Takes a line that begins at `start`; `text` begins at `at`, behind what was trimmed.
-    fn accept(&mut self, mut line: Line<'_>, text: &[u8], (start, at): (u64, u64)) {
+    fn accept(&mut self, mut line: Line<'_>, text: &[u8], undecodable: Option<usize>, (start, at): (u64, u64)) {
         if let Line::Entry(EntryLine { detail: Some(detail), .. }, _) = &mut line {
             detail.lone_surrogate = detail.lone_surrogate.map(|offset| offset + (at - start) as usize);
         }
-        if let Err(error) = simdutf8::compat::from_utf8(text) {
-            self.find(Code::InvalidUtf8, self.lines, Some(at + error.valid_up_to() as u64));
+        if let Some(offset) = undecodable {
+            self.find(Code::InvalidUtf8, self.lines, Some(at + offset as u64));
         }
         let is_first = matches!(self.first, First::NothingYet | First::OnlyJunk);
         if is_first {
@@ -459,6 +488,23 @@ impl Analyzer {
         }
         Integrity::Intact
     }
+}
+
+impl<'a> Looked<'a> {
+    /// Looks at a line, without its newline.
+    pub fn at(text: &'a [u8], closely: bool) -> Self {
+        let line = (!is_blank(text)).then(|| read(text, closely));
+        let undecodable = if matches!(line, Some(Ok(_))) { undecodable_in(text) } else { None };
+        Self { text, line, undecodable }
+    }
+}
+
+fn read(text: &[u8], closely: bool) -> Result<Line<'_>, JsonError> {
+    if closely { line::read_closely(text) } else { line::read(text) }
+}
+
+fn undecodable_in(text: &[u8]) -> Option<usize> {
+    simdutf8::compat::from_utf8(text).err().map(|error| error.valid_up_to())
 }
 
 fn parse_time(text: &[u8]) -> Option<DateTime<Utc>> {

@@ -3,20 +3,27 @@
 
 use std::cell::OnceCell;
 
+use serde::{Deserialize, Serialize};
+
 use super::line::{Id, Judging, Role};
 use super::problem::Code;
 
+mod packed;
+
 /// The entries as a tree: eight bytes of id and one of role for each, and a parent only where it is not simply the
 /// entry before.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub(super) struct Tree {
+    #[serde(with = "packed::ids")]
     ids: Vec<u64>,
+    #[serde(with = "packed::roles")]
     roles: Vec<RoleCode>,
     parents: Vec<(u32, Id)>,
     kept: Vec<(u32, Id)>,
     lines: Vec<(u32, u64)>,
     /// The byte at which each entry's line begins, when somebody wants to know.
-    pub(super) starts: Option<Vec<u64>>,
+    #[serde(skip)]
+    pub(super) starts: Option<Starts>,
     last_id: Id,
     /// Entries between this index and the one before it were not looked at.
     pub(super) gap: Option<u32>,
@@ -29,6 +36,30 @@ enum RoleCode {
     NoMessage,
     Compaction,
     Scalar,
+}
+
+/// The byte at which each entry's line begins: four bytes for each, and where the four bytes began anew.
+#[derive(Default)]
+pub(super) struct Starts {
+    low: Vec<u32>,
+    high: Vec<(u32, u32)>,
+}
+
+impl Starts {
+    fn push(&mut self, start: u64) {
+        let high = (start >> 32) as u32;
+        if self.high.last().is_none_or(|&(_, last)| last != high) {
+            self.high.push((self.low.len() as u32, high));
+        }
+        self.low.push(start as u32);
+    }
+
+    fn get(&self, index: u32) -> Option<u64> {
+        let low = *self.low.get(index as usize)?;
+        let at = self.high.partition_point(|&(first, _)| first <= index);
+        let (_, high) = self.high.get(at.checked_sub(1)?)?;
+        Some(u64::from(*high) << 32 | u64::from(low))
+    }
 }
 
 /// What following the parents from the last entry to its root shows.
@@ -102,7 +133,7 @@ impl Tree {
     }
 
     pub(super) fn start_of(&self, index: u32) -> Option<u64> {
-        self.starts.as_ref()?.get(index as usize).copied()
+        self.starts.as_ref()?.get(index)
     }
 
     fn at<T: Copy>(list: &[(u32, T)], index: u32) -> Option<T> {

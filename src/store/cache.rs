@@ -1,10 +1,13 @@
-//! What was found in transcripts that have not changed since (design §3): an unchanged file is not read again.
+//! What was found in transcripts: an unchanged one is not read again, and of one that grew only what was appended.
 //!
 //! A file is the same when device, inode, size, modification time and change time are. A file that was touched just
 //! before it was read is not remembered: within one tick of the clock it could change again without a trace. A cache
 //! that cannot be read or written is as good as none.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -14,16 +17,19 @@ use serde::{Deserialize, Serialize};
 use super::dir::FileInfo;
 use crate::config::environment::Environment;
 use crate::decide::plan::sha256;
-use crate::model::transcript::Summary;
+use crate::model::transcript::{Analyzer, Summary};
+
+mod beginning;
 
 /// Changes whenever a summary would come out differently for the same bytes.
-const FORMAT: &str = concat!("claw-sessions/cache/v5/", env!("CARGO_PKG_VERSION"));
+const FORMAT: &str = concat!("claw-sessions/cache/v6/", env!("CARGO_PKG_VERSION"));
 /// A file younger than this when the look began is not remembered.
 const SETTLED_NS: i64 = 2_000_000_000;
 
 /// Remembered summaries of one state directory.
 #[derive(Debug)]
 pub struct Cache {
+    /// The file of summaries; the directory of beginnings is beside it.
     path: Option<PathBuf>,
     began_ns: i64,
     known: HashMap<FileKey, Summary>,
@@ -56,11 +62,11 @@ impl Cache {
     pub fn open(state_dir: &Path, environment: &Environment, now: DateTime<Utc>) -> Self {
         let base = environment.base_dir("XDG_CACHE_HOME", ".cache");
         let name = &sha256(state_dir.as_os_str().as_encoded_bytes())[..16];
-        let path = base.map(|base| base.join("claw-sessions").join(format!("{name}.json")));
+        let path = base.map(|base| base.join("claw-sessions").join(format!("{name}.cache")));
         let stored = path
             .as_ref()
             .and_then(|path| fs_err::read(path).ok())
-            .and_then(|text| serde_json::from_slice::<Stored>(&text).ok())
+            .and_then(|text| rmp_serde::from_slice::<Stored>(&text).ok())
             .filter(|stored| stored.format == FORMAT);
         let known = stored.map(|stored| stored.files.into_iter().collect()).unwrap_or_default();
         let began_ns = now.timestamp_nanos_opt().unwrap_or(0);
@@ -89,6 +95,18 @@ impl Cache {
         }
     }
 
+    /// The judge of the beginning of a file that has grown since.
+    pub fn beginning(&self, file: &File, info: &FileInfo) -> Option<Analyzer> {
+        beginning::read(&beginning::path(self.path.as_ref()?, info), file, info)
+    }
+
+    /// Remembers the judge of all whole lines of a file.
+    pub fn remember(&self, file: &File, info: &FileInfo, analyzer: &Analyzer) {
+        let Some(path) = self.path.as_ref().filter(|_| analyzer.bytes() > beginning::SMALL) else { return };
+        // Without it the next run is slower, not wrong.
+        let _ = beginning::write(&beginning::path(path, info), file, info, analyzer);
+    }
+
     /// Writes the cache, if there is anything new: what was not met this time is forgotten.
     pub fn save(self) {
         let Some(path) = &self.path else { return };
@@ -98,20 +116,24 @@ impl Cache {
         if !new && !gone {
             return;
         }
-        let write = || -> std::io::Result<()> {
-            let dir = path.parent().unwrap_or(Path::new("/"));
-            // Error messages of providers are in it: nobody else's business.
-            let mut builder = std::fs::DirBuilder::new();
-            std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-            builder.recursive(true).create(dir)?;
-            let text = serde_json::to_vec(&Stored { format: FORMAT.to_owned(), files })?;
-            let temp = dir.join(format!(".{}.tmp", std::process::id()));
-            let mut options = fs_err::OpenOptions::new();
-            std::os::unix::fs::OpenOptionsExt::mode(options.options_mut(), 0o600);
-            std::io::Write::write_all(&mut options.write(true).create(true).truncate(true).open(&temp)?, &text)?;
-            fs_err::rename(&temp, path)
-        };
+        let met: HashSet<(u64, u64)> = files.iter().map(|(FileKey(dev, ino, ..), _)| (*dev, *ino)).collect();
+        let stored = Stored { format: FORMAT.to_owned(), files };
         // Without a cache the next run is slower, not wrong.
-        let _ = write();
+        let _ = replace(path, |out| rmp_serde::encode::write_named(out, &stored).map_err(io::Error::other));
+        beginning::forget_others(path, &met);
     }
+}
+
+/// Writes a file of the cache, in whose directory nobody else has any business: error messages of providers are in it.
+fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temp = path.with_file_name(name);
+    let mut options = fs_err::OpenOptions::new();
+    options.options_mut().mode(0o600);
+    let mut out = BufWriter::new(options.write(true).create(true).truncate(true).open(&temp)?);
+    let written = write(&mut out).and_then(|()| out.flush());
+    written.and_then(|()| fs_err::rename(&temp, path)).inspect_err(|_| drop(fs_err::remove_file(&temp)))
 }

@@ -9,13 +9,17 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use anyhow::Context as _;
-use memchr::memchr;
+use feed::feed;
+pub(super) use feed::lines;
 
+use super::cache::Cache;
 use super::deadline::{Deadline, Timed};
 use super::dir::{Dir, FileInfo};
 use crate::model::inventory::Content;
 use crate::model::mend::{Mender, Proof};
 use crate::model::transcript::{Analyzer, Cure, Summary};
+
+mod feed;
 
 /// How closely to look at transcripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,38 +38,41 @@ const CHUNK: usize = 256 * 1024;
 /// With `quick`, a file larger than this is read at its head and its tail only, half of it each.
 pub const QUICK: u64 = 128 * 1024;
 
-/// Progress is told after so many bytes.
-const STEP: u64 = 1 << 20;
+/// How to look at a transcript.
+pub struct Look<'a> {
+    /// How closely.
+    pub depth: Depth,
+    /// When to stop.
+    pub deadline: Deadline,
+    /// What is remembered of its beginning.
+    pub cache: &'a Cache,
+    /// Told of the bytes that were read.
+    pub advance: &'a dyn Fn(u64),
+}
 
-/// Reads and judges the transcript `name`. `advance` is told of the bytes that were read.
-pub fn transcript(
-    dir: &Dir,
-    name: &OsStr,
-    depth: Depth,
-    deadline: Deadline,
-    advance: &dyn Fn(u64),
-) -> (Content, Option<FileInfo>) {
+/// Reads and judges the transcript `name`.
+pub fn transcript(dir: &Dir, name: &OsStr, look: &Look<'_>) -> (Content, Option<FileInfo>) {
     let (mut file, info) = match dir.open_file(name) {
         Ok(opened) => opened,
         Err(error) => return (Content::Unreadable(format!("{error:#}")), None),
     };
     let size = info.stamp.size;
-    let quick = match depth {
+    let quick = match look.depth {
         Depth::Quick if size > QUICK => head_and_tail(&mut file, size).map(|analyzer| Some(analyzer.finish())),
         _ => Ok(None),
     };
     let judged = match quick {
         Ok(Some(summary)) if !summary.integrity.is_fatal() => {
-            advance(size);
+            (look.advance)(size);
             Ok(summary)
         }
         // What would hurt the gateway may have an exact repair: only the whole file tells.
-        Ok(_) => whole(&mut file, size, depth == Depth::Thorough, deadline, advance),
+        Ok(_) => whole(&mut file, &info, look),
         Err(error) => Err(error),
     };
     match judged {
         Ok(summary) => (Content::Read(summary), Some(info)),
-        Err(_) if deadline.has_passed() => (Content::NotChecked { begun: true }, Some(info)),
+        Err(_) if look.deadline.has_passed() => (Content::NotChecked { begun: true }, Some(info)),
         Err(error) => {
             let why = format!("cannot read {}: {error}", dir.join(name).display());
             (Content::Unreadable(why), Some(info))
@@ -73,12 +80,24 @@ pub fn transcript(
     }
 }
 
-fn whole(file: &mut File, size: u64, thorough: bool, deadline: Deadline, advance: &dyn Fn(u64)) -> io::Result<Summary> {
-    let (mut summary, cure) = judge(file, size, thorough, deadline, advance)?;
+/// The same for everything that can be said of it.
+pub fn thoroughly(dir: &Dir, name: &OsStr) -> Content {
+    let look = Look { depth: Depth::Thorough, deadline: Deadline::default(), cache: &Cache::off(), advance: &|_| () };
+    transcript(dir, name, &look).0
+}
+
+fn whole(file: &mut File, info: &FileInfo, look: &Look<'_>) -> io::Result<Summary> {
+    let (thorough, size) = (look.depth == Depth::Thorough, info.stamp.size);
+    let known = if thorough { None } else { look.cache.beginning(file, info) };
+    let (mut summary, cure) = judge_from(known, file, size, thorough, look.deadline, look.advance, &mut |analyzer| {
+        if !thorough {
+            look.cache.remember(file, info, analyzer);
+        }
+    })?;
     // What would hurt the gateway is rare: only then, and for a check, is it worth a second pass.
     if let Some(cure) = cure.filter(|_| thorough || summary.integrity.is_fatal()) {
         let mut proof = if thorough { Proof::thorough() } else { Proof::default() };
-        mend(file, size, &cure, PLACEHOLDER, deadline, |piece, ends| {
+        mend(file, size, &cure, PLACEHOLDER, look.deadline, |piece, ends| {
             proof.take(piece, ends);
             Ok(())
         })?;
@@ -113,7 +132,7 @@ pub fn alone(path: &Path) -> anyhow::Result<Alone> {
         begins_like_a_store(&dir, name)
     };
     if !is_store {
-        return Ok(Alone::Transcript(transcript(&dir, name, Depth::Thorough, Deadline::default(), &|_| ()).0));
+        return Ok(Alone::Transcript(thoroughly(&dir, name)));
     }
     let read = dir.open_file(name).and_then(|(mut file, _)| {
         let mut bytes = Vec::new();
@@ -149,15 +168,25 @@ pub(super) fn room(size: u64) -> anyhow::Result<Vec<u8>> {
 const PLACEHOLDER: &[u8] = br#"{"type":"session","version":3,"id":"-","timestamp":"","cwd":""}"#;
 
 /// Judges the first `size` bytes of a file, with what would mend it.
-pub(super) fn judge(
-    file: &mut File,
+pub(super) fn judge(file: &File, size: u64, deadline: Deadline) -> io::Result<(Summary, Option<Cure>)> {
+    judge_from(None, file, size, false, deadline, &|_| (), &mut |_| ())
+}
+
+/// The same, from where a judge of its beginning stopped. `whole_lines` is shown the judge before the last line, if
+/// that one has no newline yet, and at the end otherwise.
+fn judge_from(
+    known: Option<Analyzer>,
+    file: &File,
     size: u64,
     thorough: bool,
     deadline: Deadline,
     advance: &dyn Fn(u64),
+    whole_lines: &mut dyn FnMut(&Analyzer),
 ) -> io::Result<(Summary, Option<Cure>)> {
-    let mut analyzer = if thorough { Analyzer::thorough() } else { Analyzer::default() };
-    feed(&mut analyzer, &mut first(file, size, deadline)?, advance)?;
+    let mut analyzer = known.unwrap_or_else(|| if thorough { Analyzer::thorough() } else { Analyzer::default() });
+    let begin = analyzer.bytes();
+    advance(begin);
+    feed(&mut analyzer, rest(file, begin, size, deadline)?, size - begin, advance, whole_lines)?;
     Ok(analyzer.finish_with_cure())
 }
 
@@ -171,12 +200,18 @@ pub(super) fn mend(
     mut emit: impl FnMut(&[u8], bool) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut mender = Mender::new(cure, header);
-    lines(&mut first(file, size, deadline)?, &|_| (), |text, terminated| mender.line(text, terminated, &mut emit))
+    let mut reader = buffered(rest(file, 0, size, deadline)?, size);
+    lines(&mut reader, &|_| (), |text, terminated| mender.line(text, terminated, &mut emit))
 }
 
-fn first(file: &mut File, size: u64, deadline: Deadline) -> io::Result<impl BufRead> {
-    file.rewind()?;
-    Ok(BufReader::with_capacity(CHUNK.min(size as usize + 1), Timed::new((&*file).take(size), deadline)))
+/// The bytes of a file from `begin` up to `size`.
+fn rest(mut file: &File, begin: u64, size: u64, deadline: Deadline) -> io::Result<impl Read + Send> {
+    file.seek(SeekFrom::Start(begin))?;
+    Ok(Timed::new(file.take(size - begin), deadline))
+}
+
+fn buffered<R: Read>(reader: R, size: u64) -> BufReader<R> {
+    BufReader::with_capacity(CHUNK.min(size as usize + 1), reader)
 }
 
 /// The first lines, then the last ones; the lines that the cuts go through are left out.
@@ -185,57 +220,12 @@ fn head_and_tail(file: &mut File, size: u64) -> io::Result<Analyzer> {
     let mut head = Vec::new();
     (&*file).take(QUICK / 2).read_to_end(&mut head)?;
     let whole_lines = head.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-    feed(&mut analyzer, &mut &head[..whole_lines], &|_| ())?;
+    feed(&mut analyzer, &head[..whole_lines], whole_lines as u64, &|_| (), &mut |_| ())?;
     analyzer.skip_to(size - QUICK / 2);
     file.seek(SeekFrom::Start(size - QUICK / 2))?;
     let mut tail = BufReader::with_capacity(CHUNK, file.take(QUICK / 2));
     let cut = tail.skip_until(b'\n')?;
     analyzer.skip_to(size - QUICK / 2 + cut as u64);
-    feed(&mut analyzer, &mut tail, &|_| ())?;
+    feed(&mut analyzer, tail, QUICK / 2, &|_| (), &mut |_| ())?;
     Ok(analyzer)
-}
-
-fn feed(analyzer: &mut Analyzer, reader: &mut impl BufRead, advance: &dyn Fn(u64)) -> io::Result<()> {
-    lines(reader, advance, |text, terminated| {
-        analyzer.line(text, terminated);
-        Ok(())
-    })
-}
-
-/// Calls `each` for every line, without its newline, and whether it had one.
-pub(super) fn lines(
-    reader: &mut impl BufRead,
-    advance: &dyn Fn(u64),
-    mut each: impl FnMut(&[u8], bool) -> io::Result<()>,
-) -> io::Result<()> {
-    // The beginning of a line whose end is not read yet. Most lines are handed out where they were read.
-    let mut begun = Vec::new();
-    let mut untold = 0;
-    loop {
-        let chunk = match reader.fill_buf() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            chunk => chunk?,
-        };
-        let read = chunk.len();
-        let mut rest = chunk;
-        while let Some(end) = memchr(b'\n', rest) {
-            if begun.is_empty() {
-                each(&rest[..end], true)?;
-            } else {
-                begun.extend_from_slice(&rest[..end]);
-                each(&begun, true)?;
-                begun.clear();
-            }
-            rest = &rest[end + 1..];
-        }
-        begun.extend_from_slice(rest);
-        reader.consume(read);
-        untold += read as u64;
-        if untold >= STEP || read == 0 {
-            advance(std::mem::take(&mut untold));
-        }
-        if read == 0 {
-            return if begun.is_empty() { Ok(()) } else { each(&begun, false) };
-        }
-    }
 }

@@ -129,7 +129,9 @@ mod tests {
         loop {
             match block.stop(text, at) {
                 None => at = block.end(),
-                Some(stop) if text.get(stop) == Some(&b'\\') && text.get(stop + 1).is_some_and(|&b| is_short_escape(b)) => {
+                Some(stop)
+                    if text.get(stop) == Some(&b'\\') && text.get(stop + 1).is_some_and(|&b| is_short_escape(b)) =>
+                {
                     at = stop + 2;
                 }
                 Some(stop) => return stop.min(text.len()),

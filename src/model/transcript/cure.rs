@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::super::problem::{Code, Severity};
 use super::Summary;
 
@@ -11,7 +13,7 @@ const LONGEST_HEADER: usize = 64 * 1024;
 const MOST_MESSAGELESS: usize = 100_000;
 
 /// What mends a transcript.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cure {
     /// The problems that it mends.
     pub codes: Vec<Code>,

@@ -72,7 +72,7 @@ impl Work<'_> {
         let size = info.stamp.size;
         let reading = || format!("cannot read {}", item.path.display());
         let deadline = self.deadline;
-        let (before, cure) = match read::judge(&mut file, size, false, deadline, &|_| ()) {
+        let (before, cure) = match read::judge(&file, size, deadline) {
             Err(_) if deadline.has_passed() => return Ok(Some(Not::Late)),
             judged => judged.with_context(reading)?,
         };

@@ -17,7 +17,7 @@ use crate::model::names::FileKind;
 use crate::model::transcript::Integrity;
 use crate::store::deadline::{Deadline, Timed};
 use crate::store::dir::FileInfo;
-use crate::store::read::{self, Depth};
+use crate::store::read::{self, Depth, Look};
 
 /// Reads every transcript that is bound or that `request` asks for.
 pub(super) fn read_transcripts(
@@ -154,8 +154,9 @@ fn read_one(path: &Path, listings: &HashMap<PathBuf, Listing>, request: &Request
         if request.deadline.has_passed() {
             return (Content::NotChecked { begun: false }, listed);
         }
-        let (content, info) =
-            read::transcript(&listing.dir, inside.as_os_str(), request.depth, request.deadline, request.advance);
+        let look =
+            Look { depth: request.depth, deadline: request.deadline, cache: request.cache, advance: request.advance };
+        let (content, info) = read::transcript(&listing.dir, inside.as_os_str(), &look);
         if let (Content::Read(summary), Some(info), Depth::Whole) = (&content, &info, request.depth) {
             request.cache.put(info, summary);
         }
