@@ -1,7 +1,7 @@
 //! A transcript's entries as the tree that `id` and `parentId` make of them, and the path that the loader walks in it
 //! (`openclaw-format.md` §4.3, §4.5). Compact, since a transcript may have millions of lines.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 use serde::{Deserialize, Serialize};
 
@@ -215,7 +215,7 @@ impl Tree {
         walk
     }
 
-    fn parent_of(&self, current: u32, index: &Index, walk: &mut Walk) -> Option<u32> {
+    fn parent_of(&self, current: u32, index: &Index<'_>, walk: &mut Walk) -> Option<u32> {
         match self.edge(current, index) {
             Edge::To(parent) => Some(parent),
             Edge::Root => None,
@@ -234,15 +234,14 @@ impl Tree {
     }
 
     /// Where the parent of an entry leads.
-    fn edge(&self, current: u32, index: &Index) -> Edge {
+    fn edge(&self, current: u32, index: &Index<'_>) -> Edge {
         let key = match Self::at(&self.parents, current) {
-            None if index.unique => return Edge::To(current - 1),
-            None => self.ids[current as usize - 1],
+            None => return index.named_by_next(current - 1).map_or(Edge::Broken(Code::DanglingParent), Edge::To),
             Some(Id::Key(key)) => key,
             Some(Id::Undefined) if current > 0 => return Edge::Broken(Code::MissingParent),
             Some(_) => return Edge::Root,
         };
-        index.last_with(&self.ids, key).map_or(Edge::Broken(Code::DanglingParent), Edge::To)
+        index.last_with(key).map_or(Edge::Broken(Code::DanglingParent), Edge::To)
     }
 
     /// What is not in the context: how many entries, the first of them, and the damage among them.
@@ -253,7 +252,7 @@ impl Tree {
         let mut chains = vec![0_u32; self.ids.len()];
         let aside_of = |at: &u32| !walk.holds(*at) && self.roles[*at as usize] != RoleCode::Scalar;
         for start in (0..self.len()).filter(aside_of) {
-            if self.ids[start as usize] != 0 && index.last_with(&self.ids, self.ids[start as usize]) != Some(start) {
+            if index.hides(start) {
                 aside.hidden.push(start);
             } else {
                 aside.entries += 1;
@@ -301,7 +300,7 @@ impl Tree {
         };
         (from.saturating_sub(TRIES)..from).rev().find(|&at| {
             let id = self.ids[at as usize];
-            id != 0 && index.last_with(&self.ids, id) == Some(at) && !hangs_on(at)
+            id != 0 && !index.hides(at) && !hangs_on(at)
         })
     }
 
@@ -309,7 +308,7 @@ impl Tree {
     pub(super) fn messageless_are_unique(&self) -> bool {
         let index = Index::new(&self.ids);
         let messageless = (0..self.len()).filter(|&at| self.roles[at as usize] == RoleCode::NoMessage);
-        messageless.map(|at| self.ids[at as usize]).filter(|&id| id != 0).all(|id| index.times(&self.ids, id) == 1)
+        messageless.map(|at| self.ids[at as usize]).all(|id| !index.is_repeated(id))
     }
 }
 
@@ -335,38 +334,57 @@ pub(super) struct Aside {
 }
 
 /// Entries by id; of equal ids the last counts.
-struct Index {
-    /// No two entries have the same id: what simply follows the entry before it hangs on that one.
-    unique: bool,
+struct Index<'a> {
+    ids: &'a [u64],
+    /// The ids that more than one entry has, in order.
+    repeated: Vec<u64>,
+    /// How many entries were looked for one by one.
+    looked: Cell<u32>,
+    /// The entries in the order of their ids, once it is worth it: most transcripts are one chain.
     by_id: OnceCell<Vec<u32>>,
 }
 
-impl Index {
-    fn new(ids: &[u64]) -> Self {
+impl<'a> Index<'a> {
+    /// So many entries are looked for without an order.
+    const FEW: u32 = 16;
+
+    fn new(ids: &'a [u64]) -> Self {
         let mut sorted: Vec<u64> = ids.iter().copied().filter(|&id| id != 0).collect();
         sorted.sort_unstable();
-        Self { unique: sorted.is_sorted_by(|a, b| a < b), by_id: OnceCell::new() }
+        let mut repeated: Vec<u64> = sorted.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+        repeated.dedup();
+        Self { ids, repeated, looked: Cell::new(0), by_id: OnceCell::new() }
     }
 
-    /// The entries in the order of their ids. Made when it is first needed: most transcripts are one chain.
-    fn by_id(&self, ids: &[u64]) -> &[u32] {
-        self.by_id.get_or_init(|| {
+    fn is_repeated(&self, id: u64) -> bool {
+        self.repeated.binary_search(&id).is_ok()
+    }
+
+    /// Whether a later entry has the same id.
+    fn hides(&self, index: u32) -> bool {
+        let id = self.ids[index as usize];
+        self.is_repeated(id) && self.last_with(id) != Some(index)
+    }
+
+    /// The entry that the parent of the entry behind `index` means, when that is the id of this one.
+    fn named_by_next(&self, index: u32) -> Option<u32> {
+        let id = self.ids[index as usize];
+        if self.is_repeated(id) { self.last_with(id) } else { Some(index) }
+    }
+
+    fn last_with(&self, key: u64) -> Option<u32> {
+        let ids = self.ids;
+        let looked = self.looked.replace(self.looked.get().saturating_add(1));
+        if looked < Self::FEW {
+            return ids.iter().rposition(|&id| id == key).map(|at| at as u32);
+        }
+        let by_id = self.by_id.get_or_init(|| {
             let mut by_id: Vec<u32> = (0..ids.len() as u32).filter(|&at| ids[at as usize] != 0).collect();
             by_id.sort_unstable_by_key(|&at| (ids[at as usize], at));
             by_id
-        })
-    }
-
-    fn last_with(&self, ids: &[u64], key: u64) -> Option<u32> {
-        let by_id = self.by_id(ids);
+        });
         let end = by_id.partition_point(|&at| ids[at as usize] <= key);
         let candidate = *by_id.get(end.checked_sub(1)?)?;
         (ids[candidate as usize] == key).then_some(candidate)
-    }
-
-    fn times(&self, ids: &[u64], key: u64) -> usize {
-        let by_id = self.by_id(ids);
-        let before = by_id.partition_point(|&at| ids[at as usize] < key);
-        by_id.partition_point(|&at| ids[at as usize] <= key) - before
     }
 }
