@@ -79,7 +79,7 @@ fn table_lines(text: &str) -> Vec<&str> {
     let mut lines = Vec::new();
     let mut inside = false;
     for line in text.lines() {
-        let head = ["AGENT ", "KEY ", "FILE ", "RUN "].iter().any(|head| line.starts_with(head));
+        let head = ["AGENT ", "KEY ", "FILE ", "RUN ", "COSTS "].iter().any(|head| line.starts_with(head));
         inside = (inside || head) && !line.is_empty();
         if inside {
             lines.push(line);
@@ -133,6 +133,10 @@ fn every_table_fits_a_terminal_of_40_columns() {
         assert!(table.iter().all(|line| line.chars().count() <= 40), "{args:?}: {text}");
     }
     assert!(seen > 15, "{seen}: {first}{aside}");
+    let report = at_width(&store, 40, &["report", "--now", NOW]);
+    for head in ["BINDINGS", "STALE", "DAMAGED", "COSTS MOST AT A START", "NEXT GC"] {
+        assert!(report.contains(head), "{head}: {report}");
+    }
     let runs = at_width(&store, 40, &["runs"]);
     assert!(runs.contains("RESTORABLE") && runs.contains("yes"), "{runs}");
 }
@@ -368,4 +372,6 @@ fn the_hint_names_a_key_that_was_meant() {
         let output = store.run(["explain", typed]).code(2);
         assert!(output.stderr.contains(meant), "{typed}: {output}");
     }
+    let output = store.run(["explain", "x"]).code(2);
+    assert!(output.stderr.contains("`claw-sessions scan` lists all keys"), "a letter is in many: {output}");
 }

@@ -26,7 +26,7 @@ pub(super) fn home(session: &Session) -> Result<Home, Failure> {
 
 /// Where the state directory may be instead.
 fn elsewhere(session: &Session, home: &Home) -> String {
-    let name_it = "name OpenClaw's with --state-dir DIR or --profile NAME";
+    let name_it = "name OpenClaw's state directory with --state-dir DIR or --profile NAME";
     let others: Vec<String> = home::others(home).iter().map(|dir| dir.display().to_string()).collect();
     if !others.is_empty() {
         return format!("there is {}; {name_it}", others.join(", "));
