@@ -14,19 +14,20 @@ const EDGE: &str = "#3d444d";
 const PLAIN: &str = "#d1d7e0";
 const BRIGHT: &str = "#ffffff";
 const DIM: &str = "#8b949e";
+const ELIDED: &str = "\u{1b}[2m…\u{1b}[0m";
 
 /// Lines of a terminal, each with its escape sequences.
 #[derive(Default)]
-pub struct Terminal(Vec<String>);
+pub(crate) struct Terminal(Vec<String>);
 
 impl Terminal {
     /// How wide it is.
-    pub const fn columns() -> usize {
+    pub(crate) const fn columns() -> usize {
         COLUMNS
     }
 
     /// A command and what it printed: the lines that have one of these texts, and `…` for what stands between.
-    pub fn show(&mut self, command: &str, printed: &str, kept: &[&str]) {
+    pub(crate) fn show(&mut self, command: &str, printed: &str, kept: &[&str]) {
         if !self.0.is_empty() {
             self.0.push(String::new());
         }
@@ -37,25 +38,25 @@ impl Terminal {
         }
         for line in printed.lines() {
             let plain = anstream::adapter::strip_str(line).to_string();
-            if plain.is_empty() || kept.iter().any(|text| plain.contains(text)) {
-                if left_out && !plain.is_empty() {
-                    self.0.push("\u{1b}[2m…\u{1b}[0m".to_owned());
-                    left_out = false;
-                }
-                if !(plain.is_empty() && self.0.last().is_some_and(String::is_empty)) && !left_out {
-                    self.0.push(line.to_owned());
-                }
-            } else {
+            let blank = plain.is_empty();
+            if !blank && !kept.iter().any(|text| plain.contains(text)) {
                 left_out = true;
+            } else if !blank {
+                if std::mem::take(&mut left_out) {
+                    self.0.push(ELIDED.to_owned());
+                }
+                self.0.push(line.to_owned());
+            } else if !left_out && !self.0.last().is_some_and(String::is_empty) {
+                self.0.push(String::new());
             }
         }
         if left_out {
-            self.0.push("\u{1b}[2m…\u{1b}[0m".to_owned());
+            self.0.push(ELIDED.to_owned());
         }
     }
 
     /// The picture.
-    pub fn svg(&self, title: &str) -> String {
+    pub(crate) fn svg(&self, title: &str) -> String {
         let lines: Vec<Vec<Run>> = self.0.iter().flat_map(|line| wrapped(&runs(line))).collect();
         let width = (COLUMNS as f64).mul_add(CHAR, 2.0 * PAD);
         let height = (lines.len() as f64).mul_add(LINE, 2.0 * PAD);
