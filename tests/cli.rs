@@ -216,7 +216,7 @@ fn a_word_that_is_not_known_is_answered_with_one_that_is() {
     }
     let none = Store::empty().run(["restore", "latest"]).code(2);
     assert!(
-        none.stderr.contains("there are no runs to restore") && none.stderr.contains("nothing was ever taken"),
+        none.stderr.contains("there are no runs to restore") && none.stderr.contains("`claw-sessions runs`"),
         "{none}"
     );
 }

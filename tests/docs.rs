@@ -10,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use clap::{Arg, Args as _, Command, CommandFactory as _, Parser as _};
 use claw_sessions::cli::{Cli, EXIT_CODES, PolicyArgs};
+use claw_sessions::config::policy_file;
 use claw_sessions::decide::verdict::Reason;
 use walkdir::WalkDir;
 
@@ -209,6 +210,42 @@ fn every_command_that_is_shown_parses() {
     }
     assert!(seen > 100, "{seen} commands");
     assert!(wrong.is_empty(), "these commands are refused:\n{}", wrong.join("\n"));
+}
+
+/// An example that is refused teaches nothing.
+#[test]
+fn every_policy_that_is_shown_is_one() {
+    let mut seen = 0;
+    for page in pages() {
+        for block in between(&page.text, "```toml\n", "```") {
+            seen += 1;
+            let read = policy_file::parse(block);
+            assert!(read.is_ok(), "{}: {read:?} in\n{block}", page.name);
+        }
+    }
+    assert!(seen > 2, "{seen} policies");
+}
+
+/// Who looks for the place of a line finds every file in the map.
+#[test]
+fn every_source_file_is_in_the_code_map() {
+    let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let map = page.split("## Code map").nth(1).unwrap().split("\n## ").next().unwrap();
+    let mut missing = Vec::new();
+    for entry in WalkDir::new(root().join("src")).sort_by_file_name().into_iter().map(Result::unwrap) {
+        let path = entry.path().strip_prefix(root()).unwrap();
+        let (Some(stem), Some("rs")) = (path.file_stem(), path.extension().and_then(|it| it.to_str())) else {
+            continue;
+        };
+        let stem = stem.to_str().unwrap();
+        // A folder that is named stands for what is in it.
+        let inner = path.components().count() > 3;
+        let named = [format!("`{stem}`"), format!("{stem}.rs")].iter().any(|name| map.contains(name.as_str()));
+        if !inner && !named {
+            missing.push(path.display().to_string());
+        }
+    }
+    assert!(missing.is_empty(), "not in the code map of docs/architecture.md:\n{}", missing.join("\n"));
 }
 
 #[test]

@@ -10,7 +10,8 @@ use crate::store::home::{self, Home};
 const LONGEST_POLICY: u64 = 1 << 20;
 
 /// What to do when files belong to somebody else.
-pub(super) const OWNER: &str = "run claw-sessions as the user that OpenClaw runs as: sudo -u USER claw-sessions …";
+pub(super) const OWNER: &str =
+    "run claw-sessions as the user that OpenClaw runs as (sudo -u USER claw-sessions …), or mend the permissions";
 
 /// The state directory; the error says where else it may be.
 pub(super) fn home(session: &Session) -> Result<Home, Failure> {

@@ -96,7 +96,8 @@ fn find(runs: &[Manifest], what: &str) -> Result<(String, Vec<String>), Failure>
     if what == "latest" {
         let latest = taken().find(|run| json::run(run).restorable).or_else(|| taken().next());
         let latest = latest.ok_or_else(|| {
-            Failure::usage(anyhow::anyhow!("there are no runs to restore")).hint("nothing was ever taken here")
+            Failure::usage(anyhow::anyhow!("there are no runs to restore"))
+                .hint("`claw-sessions runs` lists what was taken here")
         })?;
         return Ok((latest.id.clone(), Vec::new()));
     }
