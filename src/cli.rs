@@ -17,13 +17,29 @@ const STYLES: Styles = Styles::styled()
     .literal(AnsiColor::Cyan.on_default().bold())
     .placeholder(AnsiColor::Cyan.on_default());
 
+const START: &str = "Start with `claw-sessions scan`: it changes nothing.";
+
+/// What each exit code means: the one table for help, man page and reference.
+pub const EXIT_CODES: [(u8, &str); 5] = [
+    (0, "done, or nothing to do"),
+    (1, "a check found something: scan --check, scan --restart-due, report --check, validate"),
+    (2, "wrong usage, key, run, policy file or state directory; nothing was touched"),
+    (3, "some item failed, or the deadline left it; the others were done; the output lists it"),
+    (4, "refused for safety, wholly or for the stores named; what was refused was not touched"),
+];
+
+fn exit_codes() -> String {
+    let line = |(code, meaning): (u8, &str)| format!("\n  {code}  {meaning}");
+    format!("Exit codes:{}", EXIT_CODES.map(line).concat())
+}
+
 /// Keeps the session stores of an OpenClaw gateway healthy.
 ///
 /// Reads every agent's sessions.json and transcripts, says what each binding is and what would happen to it, takes
 /// stale, failed and damaged ones out, and brings them back byte for byte when asked.
 #[derive(Debug, Parser)]
 #[command(name = "claw-sessions", version, styles = STYLES, propagate_version = true, subcommand_required = true)]
-#[command(arg_required_else_help = true, after_help = "Start with `claw-sessions scan`: it changes nothing.")]
+#[command(arg_required_else_help = true, after_help = START, after_long_help = format!("{START}\n\n{}", exit_codes()))]
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
@@ -141,6 +157,8 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Past runs: what each took, what can still be restored
     Runs(RunsArgs),
+    /// Check the policy file and openclaw.json; show every limit and where it came from
+    Config(ConfigArgs),
     /// Print, write or remove the systemd units that run claw-sessions
     Systemd(SystemdArgs),
     /// Print a completion script for a shell
@@ -497,6 +515,28 @@ pub enum RunsCommand {
         #[arg(long, value_name = "DUR", value_parser = duration::parse)]
         older_than: TimeDelta,
     },
+}
+
+/// Options of `config`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  claw-sessions config check                      after a change to the policy file
+  claw-sessions config check --config new.toml    before it becomes the policy file
+  claw-sessions config show
+  claw-sessions config show --idle 24h            what an option would change")]
+pub struct ConfigArgs {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub command: ConfigCommand,
+}
+
+/// What to do with the configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Read the policy file and openclaw.json as every command does; exit 2 when one of them is wrong
+    Check,
+    /// Print every limit in force, and where it came from
+    Show(Box<PolicyArgs>),
 }
 
 /// Options of `systemd`.

@@ -21,11 +21,13 @@ pub mod commands {
     //! One file per verb; each spells out the pipeline.
     mod context;
     mod permit;
+    mod place;
     mod session;
 
     mod adopt;
     mod boot;
     mod completions;
+    mod config;
     mod deferred;
     mod explain;
     mod gc;
@@ -50,7 +52,7 @@ pub mod commands {
             return Err(Failure::usage(anyhow::anyhow!("only report prints {}", format.name()))
                 .hint("the other commands print text, or json with --json"));
         }
-        match &session.cli.command {
+        let done = match &session.cli.command {
             Command::Scan(args) => scan::run(session, args),
             Command::Gc(args) => gc::run(session, args),
             Command::Quarantine(args) => quarantine::run(session, args),
@@ -59,10 +61,12 @@ pub mod commands {
             Command::Restore(args) => restore::run(session, args),
             Command::Explain(args) => explain::run(session, args),
             Command::Runs(args) => runs::run(session, args),
+            Command::Config(args) => config::run(session, args),
             Command::Systemd(args) => systemd::run(session, args),
             Command::Completions { shell } => completions::run(session, *shell),
             Command::Man { dir } => completions::man(dir),
-        }
+        };
+        done.map_err(Failure::with_way_out)
     }
 }
 
@@ -148,6 +152,7 @@ pub mod store {
 
 pub mod render {
     //! All text: for people and for programs.
+    pub mod config;
     pub mod escape;
     pub mod json;
     pub mod mended;

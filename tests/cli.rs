@@ -5,13 +5,26 @@
 mod support;
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
 use serde_json::Value;
 use support::{NOW, Output, Store, StoreBuilder};
 
-const COMMANDS: [&str; 11] =
-    ["scan", "gc", "quarantine", "validate", "report", "restore", "explain", "runs", "systemd", "completions", "man"];
+const COMMANDS: [&str; 12] = [
+    "scan",
+    "gc",
+    "quarantine",
+    "validate",
+    "report",
+    "restore",
+    "explain",
+    "runs",
+    "config",
+    "systemd",
+    "completions",
+    "man",
+];
 const LIMITS: [&str; 6] = ["--idle", "10m", "--grace", "1m", "--now", "2026-11-22T23:30:00Z"];
 
 fn help(args: &[&str]) -> String {
@@ -25,6 +38,7 @@ fn help_of_every_command() {
     for command in COMMANDS {
         insta::assert_snapshot!(format!("help-{command}"), help(&[command, "--help"]));
     }
+    insta::assert_snapshot!("help-config-show", help(&["config", "show", "--help"]));
     insta::assert_snapshot!("help-runs-prune", help(&["runs", "prune", "--help"]));
 }
 
@@ -65,7 +79,7 @@ fn table_lines(text: &str) -> Vec<&str> {
     let mut lines = Vec::new();
     let mut inside = false;
     for line in text.lines() {
-        let head = ["AGENT ", "KEY ", "FILE ", "RUN "].iter().any(|head| line.starts_with(head));
+        let head = ["AGENT ", "KEY ", "FILE ", "RUN ", "COSTS "].iter().any(|head| line.starts_with(head));
         inside = (inside || head) && !line.is_empty();
         if inside {
             lines.push(line);
@@ -96,6 +110,122 @@ fn tables_fit_the_terminal() {
             let text = at_width(&other, width, args);
             assert!(table_lines(&text).iter().all(|line| line.chars().count() <= width), "{width}: {text}");
         }
+    }
+}
+
+#[test]
+fn every_table_fits_a_terminal_of_40_columns() {
+    let store = Store::recorded("real-gateway");
+    let first = at_width(&store, 40, &[&["gc"], &LIMITS[..]].concat());
+    let key = "agent:main:main";
+    let aside = at_width(&store, 40, &["quarantine", key]);
+    let mut seen = 0;
+    for args in [
+        &["scan", "-v"][..],
+        &["report", "--now", NOW],
+        &["runs"],
+        &["quarantine", "list"],
+        &["validate", "--fail-on", "fatal", "-v"],
+    ] {
+        let text = at_width(&store, 40, args);
+        let table = table_lines(&text);
+        seen += table.len();
+        assert!(table.iter().all(|line| line.chars().count() <= 40), "{args:?}: {text}");
+    }
+    assert!(seen > 15, "{seen}: {first}{aside}");
+    let report = at_width(&store, 40, &["report", "--now", NOW]);
+    for head in ["BINDINGS", "STALE", "DAMAGED", "COSTS MOST AT A START", "NEXT GC"] {
+        assert!(report.contains(head), "{head}: {report}");
+    }
+    let runs = at_width(&store, 40, &["runs"]);
+    assert!(runs.contains("RESTORABLE") && runs.contains("yes"), "{runs}");
+}
+
+/// A home directory without OpenClaw.
+fn nobodys(args: &[&str], env: &[(&str, &str)]) -> Output {
+    let store = Store::empty();
+    store.remove("");
+    let output = store.run_bare(args, env);
+    assert_eq!(fs::read_dir(store.home()).unwrap().count(), 0, "nothing was made: {output}");
+    output
+}
+
+#[test]
+fn without_openclaw_the_error_says_where_to_look() {
+    for args in [&["scan"][..], &["gc"], &["validate"], &["report"], &["runs"], &["config", "check"]] {
+        let output = nobodys(args, &[]).code(2);
+        for part in ["there is no state directory", ".openclaw", "--state-dir DIR", "runs as another one"] {
+            assert!(output.stderr.contains(part), "{part}: {output}");
+        }
+    }
+    let output = nobodys(&["scan"], &[("SUDO_USER", "jan")]).code(2);
+    assert!(output.stderr.contains("sudo -u jan claw-sessions"), "{output}");
+    let boot = nobodys(&["gc", "--boot"], &[]).ok();
+    assert!(boot.stderr.contains("there is no state directory") && boot.stderr.contains("starts as it is"), "{boot}");
+    let store = Store::recorded("real-small");
+    fs::rename(store.state_dir(), store.home().join(".openclaw-work")).unwrap();
+    let output = store.run_bare(["scan"], &[]).code(2);
+    assert!(output.stderr.contains("there is") && output.stderr.contains(".openclaw-work"), "{output}");
+    store.run_bare(["scan", "--profile", "work"], &[]).ok();
+}
+
+#[test]
+fn a_directory_that_is_not_openclaws_is_doubted() {
+    let store = Store::empty();
+    let scan = store.run(["scan"]).ok().stdout;
+    assert!(scan.contains("there is nothing of OpenClaw in"), "{scan}");
+    let above = store.run_bare(["scan", "--json", "--state-dir", store.home().to_str().unwrap()], &[]).ok().json();
+    let warnings = above["warnings"].to_string();
+    assert!(warnings.contains(&format!("did you mean --state-dir {}?", store.state_dir().display())), "{warnings}");
+    // A gateway that is configured and has no session yet is nothing to doubt.
+    store.write("openclaw.json", "{}");
+    assert_eq!(store.scan(["--now", NOW])["warnings"], serde_json::json!([]));
+    let file = store.path("openclaw.json");
+    let output = store.run_bare(["scan", "--state-dir", file.to_str().unwrap()], &[]).code(2);
+    assert!(output.stderr.contains("is not a directory"), "{output}");
+}
+
+#[test]
+fn what_belongs_to_another_user_is_named_with_the_way_out() {
+    let store = Store::recorded("real-gateway");
+    // The ordinary user whom tests run as is not the owner.
+    fs::set_permissions(store.root(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(store.state_dir(), fs::Permissions::from_mode(0o700)).unwrap();
+    if !support::sys::is_root() || store.ordinary(["scan"]).is_none() {
+        return support::sys::skip("only root, with setpriv, can be another user");
+    }
+    let as_other = |args: &[&str]| Output::of(&mut store.ordinary(args).unwrap());
+    let scan = as_other(&["scan"]).ok();
+    assert!(scan.stdout.contains("belongs to user 0, and this is user 65534"), "{scan}");
+    assert!(scan.stdout.contains("openclaw.json cannot be read") && scan.stdout.contains("sudo -u USER"), "{scan}");
+    let said = as_other(&["config", "check"]).code(2);
+    assert!(said.stdout.contains("Permission denied") && said.stdout.contains("sudo -u USER"), "{said}");
+}
+
+#[test]
+fn a_word_that_is_not_known_is_answered_with_one_that_is() {
+    for (args, meant) in [
+        (&["sacn"][..], "'scan'"),
+        (&["scan", "--jsn"], "'--json'"),
+        (&["gc", "--dryrun"], "'--dry-run'"),
+        (&["config", "chek"], "'check'"),
+    ] {
+        let output = Output::of(&mut Store::empty().command(args)).code(2);
+        assert!(output.stderr.contains(meant) && output.stderr.contains("--help"), "{output}");
+        assert_eq!(output.stdout, "");
+    }
+    let none = Store::empty().run(["restore", "latest"]).code(2);
+    assert!(
+        none.stderr.contains("there are no runs to restore") && none.stderr.contains("`claw-sessions runs`"),
+        "{none}"
+    );
+}
+
+#[test]
+fn exit_codes_are_in_the_help() {
+    let text = help(&["--help"]);
+    for (code, meaning) in claw_sessions::cli::EXIT_CODES {
+        assert!(text.contains(&format!("  {code}  {meaning}")), "{code}: {text}");
     }
 }
 
@@ -242,4 +372,6 @@ fn the_hint_names_a_key_that_was_meant() {
         let output = store.run(["explain", typed]).code(2);
         assert!(output.stderr.contains(meant), "{typed}: {output}");
     }
+    let output = store.run(["explain", "x"]).code(2);
+    assert!(output.stderr.contains("`claw-sessions scan` lists all keys"), "a letter is in many: {output}");
 }

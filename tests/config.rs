@@ -208,7 +208,8 @@ fn a_wrong_policy_file_stops_everything_and_is_named() {
         before.assert_same(&store.tree().exact());
     }
     let store = with("{}");
-    store.run(["gc", "--config", "/nonexistent/policy.toml"]).code(2);
+    let output = store.run(["gc", "--config", "/nonexistent/policy.toml"]).code(2);
+    assert!(output.stderr.contains("cannot read the policy file"), "{output}");
 }
 
 #[test]
@@ -222,6 +223,71 @@ fn every_limit_names_its_source() {
     // Who runs the test is not the point.
     let details: Vec<&str> = details.filter(|line| !line.starts_with("user ")).collect();
     insta::assert_snapshot!(details.join("\n"));
+}
+
+#[test]
+fn config_check_says_ok_or_what_is_wrong_and_where() {
+    let store = with("{}");
+    let check = |args: &[&str]| store.run([&["config", "check"], args].concat());
+    let said = check(&[]).ok().stdout;
+    assert!(said.starts_with("none   policy file: the defaults hold"), "{said}");
+    assert!(said.contains(".config/claw-sessions/config.toml"), "it says where one is looked for: {said}");
+    assert!(said.contains("ok     openclaw.json"), "{said}");
+    store.write("claw-sessions.toml", "grace = \"5m\"\nidel = \"1d\"\n");
+    let before = store.tree().contents();
+    let said = check(&[]).code(2).stdout;
+    for part in ["wrong  policy file", "claw-sessions.toml", "line 2", "idel", "→ mend it", "ok     openclaw.json"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    // Both files are read, whatever is wrong with the first.
+    store.write("openclaw.json", r#"{"session": {"threadBindings": {"idleHours": "a day"}}}"#);
+    let found = check(&["--json"]).code(2).json();
+    assert_eq!((found["ok"].clone(), found["policyFile"]["state"].clone()), (json!(false), json!("invalid")));
+    let problem = found["openclawConfig"]["problems"][0].as_str().unwrap();
+    assert!(problem.contains("session.threadBindings.idleHours"), "{problem}");
+    assert_eq!(found["limits"], json!(null));
+    store.write("openclaw.json", "{}");
+    before.assert_same(&store.tree().contents());
+    // A file that is to become the policy file.
+    let new = store.root().join("new.toml");
+    std::fs::write(&new, "idle = \"5d\"\n").unwrap();
+    let new = new.to_str().unwrap();
+    check(&["--config", new]).ok();
+    std::fs::write(new, "idle = \"5\"\n").unwrap();
+    let output = check(&["--config", new]).code(2);
+    assert!(output.stdout.contains("line 1: idle") && output.stdout.contains("has no unit"), "{output}");
+    let output = check(&["--config", "/nonexistent/policy.toml"]).code(2);
+    assert!(output.stdout.contains("/nonexistent/policy.toml") && output.stdout.contains("No such file"), "{output}");
+    let output = check(&["--config", "/"]).code(2);
+    assert!(output.stdout.contains("no policy file"), "{output}");
+}
+
+#[test]
+fn config_show_prints_every_limit_with_its_source() {
+    let store = with(
+        r#"{"meta": {"lastTouchedVersion": "2026.3.11"}, "session": {"threadBindings": {"maxAgeHours": 120},
+            "resetByType": {"group": {"mode": "idle", "idleMinutes": 600}}}}"#,
+    );
+    store.write("claw-sessions.toml", "grace = \"5m\"\nmax-removals = \"50%\"\n[protect]\nkeys = [\"agent:main:*\"]\n");
+    let show = |args: &[&str]| store.run([&["config", "show", "--error-idle", "2h"], args].concat()).ok();
+    insta::assert_snapshot!("config-show", store.redact(&show(&[]).stdout));
+    let shown = show(&["--json"]).json();
+    assert_eq!(shown["schema"], "claw-sessions/config/v1");
+    let limits = shown["limits"].as_array().unwrap();
+    let of = |name: &str| limits.iter().find(|one| one["limit"] == name).unwrap_or_else(|| panic!("no {name}"));
+    assert_eq!(of("grace")["source"], "policy file: grace");
+    assert_eq!(
+        (of("max-removals")["value"].clone(), of("error-idle")["source"].clone()),
+        (json!("50 %"), json!("--error-idle"))
+    );
+    assert_eq!(of("max-age")["source"], "openclaw.json: session.threadBindings.maxAgeHours");
+    // What the policy file can set is shown under the name that it has there.
+    for name in ["idle", "keep-last", "max-bindings", "max-resumes", "keep-runs", "purge-archives", "purge-resets"] {
+        of(name);
+    }
+    store.write("claw-sessions.toml", "idle = 5\n");
+    let output = store.run(["config", "show"]).code(2);
+    assert!(output.stderr.contains("line 1: idle") && output.stderr.contains("config check"), "{output}");
 }
 
 #[test]

@@ -98,6 +98,8 @@ fn what_the_commands_print_agrees_with_the_schemas() {
         print(&["report", "--since", "7d", "--now", NOW]);
         print(&["report", "--check", "--max-damaged", "9", "--max-bytes", "1GB", "--now", NOW]);
         print(&["runs"]);
+        print(&["config", "check"]);
+        print(&["config", "show", "--idle", "10m"]);
         print(&["systemd"]);
         print(&["systemd", "--install", "--dir", "units"]);
         valid(&store.run(["scan", "--restart-due", "30m", "--json"]).code(1).json());
@@ -137,6 +139,10 @@ fn documents_about_sqlite_agree_too() {
 #[test]
 fn documents_about_trouble_agree_too() {
     let store = Store::recorded("real-gateway");
+    store.write("claw-sessions.toml", "idle = 5\n");
+    valid(&store.run(["config", "check", "--json"]).code(2).json());
+    valid(&store.run(["config", "show", "--json"]).code(2).json());
+    store.remove("claw-sessions.toml");
     valid(&store.run(["explain", "no such key", "--json"]).code(2).json());
     valid(&store.run(["restore", "no-such-run", "--json"]).code(2).json());
     valid(&store.gc(["--now", "2036-01-01T00:00:00Z"]).code(4).json());

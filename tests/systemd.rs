@@ -246,7 +246,7 @@ fn without_a_state_directory_it_says_so_and_still_removes() {
     insta::assert_snapshot!(plain(&store, &systemd(&store, &[], &[]).code(2).to_string()), @r"
     --- stderr
     error: there is no state directory /home/openclaw/.openclaw
-    hint: name OpenClaw's with --state-dir DIR or --profile NAME
+    hint: OpenClaw has not run as this user yet, or runs as another one; name OpenClaw's state directory with --state-dir DIR or --profile NAME
     --- exit status 2
     ");
     systemd(&store, &["--remove"], &[]).ok();

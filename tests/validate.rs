@@ -12,7 +12,7 @@ use std::os::unix::fs::{lchown, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use claw_sessions::model::problem::{About, Code, Remedy};
+use claw_sessions::model::problem::{About, Code, Remedy, Severity};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use support::{NOW, Output, Store, StoreBuilder, expected, sys, tree};
@@ -614,7 +614,8 @@ fn checks() -> String {
                 Remedy::Quarantine => "`quarantine KEY`",
                 Remedy::StuckBak => "`restore --stuck-bak`",
                 Remedy::Person(what) => what,
-                Remedy::Nothing => "",
+                Remedy::Nothing if code.severity() <= Severity::High => "[one of these](#where-no-answer-is-exact)",
+                Remedy::Nothing => "nothing",
             };
             let (name, severity, what, effect) =
                 (code.as_str(), code.severity().as_str(), code.describe(), code.effect());

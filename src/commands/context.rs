@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Local, Utc};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{Failure, Session};
+use super::{Failure, Session, place};
 use crate::cli::{GlobalArgs, When};
 use crate::config::openclaw::{ConfigProblem, ConfigState, LoadedConfig, Version};
 use crate::config::policy::{self, Policy, PolicyFlags};
-use crate::config::policy_file;
 use crate::decide::plan::{DirId, Plan, Totals};
 use crate::decide::rules::Judge;
 use crate::decide::startup::{self, Startup};
 use crate::decide::verdict::{Classified, Verdicts};
 use crate::model::inventory::{Boots, Gateway, Generation, Inventory};
+use crate::model::store::StoreState;
 use crate::render::json::{self, Body, Preamble};
 use crate::render::view::View;
 use crate::store::cache::Cache;
@@ -27,9 +27,6 @@ use crate::store::home::{self, Home};
 use crate::store::load::{self, Request};
 use crate::store::read::Depth;
 use crate::store::{boots, config_file, discover, gateway, read, side};
-
-/// No policy is longer.
-const LONGEST_POLICY: u64 = 1 << 20;
 
 /// A state directory that was found, and what is configured for it.
 pub(super) struct Context<'a> {
@@ -49,32 +46,18 @@ impl<'a> Context<'a> {
     /// Finds the state directory, and reads the configuration and the policy.
     pub(super) fn new(session: &'a Session, flags: &PolicyFlags) -> Result<Self, Failure> {
         let global = &session.cli.global;
-        let options = home::Options { state_dir: global.state_dir.clone(), profile: global.profile.clone() };
-        let home = home::locate(&session.environment, &options).map_err(Failure::usage_or_io)?;
-        if !home.exists {
-            return Err(Failure::usage(anyhow::anyhow!("there is no state directory {}", home.state_dir.display()))
-                .hint("name OpenClaw's with --state-dir DIR or --profile NAME"));
-        }
+        let home = place::home(session)?;
         let config = config_file::read(&home);
-        let file = match home::policy_path(&home, global.config.as_deref()) {
-            Some(path) => {
-                let meta = fs_err::metadata(&path).map_err(Failure::usage)?;
-                if !meta.is_file() || meta.len() > LONGEST_POLICY {
-                    return Err(Failure::usage(anyhow::anyhow!("{} is no policy file", path.display())));
-                }
-                let text = fs_err::read_to_string(&path).map_err(Failure::usage)?;
-                let parsed = policy_file::parse(&text);
-                Some(parsed.map_err(|error| Failure::usage(anyhow::anyhow!("{}: {error}", path.display())))?)
-            }
-            None => None,
-        };
+        let file = place::policy(&home, global.config.as_deref()).or_fail()?;
         let policy = policy::resolve(flags, file.as_ref(), &config);
         let unread = config.unread;
         let mut warnings: Vec<String> = config.problems.iter().map(|problem| located(&config, problem)).collect();
         if config.state == ConfigState::Invalid {
-            let what = "openclaw.json is invalid: nothing of it is used. OpenClaw's own limits are not known, so nothing is \
-                        stale but by an explicit limit";
-            warnings.push(what.to_owned());
+            let wrong = if unread { "cannot be read" } else { "is invalid" };
+            warnings.push(format!(
+                "openclaw.json {wrong}: nothing of it is used. OpenClaw's own limits are not known, so nothing is \
+                 stale but by an explicit limit"
+            ));
         }
         let mut details = home.notes.clone();
         details.extend(config.notes.iter().cloned());
@@ -177,10 +160,28 @@ impl<'a> Context<'a> {
         progress.end();
         cache.save();
         self.missed |= !inventory.unseen.is_empty();
-        let told = inventory.unseen.iter().map(|(_, why)| why.clone()).collect();
-        let warnings = new(&self.warnings, told);
+        let told = inventory.unseen.iter().map(|(_, why)| why.clone());
+        let warnings = new(&self.warnings, told.chain(self.strange(&inventory)).collect());
         self.warnings.extend(warnings);
         Ok(inventory)
+    }
+
+    /// What speaks for a wrong directory, or for a wrong user.
+    fn strange(&self, inventory: &Inventory) -> Option<String> {
+        let dir = self.home.state_dir.display();
+        let user = self.session.environment.uid;
+        let unread = self.missed || inventory.stores.iter().any(|store| store.state == StoreState::Unreadable);
+        if let Some(owner) = self.home.owner.filter(|owner| unread && user != 0 && *owner != user) {
+            return Some(format!("{dir} belongs to user {owner}, and this is user {user}: {}", place::OWNER));
+        }
+        let nothing = inventory.files.is_empty()
+            && inventory.stores.iter().all(|store| store.state == StoreState::Missing && store.bindings.is_empty());
+        if self.config.state != ConfigState::Missing || !nothing {
+            return None;
+        }
+        let meant = home::inside(&self.home.state_dir);
+        let meant = meant.map_or_else(String::new, |dir| format!("; did you mean --state-dir {}?", dir.display()));
+        Some(format!("there is nothing of OpenClaw in {dir}: no openclaw.json, no session store{meant}"))
     }
 
     /// Judges everything at the time of judgment, in the gateway's time zone.
@@ -293,7 +294,7 @@ impl Default for Look {
 }
 
 /// A problem of the configuration with its file, named once.
-fn located(config: &LoadedConfig, problem: &ConfigProblem) -> String {
+pub(super) fn located(config: &LoadedConfig, problem: &ConfigProblem) -> String {
     let (path, text) = (config.path.display().to_string(), problem.to_string());
     if text.contains(&path) { text } else { format!("{path}: {text}") }
 }

@@ -5,6 +5,8 @@ use crate::model::inventory::Inventory;
 
 /// How alike two keys are at least to be suggested, from 0 to 1.
 const ALIKE: f64 = 0.85;
+/// Fewer characters are part of any key.
+const LEAST: usize = 3;
 /// How many are suggested.
 const MOST: usize = 3;
 
@@ -24,7 +26,7 @@ fn near<'a>(inventory: &'a Inventory, asked: &str) -> Vec<&'a str> {
     let mut near: Vec<(bool, f64, &str)> = keys()
         .map(|key| {
             let lower = key.to_lowercase();
-            let contains = !folded.is_empty() && lower.contains(&folded);
+            let contains = folded.len() >= LEAST && lower.contains(&folded);
             (contains, strsim::jaro_winkler(&lower, &folded), key)
         })
         .filter(|(contains, alike, _)| *contains || *alike >= ALIKE)

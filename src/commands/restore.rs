@@ -95,7 +95,10 @@ fn find(runs: &[Manifest], what: &str) -> Result<(String, Vec<String>), Failure>
     let taken = || runs.iter().rev().filter(|run| run.command != "restore");
     if what == "latest" {
         let latest = taken().find(|run| json::run(run).restorable).or_else(|| taken().next());
-        let latest = latest.ok_or_else(|| Failure::usage(anyhow::anyhow!("there are no runs to restore")))?;
+        let latest = latest.ok_or_else(|| {
+            Failure::usage(anyhow::anyhow!("there are no runs to restore"))
+                .hint("`claw-sessions runs` lists what was taken here")
+        })?;
         return Ok((latest.id.clone(), Vec::new()));
     }
     // The last run that took the key and did not give it back, else the last one that took it at all.

@@ -40,7 +40,7 @@ impl Exit {
         }
     }
 
-    /// The process's exit code.
+    /// The process's exit code; what it means to a user is in [`crate::cli::EXIT_CODES`].
     pub const fn code(self) -> u8 {
         match self {
             Self::Done => 0,
@@ -89,6 +89,15 @@ impl Failure {
             hint: self.hint.clone(),
             exit_code: exit.code(),
         }
+    }
+
+    /// With a way out where none is named and the system said that somebody else's permission is needed.
+    #[must_use]
+    pub(super) fn with_way_out(self) -> Self {
+        let denied = |cause: &(dyn std::error::Error + 'static)| {
+            cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+        };
+        if self.hint.is_none() && self.error.chain().any(denied) { self.hint(super::place::OWNER) } else { self }
     }
 
     /// With a way out.
@@ -227,4 +236,15 @@ impl Session {
 /// Says a line on standard error when the invocation is given up.
 pub(super) fn say_last(text: &str) {
     let _ = writeln!(io::stderr(), "{}", crate::render::escape::escape(text));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_exit_code_is_in_the_table_of_the_help() {
+        let all = [Exit::Done, Exit::Problems, Exit::Usage, Exit::Partial, Exit::Refused];
+        assert_eq!(all.map(Exit::code), crate::cli::EXIT_CODES.map(|(code, _)| code));
+    }
 }

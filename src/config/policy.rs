@@ -123,13 +123,13 @@ pub struct Policy {
     /// Whether orphans are archived.
     pub orphans: bool,
     /// Delete OpenClaw's `.deleted.` and `.bak` archives older than this.
-    pub purge_archives: Option<TimeDelta>,
+    pub purge_archives: Sourced<Option<TimeDelta>>,
     /// Delete OpenClaw's `.reset.` archives older than this.
-    pub purge_resets: Option<TimeDelta>,
+    pub purge_resets: Sourced<Option<TimeDelta>>,
     /// Own runs are forgotten after this; `None` keeps them.
     pub keep_runs: Sourced<Option<TimeDelta>>,
     /// A plan above this is refused.
-    pub max_removals: Option<MaxRemovals>,
+    pub max_removals: Sourced<Option<MaxRemovals>>,
     /// A session found failed and unchanged at so many starts in a row is taken aside.
     pub poison_starts: Option<u32>,
     /// Slots of `lane=main`.

@@ -252,11 +252,11 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
             FileKind::LockDead if self.inventory.openclaw.locks_are_evidence => keep(Reason::LockEvidence),
             FileKind::LockDead => (FileAction::Remove, Reason::LockDead),
             FileKind::ArchiveDeleted | FileKind::ArchiveBak | FileKind::StoreBak
-                if older(self.policy.purge_archives) =>
+                if older(self.policy.purge_archives.value) =>
             {
                 (FileAction::Purge, Reason::PurgeArchives)
             }
-            FileKind::ArchiveReset if older(self.policy.purge_resets) => (FileAction::Purge, Reason::PurgeResets),
+            FileKind::ArchiveReset if older(self.policy.purge_resets.value) => (FileAction::Purge, Reason::PurgeResets),
             _ => keep(Reason::Left),
         }
     }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 
 use super::json::{ErrorReport, ExplainDocument, GcDocument, RestoreDocument, RunsDocument, ScanDocument};
-use super::{quarantine, report, units, validate};
+use super::{config, quarantine, report, units, validate};
 use crate::decide::plan::Plan;
 
 /// The schemas of all documents, by file name.
@@ -20,6 +20,7 @@ pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
         ("runs", schema::<RunsDocument>()),
         ("explain", schema::<ExplainDocument>()),
         ("report", schema::<report::ReportDocument>()),
+        ("config", schema::<config::ConfigDocument>()),
         ("systemd", schema::<units::SystemdDocument>()),
         ("plan", schema::<Plan>()),
         ("error", schema::<ErrorReport>()),

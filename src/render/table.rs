@@ -81,9 +81,17 @@ pub fn lay_out(columns: &[Column], rows: &[Row], width: usize) -> String {
             spare = spare.saturating_sub(limits[column] - base);
         }
     }
+    // What no column can give up any more is cut off the widest ones: a line that wraps is no row.
+    while shown.iter().map(|&column| limits[column]).sum::<usize>() + GAP * shown.len().saturating_sub(1) > width {
+        let Some(&widest) = shown.iter().max_by_key(|&&column| limits[column]).filter(|&&column| limits[column] > 1)
+        else {
+            break;
+        };
+        limits[widest] -= 1;
+    }
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(shown.iter().map(|&column| columns[column].head));
+    table.set_header(shown.iter().map(|&column| shorten(columns[column].head, limits[column])));
     for row in rows {
         table.add_row(shown.iter().map(|&column| shorten(&row.cells[column], limits[column])));
     }
@@ -139,6 +147,24 @@ mod tests {
             let plain = anstream::adapter::strip_str(&text).to_string();
             assert!(plain.lines().all(|line| line.width() <= width), "{width}: {plain}");
             assert_eq!(plain.contains("AGE"), width >= 30, "{width}: {plain}");
+        }
+    }
+
+    #[test]
+    fn columns_that_stay_are_cut_before_a_line_wraps() {
+        let columns = [
+            Column::new("RUN").shrinks_to(16),
+            Column::new("STATE"),
+            Column::new("BINDINGS").right(),
+            Column::new("RESTORABLE"),
+        ];
+        let cells = ["20261129T150438Z-ec51", "partly-restored", "36", "yes"];
+        let row = Row { cells: cells.map(str::to_owned).to_vec(), style: Style::new() };
+        for (width, head) in [(60, "RUN"), (40, "RUN"), (20, "RUN")] {
+            let text = lay_out(&columns, std::slice::from_ref(&row), width);
+            let plain = anstream::adapter::strip_str(&text).to_string();
+            assert!(plain.lines().all(|line| line.width() <= width), "{width}: {plain}");
+            assert!(plain.starts_with(head) && plain.contains("36"), "{width}: {plain}");
         }
     }
 

@@ -256,12 +256,12 @@ pub fn runs(document: &RunsDocument, layout: &Layout) -> String {
     }
     let columns = [
         Column::new("RUN").shrinks_to(16),
-        Column::new("COMMAND").expendable(1),
-        Column::new("STARTED").expendable(3),
+        Column::new("COMMAND").expendable(2),
+        Column::new("STARTED").expendable(4),
         Column::new("STATE"),
-        Column::new("BINDINGS").right(),
-        Column::new("FILES").right().expendable(2),
-        Column::new("SIZE").right().expendable(4),
+        Column::new("BINDINGS").right().expendable(1),
+        Column::new("FILES").right().expendable(3),
+        Column::new("SIZE").right().expendable(5),
         Column::new("RESTORABLE"),
     ];
     let rows: Vec<Row> = document

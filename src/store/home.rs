@@ -3,6 +3,7 @@
 //! edits the wrong tree is worse than none.
 
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
@@ -32,6 +33,8 @@ pub struct Home {
     pub real_dir: PathBuf,
     /// Whether it exists.
     pub exists: bool,
+    /// The user it belongs to.
+    pub owner: Option<u32>,
     /// `openclaw.json`, where it is or would be.
     pub config_path: PathBuf,
     /// The profile's name, when there is one.
@@ -49,11 +52,12 @@ pub fn locate(environment: &Environment, options: &Options) -> anyhow::Result<Ho
     search.read_env_file(&environment.cwd.join(".env"));
     search.read_env_file(&search.env_dir().join(".env"));
     let state_dir = search.state_dir();
-    let (real_dir, exists) = real_directory(&state_dir)?;
+    let (real_dir, owner) = real_directory(&state_dir)?;
+    let exists = owner.is_some();
     let config_path = search.config_path(&state_dir);
     let Search { environment, notes, .. } = search;
     let profile = environment.var("OPENCLAW_PROFILE").map(str::to_owned);
-    Ok(Home { state_dir, real_dir, exists, config_path, profile, notes, environment })
+    Ok(Home { state_dir, real_dir, exists, owner, config_path, profile, notes, environment })
 }
 
 /// The policy file: the one given, `<state>/claw-sessions.toml`, `$XDG_CONFIG_HOME/claw-sessions/config.toml`. Without
@@ -62,12 +66,36 @@ pub fn policy_path(home: &Home, flag: Option<&Path>) -> Option<PathBuf> {
     if let Some(path) = flag {
         return Some(home.environment.absolute(path));
     }
-    let environment = &home.environment;
-    let config_home = environment.base_dir("XDG_CONFIG_HOME", ".config");
+    // A dangling link counts as there: a policy that cannot be read must be an error, not a policy ignored.
+    policy_places(home).into_iter().find(|path| path.symlink_metadata().is_ok())
+}
+
+/// Where a policy file is looked for when none is given, the first one first.
+pub fn policy_places(home: &Home) -> Vec<PathBuf> {
+    let config_home = home.environment.base_dir("XDG_CONFIG_HOME", ".config");
     let in_state = home.real_dir.join("claw-sessions.toml");
     let in_config = config_home.map(|dir| dir.join("claw-sessions/config.toml"));
-    // A dangling link counts as there: a policy that cannot be read must be an error, not a policy ignored.
-    [Some(in_state), in_config].into_iter().flatten().find(|path| path.symlink_metadata().is_ok())
+    [Some(in_state), in_config].into_iter().flatten().collect()
+}
+
+/// Other state directories below the home directory, by name: of a profile, or of an older release.
+pub fn others(home: &Home) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(home.environment.home_dir()) else { return Vec::new() };
+    let of_a_profile = |name: &str| name.strip_prefix(STATE_DIR).is_some_and(|rest| rest.starts_with('-'));
+    let named = |path: &Path| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        name == STATE_DIR || LEGACY_STATE_DIRS.contains(&name) || of_a_profile(name)
+    };
+    let paths = entries.filter_map(Result::ok).map(|entry| entry.path());
+    let mut found: Vec<PathBuf> =
+        paths.filter(|path| *path != home.state_dir && named(path) && path.is_dir()).collect();
+    found.sort();
+    found
+}
+
+/// A state directory inside this one, when somebody named the directory above it.
+pub fn inside(dir: &Path) -> Option<PathBuf> {
+    Some(dir.join(STATE_DIR)).filter(|path| path.is_dir())
 }
 
 struct Search<'a> {
@@ -201,12 +229,12 @@ impl Search<'_> {
     }
 }
 
-/// The directory without symbolic links, and whether it exists.
-fn real_directory(dir: &Path) -> anyhow::Result<(PathBuf, bool)> {
-    match dir.canonicalize().and_then(|real| Ok((real.metadata()?.is_dir(), real))) {
-        Ok((true, real)) => Ok((real, true)),
-        Ok((false, _)) => bail!("the state directory {} is not a directory", dir.display()),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok((dir.to_owned(), false)),
+/// The directory without symbolic links, and its owner when it exists.
+fn real_directory(dir: &Path) -> anyhow::Result<(PathBuf, Option<u32>)> {
+    match dir.canonicalize().and_then(|real| Ok((real.metadata()?, real))) {
+        Ok((meta, real)) if meta.is_dir() => Ok((real, Some(meta.uid()))),
+        Ok(_) => bail!("the state directory {} is not a directory", dir.display()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok((dir.to_owned(), None)),
         Err(error) => Err(error).with_context(|| format!("cannot open the state directory {}", dir.display())),
     }
 }

@@ -48,17 +48,17 @@ struct Unread;
 
 fn text(path: &Path, side: &mut Side) -> Result<Option<String>, Unread> {
     let read = || -> io::Result<String> {
-        let meta = fs_err::symlink_metadata(path)?;
+        let meta = std::fs::symlink_metadata(path)?;
         if !meta.is_file() || meta.len() > MAX_BYTES {
-            return Err(io::Error::other(format!("{} is no regular file of reasonable size", path.display())));
+            return Err(io::Error::other("no regular file of reasonable size"));
         }
-        fs_err::read_to_string(path)
+        std::fs::read_to_string(path)
     };
     match read() {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => {
-            side.problems.push(error.to_string());
+            side.problems.push(format!("cannot read {}: {error}", path.display()));
             Err(Unread)
         }
     }
@@ -165,7 +165,7 @@ fn collect_keys(value: &Value, keys: &mut BTreeSet<String>) {
 }
 
 fn listing(dir: &Path, side: &mut Side) -> Result<Vec<std::path::PathBuf>, Unread> {
-    let paths = fs_err::read_dir(dir).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    let paths = std::fs::read_dir(dir).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
     match paths {
         Ok(paths) => {
             let mut paths: Vec<_> = paths;
@@ -174,7 +174,7 @@ fn listing(dir: &Path, side: &mut Side) -> Result<Vec<std::path::PathBuf>, Unrea
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => {
-            side.problems.push(error.to_string());
+            side.problems.push(format!("cannot read the directory {}: {error}", dir.display()));
             Err(Unread)
         }
     }

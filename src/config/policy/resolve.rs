@@ -45,13 +45,31 @@ pub fn resolve(flags: &PolicyFlags, file: Option<&PolicyFile>, config: &LoadedCo
         only: flags.only.clone(),
         all: flags.all,
         orphans: !flags.no_orphans,
-        purge_archives: flags.purge_archives.or(file.purge_archives),
-        purge_resets: flags.purge_resets.or(file.purge_resets),
+        purge_archives: first(
+            [
+                flag(flags.purge_archives.map(Some), "--purge-archives"),
+                setting(file.purge_archives.map(Some), "purge-archives"),
+            ],
+            default(None),
+        ),
+        purge_resets: first(
+            [
+                flag(flags.purge_resets.map(Some), "--purge-resets"),
+                setting(file.purge_resets.map(Some), "purge-resets"),
+            ],
+            default(None),
+        ),
         keep_runs: first(
             [flag(flags.keep_runs, "--keep-runs"), setting(file.keep_runs, "keep-runs")],
             default(Some(TimeDelta::days(30))),
         ),
-        max_removals: flags.max_removals.or(file.max_removals),
+        max_removals: first(
+            [
+                flag(flags.max_removals.map(Some), "--max-removals"),
+                setting(file.max_removals.map(Some), "max-removals"),
+            ],
+            default(None),
+        ),
         poison_starts: flags.poison_starts,
         slots: first([openclaw(config.max_concurrent, "agents.defaults.maxConcurrent")], default(4)),
         timeout_seconds: first([openclaw(config.timeout_seconds, "agents.defaults.timeoutSeconds")], default(600)),

@@ -48,14 +48,14 @@ fn agents(text: &mut String, document: &ReportDocument, layout: &Layout) {
     let columns = [
         Column::new("AGENT").shrinks_to(8),
         Column::new("BINDINGS").right(),
-        Column::new("TRANSCRIPTS").right().expendable(3),
-        Column::new("OLDEST").right(),
-        Column::new("SIZE").right().expendable(2),
-        Column::new("LIVE").right().expendable(5),
+        Column::new("TRANSCRIPTS").right().expendable(4),
+        Column::new("OLDEST").right().expendable(1),
+        Column::new("SIZE").right().expendable(3),
+        Column::new("LIVE").right().expendable(6),
         Column::new("STALE").right(),
-        Column::new("FAILED").right().expendable(1),
+        Column::new("FAILED").right().expendable(2),
         Column::new("DAMAGED").right(),
-        Column::new("ORPHANS").right().expendable(4),
+        Column::new("ORPHANS").right().expendable(5),
     ];
     let row = |share: &Share, name: &str, style: Style| Row {
         cells: vec![
@@ -88,10 +88,10 @@ fn costliest(text: &mut String, costliest: &[Cost], layout: &Layout) {
         return;
     }
     let columns = [
-        Column::new("COSTS MOST AT A START").shrinks_to(18),
-        Column::new("RUN"),
-        Column::new("INTEGRITY").expendable(2),
-        Column::new("SIZE").right().expendable(1),
+        Column::new("COSTS MOST AT A START").shrinks_to(21),
+        Column::new("RUN").expendable(1),
+        Column::new("INTEGRITY").expendable(3),
+        Column::new("SIZE").right().expendable(2),
         Column::new("NEXT GC"),
     ];
     let rows: Vec<Row> = costliest

@@ -54,6 +54,7 @@ impl World {
             state_dir: dir.clone(),
             real_dir: dir.clone(),
             exists: true,
+            owner: None,
             config_path: dir.join("openclaw.json"),
             profile: None,
             notes: Vec::new(),

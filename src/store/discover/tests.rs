@@ -52,6 +52,7 @@ impl World {
             config_path: state_dir.join("openclaw.json"),
             state_dir,
             exists: true,
+            owner: None,
             profile: None,
             notes: Vec::new(),
             environment: Environment { vars, cwd: self.path("work"), uid: 0, os_home: None },

@@ -181,8 +181,9 @@ fn every_other_flag_is_stronger_than_the_file() {
     assert_eq!(written.grace.source.to_string(), "policy file: grace");
     assert_eq!(written.failed.value, Some(FailedMode::Off));
     assert_eq!((written.max_bindings.value, written.keep_runs.value), (Some(1), None));
-    assert_eq!(written.max_removals, Some(MaxRemovals::Count(5)));
-    assert_eq!(written.purge_archives, Some(TimeDelta::days(3)));
+    assert_eq!(written.max_removals.value, Some(MaxRemovals::Count(5)));
+    assert_eq!(written.max_removals.source.to_string(), "policy file: max-removals");
+    assert_eq!(written.purge_archives.value, Some(TimeDelta::days(3)));
     let day = TimeDelta::days(1);
     let flags = PolicyFlags {
         grace: Some(day),
@@ -200,8 +201,9 @@ fn every_other_flag_is_stronger_than_the_file() {
     let typed = policy(&flags, file, &json!({}));
     assert_eq!((typed.grace.value, typed.error_idle.value), (day, day));
     assert_eq!((typed.failed.value, typed.max_bindings.value), (Some(FailedMode::Any), Some(9)));
-    assert_eq!((typed.keep_runs.value, typed.max_removals), (Some(day), Some(MaxRemovals::Percent(1.0))));
-    assert_eq!((typed.purge_archives, typed.purge_resets), (Some(day), Some(day)));
+    assert_eq!((typed.keep_runs.value, typed.max_removals.value), (Some(day), Some(MaxRemovals::Percent(1.0))));
+    assert_eq!((typed.purge_archives.value, typed.purge_resets.value), (Some(day), Some(day)));
+    assert_eq!(typed.purge_resets.source.to_string(), "--purge-resets");
     assert!(typed.all && !typed.orphans);
 }
 
