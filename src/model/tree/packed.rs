@@ -1,7 +1,10 @@
 //! How a tree is written down: a few bytes for each entry, since a transcript may have millions.
 
-use serde::de::{Error as _, Visitor};
-use serde::{Deserializer, Serializer};
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Judging, RoleCode};
 
@@ -26,17 +29,11 @@ pub(super) mod ids {
     use super::*;
 
     pub(in super::super) fn serialize<S: Serializer>(ids: &[u64], serializer: S) -> Result<S::Ok, S::Error> {
-        let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
-        serializer.serialize_bytes(&bytes)
+        pack(ids, |id| id.to_le_bytes(), serializer)
     }
 
     pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u64>, D::Error> {
-        let bytes = deserializer.deserialize_byte_buf(Bytes)?;
-        let (ids, rest) = bytes.as_chunks();
-        if !rest.is_empty() {
-            return Err(D::Error::custom("half an id"));
-        }
-        Ok(ids.iter().map(|id| u64::from_le_bytes(*id)).collect())
+        unpack(deserializer, |bytes: &[u8; 8]| Some(u64::from_le_bytes(*bytes)))
     }
 }
 
@@ -45,32 +42,86 @@ pub(super) mod roles {
     use super::*;
 
     pub(in super::super) fn serialize<S: Serializer>(roles: &[RoleCode], serializer: S) -> Result<S::Ok, S::Error> {
-        let number = |role| ROLES.iter().position(|known| known == role).unwrap_or_default() as u8;
-        serializer.serialize_bytes(&roles.iter().map(number).collect::<Vec<u8>>())
+        let number = |role: &RoleCode| ROLES.iter().position(|known| known == role).unwrap_or_default();
+        pack(roles, |role| [number(role) as u8], serializer)
     }
 
     pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<RoleCode>, D::Error> {
-        let bytes = deserializer.deserialize_byte_buf(Bytes)?;
-        let role = |number: &u8| ROLES.get(usize::from(*number)).copied();
-        bytes.iter().map(role).collect::<Option<_>>().ok_or_else(|| D::Error::custom("an unknown role"))
+        unpack(deserializer, |bytes: &[u8; 1]| ROLES.get(usize::from(bytes[0])).copied())
     }
 }
 
-struct Bytes;
+/// So many are written down together: in one piece they would be in memory twice.
+const TOGETHER: usize = 8192;
 
-impl Visitor<'_> for Bytes {
-    type Value = Vec<u8>;
+fn pack<T, const N: usize, S: Serializer>(
+    items: &[T],
+    bytes: impl Fn(&T) -> [u8; N],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(items.chunks(TOGETHER).map(|items| Bytes(items.iter().flat_map(&bytes).collect())))
+}
 
-    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+fn unpack<'de, T, const N: usize, D: Deserializer<'de>>(
+    deserializer: D,
+    item: impl Fn(&[u8; N]) -> Option<T>,
+) -> Result<Vec<T>, D::Error> {
+    deserializer.deserialize_seq(Pieces { item, items: PhantomData })
+}
+
+/// Reads what [`pack`] wrote.
+struct Pieces<F, T, const N: usize> {
+    item: F,
+    items: PhantomData<[T; N]>,
+}
+
+impl<'de, T, F: Fn(&[u8; N]) -> Option<T>, const N: usize> Visitor<'de> for Pieces<F, T, N> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("pieces of bytes")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut pieces: A) -> Result<Vec<T>, A::Error> {
+        let mut items = Vec::new();
+        while let Some(Bytes(bytes)) = pieces.next_element()? {
+            for bytes in bytes.as_chunks().0 {
+                items.push((self.item)(bytes).ok_or_else(|| A::Error::custom("unknown"))?);
+            }
+        }
+        Ok(items)
+    }
+}
+
+struct Bytes(Vec<u8>);
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_byte_buf(BytesVisitor)
+    }
+}
+
+struct BytesVisitor;
+
+impl Visitor<'_> for BytesVisitor {
+    type Value = Bytes;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("bytes")
     }
 
-    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
-        Ok(bytes.to_vec())
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Bytes, E> {
+        Ok(Bytes(bytes.to_vec()))
     }
 
-    fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
-        Ok(bytes)
+    fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Bytes, E> {
+        Ok(Bytes(bytes))
     }
 }
 
