@@ -511,12 +511,16 @@ fn nothing_is_taken_from_the_cache_and_nothing_is_put_there() {
     let cache = store.root().join("cache");
     let mut poisoned = 0;
     for file in tree(&cache).files() {
-        let text = fs::read_to_string(cache.join(&file)).unwrap();
-        poisoned += text.matches("intact").count();
-        fs::write(cache.join(&file), text.replace("intact", "wiped")).unwrap();
+        let bytes = fs::read(cache.join(&file)).unwrap();
+        // A word of the same length that means harm.
+        let words: Vec<usize> = (0..bytes.len()).filter(|&at| bytes[at..].starts_with(b"intact")).collect();
+        let mut poison = bytes;
+        words.iter().for_each(|&at| poison[at..at + 6].copy_from_slice(b"blocks"));
+        poisoned += words.len();
+        fs::write(cache.join(&file), poison).unwrap();
     }
     assert!(poisoned > 0, "the cache keeps verdicts as words");
-    assert_eq!(store.scan([] as [&str; 0])["bindings"][0]["integrity"], "wiped", "the scan believes its cache");
+    assert_eq!(store.scan([] as [&str; 0])["bindings"][0]["integrity"], "blocks", "the scan believes its cache");
     let before = tree(&cache).exact();
     let document = validate(&store, &["--json"]).ok().json();
     assert_eq!(told(&document), [] as [Told; 0]);

@@ -34,6 +34,8 @@ pub struct Cache {
     began_ns: i64,
     known: HashMap<FileKey, Summary>,
     seen: Mutex<Vec<(FileKey, Summary)>>,
+    /// The files, by device and inode, whose beginnings are of use.
+    met: Mutex<HashSet<(u64, u64)>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -55,7 +57,7 @@ impl FileKey {
 impl Cache {
     /// No cache: nothing is known and nothing is remembered.
     pub fn off() -> Self {
-        Self { path: None, began_ns: 0, known: HashMap::new(), seen: Mutex::default() }
+        Self { path: None, began_ns: 0, known: HashMap::new(), seen: Mutex::default(), met: Mutex::default() }
     }
 
     /// The cache of a state directory, in `$XDG_CACHE_HOME/claw-sessions/`.
@@ -70,7 +72,7 @@ impl Cache {
             .filter(|stored| stored.format == FORMAT);
         let known = stored.map(|stored| stored.files.into_iter().collect()).unwrap_or_default();
         let began_ns = now.timestamp_nanos_opt().unwrap_or(0);
-        Self { path, began_ns, known, seen: Mutex::default() }
+        Self { path, began_ns, known, seen: Mutex::default(), met: Mutex::default() }
     }
 
     /// What is known of a file.
@@ -78,7 +80,14 @@ impl Cache {
         let key = FileKey::of(info);
         let summary = self.known.get(&key)?.clone();
         self.note(key, &summary);
+        self.meet(info);
         Some(summary)
+    }
+
+    fn meet(&self, info: &FileInfo) {
+        if let Ok(mut met) = self.met.lock() {
+            met.insert((info.stamp.dev, info.stamp.ino));
+        }
     }
 
     /// Remembers what was found in a file.
@@ -103,6 +112,7 @@ impl Cache {
     /// Remembers the judge of all whole lines of a file.
     pub fn remember(&self, file: &File, info: &FileInfo, analyzer: &Analyzer) {
         let Some(path) = self.path.as_ref().filter(|_| analyzer.bytes() > beginning::SMALL) else { return };
+        self.meet(info);
         // Without it the next run is slower, not wrong.
         let _ = beginning::write(&beginning::path(path, info), file, info, analyzer);
     }
@@ -116,11 +126,10 @@ impl Cache {
         if !new && !gone {
             return;
         }
-        let met: HashSet<(u64, u64)> = files.iter().map(|(FileKey(dev, ino, ..), _)| (*dev, *ino)).collect();
         let stored = Stored { format: FORMAT.to_owned(), files };
         // Without a cache the next run is slower, not wrong.
         let _ = replace(path, |out| rmp_serde::encode::write_named(out, &stored).map_err(io::Error::other));
-        beginning::forget_others(path, &met);
+        beginning::forget_others(path, &self.met.into_inner().unwrap_or_default());
     }
 }
 
