@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
+use rayon::prelude::*;
 
 use super::deadline::{Deadline, OVER};
 use super::dir::{Dir, FileInfo};
@@ -167,7 +168,8 @@ impl Work<'_> {
         let Ok(document) = store::read(&text) else {
             return Ok(Some("it became unreadable since the plan".to_owned()));
         };
-        let leaving = self.still_true(plan, &document, &text, &dir, left_behind);
+        let (leaving, old_sha256) =
+            beside(|| self.still_true(plan, &document, &text, &dir, left_behind), || sha256(&text));
         if leaving.is_empty() {
             return Ok(None);
         }
@@ -175,14 +177,18 @@ impl Work<'_> {
         spare_referenced(&references(&document, &text, &members, &dir), &leaving, left_behind);
         let cuts = document.cuts(&members);
         let removed = archive.free_name(&removed_name(name), |_| false)?;
-        self.run.write_new(&archive, &removed, cuts.iter().map(|cut| cut.of(&text)))?;
+        let (removed_is_safe, new_sha256) = beside(
+            || self.run.write_new(&archive, &removed, cuts.iter().map(|cut| cut.of(&text))),
+            || sha256_of(kept(&text, &cuts)),
+        );
+        removed_is_safe?;
         let record = StoreRecord {
             agent: plan.agent.clone(),
             path: plan.path.clone(),
             dir: plan.dir,
             state: StepState::Planned,
-            old_sha256: sha256(&text),
-            new_sha256: sha256_of(kept(&text, &cuts)),
+            old_sha256,
+            new_sha256,
             cuts: cuts.iter().map(|cut| (cut.start, cut.end)).collect(),
             removed: below.join(&removed),
             entries: leaving.iter().filter_map(|leaving| entry_record(leaving, &document, &cuts)).collect(),
@@ -241,14 +247,17 @@ impl Work<'_> {
     ) -> Vec<Leaving<'p>> {
         let now: HashMap<String, Effective> =
             document.effective(text).into_iter().map(|place| (place.key.clone(), place)).collect();
+        let is_same = |item: &Item| {
+            let place = now.get(&item.key)?;
+            Some(sha256(document.members[place.member].entry.span.of(text)) == item.entry_sha256)
+        };
+        let same: Vec<Option<bool>> = plan.items.par_iter().map(is_same).collect();
         let mut leaving = Vec::with_capacity(plan.items.len());
-        for item in &plan.items {
-            let changed = match now.get(&item.key) {
+        for (item, same) in plan.items.iter().zip(same) {
+            let changed = match same {
                 None => Some("its binding is gone".to_owned()),
-                Some(place) if sha256(document.members[place.member].entry.span.of(text)) != item.entry_sha256 => {
-                    Some("its entry changed".to_owned())
-                }
-                Some(_) => match (&item.file, &item.absent) {
+                Some(false) => Some("its entry changed".to_owned()),
+                Some(true) => match (&item.file, &item.absent) {
                     (Some(file), _) => file_changed(dir, &file.path, &file.stamp),
                     (None, Some(path)) => file_appeared(dir, path),
                     (None, None) => Ok(None),
@@ -408,6 +417,16 @@ impl Work<'_> {
         }
         Ok(())
     }
+}
+
+/// Calculates something while this thread, which alone reads and writes, goes on.
+fn beside<R, C: Default + Send>(work: impl FnOnce() -> R, calculate: impl FnOnce() -> C + Send) -> (R, C) {
+    let mut calculated = C::default();
+    let done = rayon::in_place_scope(|scope| {
+        scope.spawn(|_| calculated = calculate());
+        work()
+    });
+    (done, calculated)
 }
 
 /// Reads a store, with what it is.
