@@ -9,7 +9,7 @@ use claw_sessions::cli::Cli;
 use claw_sessions::commands::{self, Session};
 use claw_sessions::config::environment::Environment;
 
-/// A cold scan is twice as fast with it as with musl's own, and no command takes more memory than with glibc's.
+/// A cold scan is twice as fast with it as with musl's own.
 #[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
