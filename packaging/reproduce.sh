@@ -11,11 +11,10 @@ cp -r "$cargo_home/registry/index" "$cargo_home/registry/cache" "$work/other-car
 PATH=$PATH:$cargo_home/bin
 
 unset CARGO_TARGET_DIR
-for folder in first second-and-longer; do
-    git clone --quiet . "$work/$folder"
-    (cd "$work/$folder" && packaging/dist.sh && packaging/deb.sh)
-    export CARGO_HOME=$work/other-cargo
-done
+git clone --quiet . "$work/first"
+git clone --quiet "$work/first" "$work/second-and-longer"
+(cd "$work/first" && packaging/dist.sh && packaging/deb.sh)
+(export CARGO_HOME=$work/other-cargo && cd "$work/second-and-longer" && packaging/dist.sh && packaging/deb.sh)
 (cd "$work/first/target/dist" && sha256sum ./*.tar.gz ./*.deb) > "$work/sums"
 cat "$work/sums"
 (cd "$work/second-and-longer/target/dist" && sha256sum --check "$work/sums")
