@@ -2,10 +2,10 @@ SECONDS_EACH ?= 60
 RUNS_EACH ?= -1
 FUZZ_RUNS ?= 10000000
 
-.PHONY: help demo test faults lint bench peer compare fuzz interop install
+.PHONY: help demo test faults lint licenses bench peer compare fuzz interop install dist deb packages reproduce
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## scan, validate, gc and restore on a recorded gateway, in a temporary directory
 	cargo build --release --locked
@@ -22,6 +22,9 @@ faults: ## every crash, error, power cut and race, figures into docs/reliability
 lint: ## formatting and clippy, warnings denied
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+
+licenses: ## what dependencies may be (deny.toml): licences, bans, sources, and advisories when they can be fetched
+	@packaging/licenses.sh
 
 bench: ## time, memory and size, beside the peer when it is installed
 	cargo bench --locked --bench bench
@@ -77,3 +80,15 @@ interop: ## live beside the real OpenClaw: its commands, lock, turns and gateway
 
 install: ## install claw-sessions with cargo
 	cargo install --locked --path .
+
+dist: ## the release archive in target/dist: a static binary, man pages, completions, licences, SBOM, SHA256SUMS
+	@packaging/dist.sh
+
+deb: dist ## the archive, and the Debian package of the same files
+	@packaging/deb.sh
+
+packages: deb ## both, and then run them with nothing around, install and remove them in a clean root, lintian
+	@packaging/test.sh
+
+reproduce: ## build both twice in different folders and compare every byte
+	@packaging/reproduce.sh

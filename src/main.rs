@@ -9,6 +9,11 @@ use claw_sessions::cli::Cli;
 use claw_sessions::commands::{self, Session};
 use claw_sessions::config::environment::Environment;
 
+/// A cold scan is twice as fast with it as with musl's own.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 fn main() -> ExitCode {
     let session = Session { cli: Cli::parse(), environment: environment(), started_at: Utc::now() };
     match commands::run(&session) {
