@@ -87,7 +87,7 @@ fn means(entry: &Entry, value: &Value) {
     assert_eq!(entry.session_file.as_deref(), file);
     assert_eq!(entry.status, text(&value["status"]));
     assert_eq!(entry.acp_state, text(&value["acp"]["state"]));
-    assert_eq!(entry.system_sent, value["systemSent"] == true);
+    assert_eq!(entry.system_sent, value["systemSent"].as_bool());
     assert_eq!(entry.aborted_last_run, value["abortedLastRun"].as_bool());
     assert_eq!(entry.chat_type, text(&value["chatType"]).or(text(&origin["chatType"])));
     let channels = [&value["channel"], &value["lastChannel"], &origin["provider"]];
