@@ -1,5 +1,6 @@
 //! One invocation: what was typed, what was inherited, and where output goes.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use anstream::AutoStream;
@@ -137,8 +138,13 @@ impl Session {
     pub fn print(&self, text: &str) -> anyhow::Result<()> {
         let stdout = io::stdout();
         let choice = self.choice(AutoStream::choice(&stdout));
-        let mut stream = AutoStream::new(stdout.lock(), choice);
-        match stream.write_all(text.as_bytes()).and_then(|()| stream.flush()) {
+        // Stripped as a whole: a stream that strips writes every line by itself.
+        let text = match choice {
+            ColorChoice::Never => Cow::Owned(self.plain(text)),
+            _ => Cow::Borrowed(text),
+        };
+        let mut stdout = stdout.lock();
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context(STDOUT),
             _ => Ok(()),
         }
