@@ -358,7 +358,13 @@ fn cron_mails_only_when_something_happened() {
             fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
         };
         script("claw-sessions", format!("exec {} \"$@\" --now {NOW}", env!("CARGO_BIN_EXE_claw-sessions")));
-        let stop = gateway.as_ref().map(|gateway| format!("kill {}", gateway.pid())).unwrap_or_default();
+        // It has stopped when it is gone, be it only as a zombie: this test is its parent.
+        let stop = gateway.as_ref().map(|gateway| {
+            let pid = gateway.pid();
+            let gone = format!("[ ! -d /proc/{pid} ] || grep -q '^State:.Z' /proc/{pid}/status");
+            format!("kill {pid}; until {gone}; do sleep 0.01; done")
+        });
+        let stop = stop.unwrap_or_default();
         script("openclaw", format!("echo \"$*\"; if [ \"$2\" = stop ]; then {stop}; fi"));
         let cron = || {
             let path = format!("{}:/usr/bin:/bin", bin.display());
