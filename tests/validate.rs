@@ -515,7 +515,9 @@ fn nothing_is_taken_from_the_cache_and_nothing_is_put_there() {
         // A word of the same length that means harm.
         let words: Vec<usize> = (0..bytes.len()).filter(|&at| bytes[at..].starts_with(b"intact")).collect();
         let mut poison = bytes;
-        words.iter().for_each(|&at| poison[at..at + 6].copy_from_slice(b"blocks"));
+        for &at in &words {
+            poison[at..at + 6].copy_from_slice(b"blocks");
+        }
         poisoned += words.len();
         fs::write(cache.join(&file), poison).unwrap();
     }

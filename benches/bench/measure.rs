@@ -1,6 +1,7 @@
 //! How a whole process is measured: medians of several runs, from the same files.
 
 use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Instant;
@@ -118,7 +119,8 @@ pub fn ratio(name: &str, value: f64, bar: &str) {
     println!("  {name:<64} {value:>9.2}     bar: {bar}");
 }
 
-/// Medians of `runs` runs after one that is thrown away. Each must succeed; what prints JSON must print it.
+/// Medians of `runs` runs after one that is thrown away. Each must succeed. This process must stay small meanwhile: what
+/// it holds at a fork counts as its child's peak.
 pub fn measure(command: &mut Command, runs: usize, world: &Path, before: impl Fn()) -> Figures {
     let stdout = world.join("stdout");
     let mut millis = Vec::new();
@@ -179,7 +181,7 @@ pub fn calls(command: &Command, log: &Path) -> Option<Vec<(String, u64)>> {
     let status = traced.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
     assert!(is_fine(status), "{command:?}: {status}");
     let mut counts = std::collections::BTreeMap::<String, u64>::new();
-    for line in fs::read_to_string(log).unwrap().lines() {
+    for line in BufReader::new(File::open(log).unwrap()).lines().map_while(Result::ok) {
         // `PID name(…`; what was interrupted is resumed on a line of its own.
         let call = line.split_once(' ').and_then(|(_, rest)| rest.trim_start().split_once('('));
         if let Some((name, _)) = call.filter(|(name, _)| !name.contains(' ')) {

@@ -20,12 +20,13 @@ pub fn half_of_a_large_one() {
         let bytes = size(&state, "sessions.json");
         let gc = ["gc", "--max-age", "5d12h"];
         let undo = || {
-            drop(world.ours(&state, &["restore", "latest"]).stdout(Stdio::null()).status());
+            assert!(world.ours(&state, &["restore", "latest"]).stdout(Stdio::null()).status().unwrap().success());
             drop(fs::remove_dir_all(state.join("claw-sessions")));
             rustix::fs::sync();
         };
         let done = world.ours(&state, &gc).output().unwrap();
         let done = serde_json::from_slice::<serde_json::Value>(&done.stdout).unwrap()["done"].clone();
+        undo();
         heading(&format!("gc of {} of 10,000 bindings, {} of stores, {what}", done["expire"], mega(bytes)));
         let copy = measure(
             world
@@ -38,7 +39,11 @@ pub fn half_of_a_large_one() {
         );
         copy.print("cp and fsync of the stores");
         world.run(&state, &["gc", "-n", "--max-age", "5d12h"], 9, true).print("claw-sessions gc -n");
-        let gc = measure(&mut world.ours(&state, &gc), 9, &world.path(""), undo);
+        let gc = measure(&mut world.ours(&state, &gc), 9, &world.path(""), || {
+            if state.join("claw-sessions").exists() {
+                undo();
+            }
+        });
         gc.print("claw-sessions gc");
         ratio("its time, in copies", gc.millis / copy.millis, "3");
         ratio("its memory, in stores", gc.bytes as f64 / bytes as f64, "2.5");

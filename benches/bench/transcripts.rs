@@ -1,7 +1,7 @@
 //! Transcripts: how fast they are checked, in how much memory, and what is not read again.
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -102,15 +102,8 @@ pub fn memory() {
         figures.print_rate(&format!("2 GB: claw-sessions {verb} --jobs {jobs}"), size(&state, ".jsonl"));
         ratio("peak memory, in MB", figures.bytes as f64 / 1e6, "64 (67.1)");
     }
-    // The last line's parent leads back to it: the whole chain is walked.
-    let text = fs::read(&lines[0]).unwrap();
-    let first = text.split(|&byte| byte == b'\n').nth(1).unwrap();
-    let id = String::from_utf8_lossy(first);
-    let id = id.split_once("\"id\":\"").map(|(_, rest)| rest[..8].to_owned()).unwrap();
-    let last = text[..text.len() - 1].rsplit(|&byte| byte == b'\n').next().unwrap();
-    let last = String::from_utf8_lossy(last);
-    let last = last.split_once("\"id\":\"").map(|(_, rest)| rest[..8].to_owned()).unwrap();
-    drop(text);
+    // One more line with the first one's id, which hangs on the last: the chain leads back into itself.
+    let (id, last) = (id_in(&lines[0], SeekFrom::Start(0)), id_in(&lines[0], SeekFrom::End(-4000)));
     let line = format!("{{\"type\":\"custom\",\"id\":\"{id}\",\"parentId\":\"{last}\"}}\n");
     File::options().append(true).open(&lines[0]).unwrap().write_all(line.as_bytes()).unwrap();
     let figures = world.run(&state, &["scan", "--jobs", "2", "--no-cache", "--quiet"], 3, false);
@@ -123,6 +116,17 @@ pub fn memory() {
         figures.print_rate(&format!("300 MB line: claw-sessions validate --jobs {jobs}"), size(&state, ".jsonl"));
         ratio("peak memory less the line, in MB", figures.bytes as f64 / 1e6 - 300.0, "64 (67.1)");
     }
+}
+
+/// The id of the last line that begins in the four thousand bytes from there on, or, at the start, of the first entry.
+fn id_in(transcript: &Path, from: SeekFrom) -> String {
+    let mut file = File::open(transcript).unwrap();
+    file.seek(from).unwrap();
+    let mut text = Vec::new();
+    file.take(4000).read_to_end(&mut text).unwrap();
+    let text = String::from_utf8_lossy(&text);
+    let mut ids = text.split("{\"type\":\"message\",\"id\":\"").skip(1).map(|rest| rest[..8].to_owned());
+    if matches!(from, SeekFrom::Start(_)) { ids.next() } else { ids.last() }.unwrap()
 }
 
 /// Ten thousand transcripts that were seen before: none changed, or a hundred grew.

@@ -371,13 +371,11 @@ impl<'a> Scanner<'a> {
     fn string(&mut self) -> Result<(), JsonError> {
         self.at += 1;
         loop {
-            match self.block.stop(self.text, self.at) {
-                Some(stop) => self.at = stop,
-                None => {
-                    self.at = self.block.end();
-                    continue;
-                }
-            }
+            let Some(stop) = self.block.stop(self.text, self.at) else {
+                self.at = self.block.end();
+                continue;
+            };
+            self.at = stop;
             match self.text.get(self.at) {
                 Some(b'"') => {
                     self.at += 1;
@@ -449,7 +447,7 @@ impl Nesting {
     }
 
     fn push(&mut self, object: bool) {
-        if self.depth > 0 && self.depth % 64 == 0 {
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
             self.outer.push(self.inner);
         }
         self.inner = self.inner << 1 | u64::from(object);
@@ -459,7 +457,7 @@ impl Nesting {
     fn pop(&mut self) {
         self.depth -= 1;
         self.inner >>= 1;
-        if self.depth > 0 && self.depth % 64 == 0 {
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
             self.inner = self.outer.pop().unwrap_or_default();
         }
     }

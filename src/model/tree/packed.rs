@@ -26,7 +26,7 @@ const ROLES: [RoleCode; 12] = [
 
 /// Eight bytes each.
 pub(super) mod ids {
-    use super::*;
+    use super::{Deserializer, Serializer, pack, unpack};
 
     pub(in super::super) fn serialize<S: Serializer>(ids: &[u64], serializer: S) -> Result<S::Ok, S::Error> {
         pack(ids, |id| id.to_le_bytes(), serializer)
@@ -39,7 +39,7 @@ pub(super) mod ids {
 
 /// One byte each.
 pub(super) mod roles {
-    use super::*;
+    use super::{Deserializer, ROLES, RoleCode, Serializer, pack, unpack};
 
     pub(in super::super) fn serialize<S: Serializer>(roles: &[RoleCode], serializer: S) -> Result<S::Ok, S::Error> {
         let number = |role: &RoleCode| ROLES.iter().position(|known| known == role).unwrap_or_default();

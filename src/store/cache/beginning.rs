@@ -100,7 +100,9 @@ pub(super) fn forget_others(cache: &Path, met: &HashSet<(u64, u64)>) {
     let others: Vec<PathBuf> =
         entries.flatten().filter(|entry| !is_met(&entry.file_name())).map(|entry| entry.path()).collect();
     if others.len() > met.len() {
-        others.iter().for_each(|path| drop(fs_err::remove_file(path)));
+        for path in others {
+            let _ = fs_err::remove_file(path);
+        }
     }
 }
 
