@@ -76,6 +76,19 @@ impl World {
         })
     }
 
+    /// Runs our binary once for what it says that it did.
+    pub fn done(&self, state: &Path, args: &[&str]) -> serde_json::Value {
+        // The rest of the document is large, and must not stay in this process.
+        #[derive(serde::Deserialize)]
+        struct Document {
+            done: serde_json::Value,
+        }
+        let stdout = self.path("stdout");
+        let status = self.ours(state, args).stdout(File::create(&stdout).unwrap()).status().unwrap();
+        assert!(is_fine(status), "{args:?}: {status}");
+        serde_json::from_reader::<_, Document>(BufReader::new(File::open(stdout).unwrap())).unwrap().done
+    }
+
     /// What was remembered of transcripts is forgotten.
     pub fn forget(&self) {
         drop(fs::remove_dir_all(self.path("cache")));

@@ -4,8 +4,6 @@ use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 
-use serde_json::Value;
-
 use crate::measure::{NOW, World, calls, drop_page_cache, heading, measure, mega, ratio, size};
 
 pub fn issue_44687() {
@@ -47,8 +45,7 @@ fn boot(what: &[&str], name: &str, runs: usize, room: u64) {
     let state = world.generate("state", what);
     let quietly = |args: &[&str]| world.ours(&state, args).stdout(Stdio::null()).status().unwrap();
     let boot = ["gc", "--boot", "--no-poison"];
-    let done = world.ours(&state, &boot).output().unwrap();
-    let done = serde_json::from_slice::<Value>(&done.stdout).unwrap()["done"].clone();
+    let done = world.done(&state, &boot);
     heading(&format!("{name}, {}", mega(size(&state, ""))));
     println!("each takes {} bindings and moves {} transcripts", done["expire"], done["transcripts"]);
     for remembered in [false, true] {

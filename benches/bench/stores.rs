@@ -24,8 +24,7 @@ pub fn half_of_a_large_one() {
             drop(fs::remove_dir_all(state.join("claw-sessions")));
             rustix::fs::sync();
         };
-        let done = world.ours(&state, &gc).output().unwrap();
-        let done = serde_json::from_slice::<serde_json::Value>(&done.stdout).unwrap()["done"].clone();
+        let done = world.done(&state, &gc);
         undo();
         heading(&format!("gc of {} of 10,000 bindings, {} of stores, {what}", done["expire"], mega(bytes)));
         let copy = measure(

@@ -1,8 +1,7 @@
 //! `restore --deferred`: readmits what the startup budget took out, what was active last first.
 
 use super::context::{Context, schema};
-use super::permit::{Limits, left, open, recover, refuse_beside_gateway};
-use super::restore::moved_since;
+use super::permit::{Limits, left, moved_since, open, recover, refuse_beside_gateway};
 use super::{Exit, Failure, Session};
 use crate::config::policy::PolicyFlags;
 use crate::render::json::RestoreDocument;

@@ -13,6 +13,7 @@ use crate::store::deadline::Deadline;
 use crate::store::journal::{self, Journal};
 use crate::store::manifest::RunState;
 use crate::store::recover::{self, Recovered};
+use crate::store::sqlite;
 
 /// How long a verb that changes things may take.
 #[derive(Clone, Copy)]
@@ -152,4 +153,10 @@ pub(super) fn unreadable(inventory: &Inventory) -> impl Iterator<Item = Left> {
 pub(super) fn left(context: &Context<'_>, left: impl IntoIterator<Item = Left>) -> Vec<LeftDocument> {
     let document = |left: Left| LeftDocument { what: context.view().path(left.what.as_ref()), why: left.why };
     left.into_iter().map(document).collect()
+}
+
+/// What says that sessions of a store that this run touched live in SQLite by now.
+pub(super) fn moved_since(context: &Context<'_>, of: &str) -> Option<String> {
+    let (runs, _) = journal::past_runs(&context.home.real_dir);
+    sqlite::moved_since(runs.iter().find(|run| run.id == of)?, &context.home.real_dir)
 }

@@ -1,15 +1,15 @@
 //! `restore`: put back what a run took away.
 
 use super::context::{Context, schema};
-use super::permit::{Limits, left, open, recover, refuse_beside_gateway};
+use super::permit::{Limits, left, moved_since, open, recover, refuse_beside_gateway};
 use super::{Exit, Failure, Session, adopt, deferred, stuck};
 use crate::cli::RestoreArgs;
 use crate::config::policy::PolicyFlags;
 use crate::render::json::{self, RestoreDocument};
 use crate::render::text;
-use crate::store::journal::{self};
+use crate::store::journal;
 use crate::store::manifest::{Manifest, StepState};
-use crate::store::{restore, sqlite};
+use crate::store::restore;
 
 /// Runs the verb.
 pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure> {
@@ -73,12 +73,6 @@ fn refuse_migrated(context: &Context<'_>, of: &str) -> Result<(), Failure> {
         Some(why) => Err(Failure::refused(anyhow::anyhow!("{why}; nothing was touched"))
             .hint("OpenClaw would not see what came back; `claw-sessions runs` says where the run's archive is")),
     }
-}
-
-/// What says that sessions of a store that this run touched live in SQLite by now.
-pub(super) fn moved_since(context: &Context<'_>, of: &str) -> Option<String> {
-    let (runs, _) = journal::past_runs(&context.home.real_dir);
-    sqlite::moved_since(runs.iter().find(|run| run.id == of)?, &context.home.real_dir)
 }
 
 /// The run, and the keys of it, that `what` names. It may be in what could not be read.
