@@ -92,7 +92,7 @@ pub struct GlobalArgs {
     /// Read the head and the tail of large transcripts only: damage in between is not seen.
     #[arg(long, global = true)]
     pub quick: bool,
-    /// Do not use, and do not keep, what is remembered of unchanged transcripts.
+    /// Do not use, and do not keep, what is remembered of transcripts.
     #[arg(long, global = true)]
     pub no_cache: bool,
     /// Print the summary only.
