@@ -19,9 +19,10 @@ faults: ## every crash, error, power cut and race, figures into docs/reliability
 	@if [ "$(FUZZ_RUNS)" = 0 ]; then echo "skipped: the fuzz targets: FUZZ_RUNS=0"; \
 	else $(MAKE) --no-print-directory fuzz SECONDS_EACH=0 RUNS_EACH=$(FUZZ_RUNS); fi
 
-lint: ## formatting and clippy, warnings denied; the fuzz targets compile
+lint: ## formatting, clippy and docs of the code, warnings denied; the fuzz targets compile
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 	CUSTOM_LIBFUZZER_PATH=/dev/null CARGO_TARGET_DIR=target cargo check --locked --manifest-path fuzz/Cargo.toml
 
 licenses: ## what dependencies may be (deny.toml): licences, bans, sources, and advisories when they can be fetched

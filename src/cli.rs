@@ -547,7 +547,7 @@ pub enum ConfigCommand {
   sudo claw-sessions systemd --system --install --state-dir /home/openclaw/.openclaw
   claw-sessions systemd --remove              take them away again")]
 pub struct SystemdArgs {
-    /// Units of the user, as `openclaw gateway install` writes them [default].
+    /// Units of the user, as `openclaw gateway install` writes them (the default).
     #[arg(long, conflicts_with = "system", help_heading = "Which")]
     pub user: bool,
     /// Units of the system, run as the owner of the state directory.
@@ -556,7 +556,7 @@ pub struct SystemdArgs {
     /// Where they are [default: ~/.config/systemd/user, or /etc/systemd/system].
     #[arg(long, value_name = "DIR", help_heading = "Which")]
     pub dir: Option<PathBuf>,
-    /// Print them; write nothing [default].
+    /// Print them; write nothing (the default).
     #[arg(long, group = "action", help_heading = "What to do")]
     pub print: bool,
     /// Write them. When a file that claw-sessions did not write is in the way, nothing is written.
