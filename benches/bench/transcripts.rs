@@ -129,12 +129,12 @@ fn id_in(transcript: &Path, from: SeekFrom) -> String {
     if matches!(from, SeekFrom::Start(_)) { ids.next() } else { ids.last() }.unwrap()
 }
 
-/// Ten thousand transcripts that were seen before: none changed, or a hundred grew.
+/// Ten gigabytes of transcripts that were seen before: none changed, or a hundred grew.
 pub fn remembered() {
-    let Some(world) = World::with_room("ten thousand transcripts", 14 * GIGA) else { return };
-    let state = world.generate("state", &["chat", "10000", "1000000", "mixed"]);
+    let Some(world) = World::with_room("ten gigabytes of transcripts", 14 * GIGA) else { return };
+    let state = world.generate("state", &["chat", "5000", "2000000", "mixed"]);
     let bytes = size(&state, ".jsonl");
-    heading(&format!("scan of 10,000 transcripts, {}", mega(bytes)));
+    heading(&format!("scan of 5,000 transcripts, {}", mega(bytes)));
     for jobs in ["1", "2"] {
         let figures = world.run(&state, &["scan", "--jobs", jobs], 1, false);
         figures.print_rate(&format!("first time, warm as far as memory goes, --jobs {jobs}"), bytes);
@@ -156,7 +156,7 @@ pub fn remembered() {
     std::thread::sleep(std::time::Duration::from_millis(2500));
     world.run(&state, &["scan"], 0, true);
     world.run(&state, &["scan"], 9, true).print("again, none changed");
-    let some: Vec<PathBuf> = files(&state, ".jsonl").into_iter().step_by(100).collect();
+    let some: Vec<PathBuf> = files(&state, ".jsonl").into_iter().step_by(50).collect();
     let grow = || {
         for path in &some {
             let line = b"{\"type\":\"custom\",\"id\":\"ffffffff\",\"parentId\":null}\n";

@@ -18,8 +18,8 @@ use super::{FORMAT, FileInfo, replace};
 use crate::decide::plan::sha256;
 use crate::model::transcript::Analyzer;
 
-/// To read up to so many bytes costs no more than to remember them.
-pub(super) const SMALL: u64 = 256 * 1024;
+/// To read up to so many bytes costs little more than to remember them.
+pub(super) const SMALL: u64 = 1 << 20;
 
 /// So many of the first bytes and of those before the old end must be as they were.
 const PROBE: u64 = 4096;

@@ -55,10 +55,12 @@ fn in_batches(
     let closely = analyzer.is_thorough();
     let (mut batch, mut next) = (Vec::new(), Vec::new());
     let mut ended = fill(&mut reader, &mut batch, size)?;
-    loop {
+    let rest = loop {
         let whole = memrchr(b'\n', &batch).map_or(0, |at| at + 1);
         next.clear();
-        next.extend_from_slice(&batch[whole..]);
+        if !ended {
+            next.extend_from_slice(&batch[whole..]);
+        }
         let (pieces, filled) = rayon::join(
             || pieces(&batch[..whole]).into_par_iter().map(|piece| look_at(piece, closely)).collect::<Vec<_>>(),
             || if ended { Ok(true) } else { fill(&mut reader, &mut next, size) },
@@ -68,15 +70,16 @@ fn in_batches(
         }
         advance(whole as u64);
         if ended {
-            break;
+            // Not copied: it may be most of the file.
+            break &batch[whole..];
         }
         ended = filled?;
         mem::swap(&mut batch, &mut next);
-    }
+    };
     whole_lines(analyzer);
-    if !next.is_empty() {
-        advance(next.len() as u64);
-        analyzer.line(&next, false);
+    if !rest.is_empty() {
+        advance(rest.len() as u64);
+        analyzer.line(rest, false);
     }
     Ok(())
 }
