@@ -3,11 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{Failure, Session};
-use crate::config::policy_file::{self, PolicyFile};
+use crate::config::policy_file::PolicyFile;
 use crate::store::home::{self, Home};
-
-/// No policy is longer.
-const LONGEST_POLICY: u64 = 1 << 20;
 
 /// What to do when files belong to somebody else.
 pub(super) const OWNER: &str =
@@ -52,7 +49,7 @@ pub(super) struct FoundPolicy {
 /// Looks for the policy file and reads it.
 pub(super) fn policy(home: &Home, named: Option<&Path>) -> FoundPolicy {
     let path = home::policy_path(home, named);
-    let file = path.as_deref().map(read).transpose();
+    let file = path.as_deref().map(home::read_policy).transpose();
     FoundPolicy { path, file }
 }
 
@@ -65,16 +62,4 @@ impl FoundPolicy {
                 .hint("nothing was done; `claw-sessions config check` reads the file again once it is mended")
         })
     }
-}
-
-fn read(path: &Path) -> Result<PolicyFile, String> {
-    let unreadable = |error: std::io::Error| format!("cannot read the policy file: {error}");
-    let meta = std::fs::metadata(path).map_err(unreadable)?;
-    if !meta.is_file() {
-        return Err("this is no file, so it is no policy file".to_owned());
-    }
-    if meta.len() > LONGEST_POLICY {
-        return Err("larger than 1 MiB: this is no policy file".to_owned());
-    }
-    policy_file::parse(&std::fs::read_to_string(path).map_err(unreadable)?)
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 
 use crate::config::environment::Environment;
+use crate::config::policy_file::{self, PolicyFile};
 
 const STATE_DIR: &str = ".openclaw";
 const LEGACY_STATE_DIRS: [&str; 3] = [".clawdbot", ".moldbot", ".moltbot"];
@@ -76,6 +77,22 @@ pub fn policy_places(home: &Home) -> Vec<PathBuf> {
     let in_state = home.real_dir.join("claw-sessions.toml");
     let in_config = config_home.map(|dir| dir.join("claw-sessions/config.toml"));
     [Some(in_state), in_config].into_iter().flatten().collect()
+}
+
+/// No policy is longer.
+const LONGEST_POLICY: u64 = 1 << 20;
+
+/// Reads a policy file; the error says what is wrong with it.
+pub fn read_policy(path: &Path) -> Result<PolicyFile, String> {
+    let unreadable = |error: std::io::Error| format!("cannot read the policy file: {error}");
+    let meta = std::fs::metadata(path).map_err(unreadable)?;
+    if !meta.is_file() {
+        return Err("this is no file, so it is no policy file".to_owned());
+    }
+    if meta.len() > LONGEST_POLICY {
+        return Err("larger than 1 MiB: this is no policy file".to_owned());
+    }
+    policy_file::parse(&std::fs::read_to_string(path).map_err(unreadable)?)
 }
 
 /// Other state directories below the home directory, by name: of a profile, or of an older release.
