@@ -86,7 +86,7 @@ pub struct GlobalArgs {
     /// When to show a progress bar.
     #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "WHEN")]
     pub progress: When,
-    /// How many threads read [default: one for each core].
+    /// How many threads read [default: one for each core, three at least].
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
     /// Read the head and the tail of large transcripts only: damage in between is not seen.

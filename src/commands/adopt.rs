@@ -39,7 +39,7 @@ pub(super) fn run(session: &Session, file: &Path, key: &str, online: bool) -> Re
     let plan = Plan::mending(&inventory.state_dir, context.now, item);
     let path = context.view().path(&loose.path);
     let hint = summary.integrity.is_fatal();
-    let outcome: Outcome = work.carry_out(&context, plan, "adopt")?;
+    let outcome: Outcome = work.carry_out(&context, plan, None, "adopt")?;
     let bound = outcome.run.is_some();
     let document = RestoreDocument {
         run: outcome.run,

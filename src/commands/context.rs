@@ -125,14 +125,6 @@ impl<'a> Context<'a> {
         let notes = new(&self.details, found.notes);
         self.details.extend(notes);
         let cron_store = self.config.config.cron_store.as_ref().map(|text| self.home.environment.resolve(text));
-        let side = side::read(&self.home.real_dir, cron_store.as_deref());
-        let mut told = side.problems.clone();
-        if depth == Depth::Quick {
-            told.push(format!("--quick: of transcripts over {} KiB only head and tail were read", read::QUICK / 1024));
-        }
-        self.missed |= !side.problems.is_empty();
-        let warnings = new(&self.warnings, told);
-        self.warnings.extend(warnings);
         let cache = if global.no_cache || depth == Depth::Thorough {
             Cache::off()
         } else {
@@ -146,7 +138,7 @@ impl<'a> Context<'a> {
             unseen: found.unseen,
             openclaw: self.generation(),
             gateway: &|| self.gateway().clone(),
-            side,
+            side: &|| side::read(&self.home.real_dir, cron_store.as_deref()),
             cache: &cache,
             depth,
             archives,
@@ -159,8 +151,11 @@ impl<'a> Context<'a> {
         });
         progress.end();
         cache.save();
-        self.missed |= !inventory.unseen.is_empty();
-        let told = inventory.unseen.iter().map(|(_, why)| why.clone());
+        self.missed |= !inventory.unseen.is_empty() || !inventory.side.problems.is_empty();
+        let quick = (depth == Depth::Quick)
+            .then(|| format!("--quick: of transcripts over {} KiB only head and tail were read", read::QUICK / 1024));
+        let unseen = inventory.unseen.iter().map(|(_, why)| why.clone());
+        let told = inventory.side.problems.iter().cloned().chain(quick).chain(unseen);
         let warnings = new(&self.warnings, told.chain(self.strange(&inventory)).collect());
         self.warnings.extend(warnings);
         Ok(inventory)
@@ -350,9 +345,14 @@ impl Progress {
     }
 }
 
+/// So many threads read also where there are fewer cores: while some wait for the disk, another looks at what came.
+const FEWEST_THREADS: usize = 3;
+
 /// Starts the threads that read; with one job this one reads, and nothing is started.
 fn start_threads(jobs: Option<usize>) -> Result<(), Failure> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs.unwrap_or(0));
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = jobs.unwrap_or_else(|| cores().max(FEWEST_THREADS));
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
     let built = if jobs == Some(1) { pool.use_current_thread() } else { pool }.build_global();
     match built {
         // Where there is no system's error a second look found the threads of the first.

@@ -71,7 +71,7 @@ fn pass(
     let limits = Limits { patience, deadline: time.all };
     let mut work = if dry { Work::dry(context) } else { Work::begin(context, args.safety.online, limits)? };
     changing(false);
-    let (mut inventory, verdicts, plan) = decide(context, args, time.reading)?;
+    let (inventory, verdicts, plan) = decide(context, args, time.reading)?;
     let planned = plan.totals();
     let mut refused = refusals(&inventory);
     if let Some(why) = guard::refusal(&plan, &inventory, &context.policy, context.now) {
@@ -99,10 +99,11 @@ fn pass(
     let mut outcome =
         Outcome { failed: unreadable(&inventory).collect(), late: unread(&not_checked), ..Outcome::default() };
     if !dry && !plan.is_empty() {
-        inventory.release_texts();
         let Outcome { failed, late, .. } = outcome;
         changing(true);
-        outcome = work.carry_out(context, plan, "gc")?;
+        // A plan from a file is older than what was read.
+        let seen = args.apply.is_none().then_some(&inventory);
+        outcome = work.carry_out(context, plan, seen, "gc")?;
         outcome.failed.extend(failed);
         outcome.late.extend(late);
     }

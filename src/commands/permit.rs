@@ -87,10 +87,16 @@ impl Work {
         Ok(Self { journal: Some(journal), recovered, limits })
     }
 
-    /// Carries a plan out, as the verb `command`.
-    pub(super) fn carry_out(&mut self, context: &Context<'_>, plan: Plan, command: &str) -> Result<Outcome, Failure> {
+    /// Carries a plan out, as the verb `command`; `seen` is what it was made of.
+    pub(super) fn carry_out(
+        &mut self,
+        context: &Context<'_>,
+        plan: Plan,
+        seen: Option<&Inventory>,
+        command: &str,
+    ) -> Result<Outcome, Failure> {
         let Limits { patience, deadline } = self.limits;
-        let options = apply::Options { command, started_at: context.session.started_at, patience, deadline };
+        let options = apply::Options { command, started_at: context.session.started_at, patience, deadline, seen };
         Ok(apply::apply(plan, self.journal(context)?, &options)?)
     }
 

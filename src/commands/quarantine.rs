@@ -37,7 +37,7 @@ fn take(session: &Session, args: &QuarantineArgs) -> Result<Exit, Failure> {
     let mut work =
         if args.dry_run { Work::dry(&context) } else { Work::begin(&context, args.online, Limits::default())? };
     let depth = if args.damaged { Depth::Thorough } else { context.depth() };
-    let mut inventory = context.load_with(Look { depth, ..Look::default() })?;
+    let inventory = context.load_with(Look { depth, ..Look::default() })?;
     let named = named(&inventory, &args.what)?;
     let damaged = if args.damaged { damaged(&inventory, &context, args) } else { HashSet::new() };
     let verdicts = context.judge(&inventory).set_aside(&named, &damaged);
@@ -59,8 +59,7 @@ fn take(session: &Session, args: &QuarantineArgs) -> Result<Exit, Failure> {
     if args.dry_run {
         refused.extend(beside_gateway(&context, args.online).map(|why| Left::new("the quarantine", why)));
     } else if !plan.is_empty() {
-        inventory.release_texts();
-        outcome = work.carry_out(&context, plan, "quarantine")?;
+        outcome = work.carry_out(&context, plan, Some(&inventory), "quarantine")?;
         taken.retain(|one| outcome.taken.iter().any(|(_, key)| *key == one.key));
     }
     outcome.refused.extend(refused.into_iter().chain(unreadable_stores(&inventory)));

@@ -65,7 +65,7 @@ fn repair(context: &mut Context<'_>, args: &ValidateArgs) -> Result<RepairDocume
         let beside = beside_gateway(context, args.online);
         outcome.refused.extend(beside.map(|why| Left::new("the repair", why)));
     } else if !plan.is_empty() {
-        outcome = work.carry_out(context, plan, "repair")?;
+        outcome = work.carry_out(context, plan, None, "repair")?;
         let undone: Vec<String> = [&outcome.skipped, &outcome.failed, &outcome.refused]
             .into_iter()
             .flatten()

@@ -185,9 +185,14 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
 
     /// Which transcripts go with their bindings: those that nothing that stays refers to.
     fn settle_files(&self, bindings: &mut [Classified]) {
-        let kept = References::of_kept(self.inventory, bindings);
+        let inventory = self.inventory;
+        if bindings.iter().all(|one| !one.verdict.action.removes() || one.binding(inventory).transcript.stamp.is_none())
+        {
+            return;
+        }
+        let kept = References::of_kept(inventory, bindings);
         for one in bindings.iter_mut().filter(|one| one.verdict.action.removes()) {
-            let binding = one.binding(self.inventory);
+            let binding = one.binding(inventory);
             let transcript = &binding.transcript;
             let (Some(path), Some(_)) = (&transcript.path, transcript.stamp) else { continue };
             if kept.refer_to(path, binding.entry.session_id.as_deref()) {
@@ -201,7 +206,8 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
     fn judge_files(&self, bindings: &[Classified]) -> Vec<ClassifiedFile> {
         // A transcript that was not read may refer to any of them.
         let read = bindings.iter().all(|one| one.facts.integrity != Integrity::NotChecked);
-        let all = read.then(|| References::of_all(self.inventory, bindings));
+        let orphans = self.inventory.files.iter().any(|file| file.kind == FileKind::Orphan);
+        let all = (read && orphans).then(|| References::of_all(self.inventory, bindings));
         let judge = |(index, file)| {
             let (action, reason) = self.judge_file(file, all.as_ref());
             ClassifiedFile { index, action, reason }

@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::verdict::{Action, FileAction, Reason, Verdict, Verdicts};
+use super::verdict::{Action, Classified, FileAction, Reason, Verdict, Verdicts};
 use crate::config::policy::MaxRemovals;
 use crate::model::inventory::{Binding, Content, Inventory, Stamp};
 use crate::model::key::Class;
@@ -209,7 +210,9 @@ impl Plan {
         for (at, store) in inventory.stores.iter().enumerate() {
             let Some(dir) = dirs(store.dir()).filter(|_| store.is_writable()) else { continue };
             let leaving = verdicts.bindings.iter().filter(|one| one.store == at && one.verdict.action.removes());
+            let leaving: Vec<&Classified> = leaving.collect();
             let items: Vec<Item> = leaving
+                .into_par_iter()
                 .map(|one| {
                     let binding = one.binding(inventory);
                     let transcript = &binding.transcript;

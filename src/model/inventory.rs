@@ -147,14 +147,6 @@ impl Inventory {
     pub fn selected(&self) -> impl Iterator<Item = &Store> {
         self.stores.iter().filter(|store| store.selected)
     }
-
-    /// Gives back the memory of the stores' bytes, which nothing needs once the plan is made.
-    pub fn release_texts(&mut self) {
-        for store in &mut self.stores {
-            store.text = Vec::new();
-            store.document = Document::default();
-        }
-    }
 }
 
 /// What the version of OpenClaw means for a tool (F§0). An unknown version is treated with the care of a late one.

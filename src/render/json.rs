@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
+use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -454,7 +455,7 @@ pub fn body(inventory: &Inventory, verdicts: &Verdicts, planned: Totals, startup
     });
     Body {
         stores: stores.collect(),
-        bindings: verdicts.bindings.iter().map(|one| binding(inventory, one, view)).collect(),
+        bindings: verdicts.bindings.par_iter().map(|one| binding(inventory, one, view)).collect(),
         files: files.collect(),
         startup,
         summary: summary(inventory, verdicts, planned),

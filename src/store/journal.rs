@@ -284,7 +284,7 @@ impl Run {
 
     /// Makes the manifest durable.
     pub fn save(&self) -> anyhow::Result<()> {
-        let text = serde_json::to_vec_pretty(&self.manifest).context("cannot write a manifest")?;
+        let text = serde_json::to_vec(&self.manifest).context("cannot write a manifest")?;
         let like = FileInfo { mode: 0o600, ..self.like };
         atomic::replace(&self.dir, OsStr::new(MANIFEST), [text.as_slice()], &like, || Ok(()))
     }

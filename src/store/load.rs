@@ -41,8 +41,8 @@ pub struct Request<'a> {
     pub gateway: &'a (dyn Fn() -> Gateway + Sync),
     /// What could not be looked into, and why.
     pub unseen: Vec<(PathBuf, String)>,
-    /// What other files say.
-    pub side: Side,
+    /// Reads what other files say, meanwhile too.
+    pub side: &'a (dyn Fn() -> Side + Sync),
     /// What earlier starts found, and left unread.
     pub boots: Boots,
     /// When to stop reading.
@@ -65,7 +65,8 @@ pub struct Request<'a> {
 
 /// Loads everything.
 pub fn load(request: Request<'_>) -> Inventory {
-    let (gateway, (stores, files, mut unseen)) = rayon::join(request.gateway, || read_all(&request));
+    let ((gateway, side), (stores, files, mut unseen)) =
+        rayon::join(|| ((request.gateway)(), (request.side)()), || read_all(&request));
     unseen.extend(request.unseen);
     let sightings = request.boots.sessions.into_iter();
     let sightings = sightings.map(|one| ((one.store.clone(), one.key.clone()), one)).collect();
@@ -80,7 +81,7 @@ pub fn load(request: Request<'_>) -> Inventory {
         stores,
         unseen,
         files,
-        side: request.side,
+        side,
         awaited,
         sightings,
     }

@@ -1,22 +1,23 @@
 //! Planned is done: after a run everything is read again.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::path::Path;
 
-use rayon::prelude::*;
+use anyhow::Context as _;
 
-use super::read_locked;
-use crate::decide::plan::sha256;
-use crate::model::store::{self, Effective};
+use super::bindings::{Gone, kept};
+use super::current::{Current, holds};
+use crate::decide::plan::Item;
+use crate::model::json;
+use crate::model::store::Document;
 use crate::store::dir::Dir;
 use crate::store::journal::Run;
-use crate::store::manifest::{StepState, StoreRecord};
+use crate::store::manifest::StepState;
 
-/// Reads everything again: what was taken is gone from its place and whole in the archive.
-pub(super) fn verify(run: &Run) -> Vec<String> {
-    let stores: Vec<&StoreRecord> =
-        run.manifest.stores.iter().filter(|record| record.state == StepState::Done).collect();
-    let mut mismatches: Vec<String> = stores.into_par_iter().flat_map_iter(verify_store).collect();
+/// Whether what was moved is whole in the archive.
+pub(super) fn archived(run: &Run) -> Vec<String> {
+    let mut mismatches = Vec::new();
     for record in run.manifest.moves.iter().filter(|record| record.state == StepState::Done) {
         let kept = run.locate(&record.to).and_then(|(dir, name)| dir.info(&name));
         if !matches!(kept, Ok(Some(info)) if info.stamp.size == record.stamp.size) {
@@ -33,23 +34,33 @@ pub(super) fn verify(run: &Run) -> Vec<String> {
     mismatches
 }
 
-/// What of the entries that were taken is still in a store.
-fn verify_store(record: &StoreRecord) -> Vec<String> {
-    let parent = record.path.parent().unwrap_or(Path::new("/"));
-    let name = record.path.file_name().unwrap_or_default();
-    let read = Dir::open(parent).and_then(|dir| read_locked(&dir, name));
-    let Ok((text, document)) = read.and_then(|(text, _)| {
-        let document = store::read(&text).map_err(|_| anyhow::anyhow!("not a store"))?;
-        Ok((text, document))
-    }) else {
-        return vec![format!("{} cannot be read again", record.path.display())];
-    };
-    let gone: HashMap<&str, &str> =
-        record.entries.iter().map(|entry| (entry.key.as_str(), entry.entry_sha256.as_str())).collect();
-    let is_still_there = |place: &Effective| {
-        let bytes = document.members[place.member].entry.span.of(&text);
-        gone.get(place.key.as_str()).is_some_and(|hash| **hash == sha256(bytes))
-    };
-    let places = document.effective(&text).into_iter().filter(is_still_there);
-    places.map(|place| format!("{} is still in {}", place.key, record.path.display())).collect()
+impl Gone<'_> {
+    /// Reads the store again: what of it is still there.
+    pub(super) fn verify(self) -> Vec<String> {
+        let dir = Dir::open(self.store.parent().unwrap_or(Path::new("/")));
+        let found = dir.and_then(|dir| self.found_in(&dir, self.store.file_name().unwrap_or_default()));
+        match found {
+            Ok(keys) => keys.iter().map(|key| format!("{key} is still in {}", self.store.display())).collect(),
+            Err(_) => vec![format!("{} cannot be read again", self.store.display())],
+        }
+    }
+
+    fn found_in(&self, dir: &Dir, name: &OsStr) -> anyhow::Result<Vec<String>> {
+        let items: HashMap<&str, &Item> = self.items.iter().map(|item| (item.key.as_str(), *item)).collect();
+        let Document { members, .. } = &*self.old.document;
+        // As a rule it has, byte for byte, what was to stay.
+        if holds(&mut dir.open_file(name)?.0, kept(&self.old.text, &self.cuts))? {
+            let mut cuts = self.cuts.iter().peekable();
+            let stays = members.iter().filter(|member| {
+                while cuts.next_if(|cut| cut.end <= member.key.start).is_some() {}
+                cuts.peek().is_none_or(|cut| member.key.start < cut.start)
+            });
+            let keys = stays.map(|member| json::unescape(member.key.of(&self.old.text)));
+            return Ok(keys.filter(|key| items.contains_key(key.as_str())).collect());
+        }
+        let now = Current::read(dir, name, None)?.context("not a store")?;
+        let places = now.document.effective(&now.text).into_iter();
+        let there = places.filter(|place| items.get(place.key.as_str()).is_some_and(|item| now.has(item, place)));
+        Ok(there.map(|place| place.key).collect())
+    }
 }
