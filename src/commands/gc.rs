@@ -122,7 +122,10 @@ fn pass(
     changing(false);
     outcome.failed.append(&mut work.recovered.failed);
     let told = Told { recovered: work.recovered.told, forgotten, mended };
-    Ok(document(context, &inventory, &verdicts, planned, dry, outcome, told))
+    let document = document(context, &inventory, &verdicts, planned, dry, outcome, told);
+    // The process is about to end, which gives all of it back at once.
+    std::mem::forget((inventory, verdicts));
+    Ok(document)
 }
 
 /// Notes which sessions this start found failed or cut off, where they stand, and what it left unread.
@@ -213,7 +216,7 @@ fn unread(not_checked: &BTreeMap<PathBuf, bool>) -> Vec<Left> {
 /// gc forgets its own runs after a while, and never one that quarantined something (design §4).
 fn forget_old_runs(context: &Context<'_>, journal: &Journal, outcome: &mut Outcome) -> Vec<String> {
     let Some(age) = context.policy.keep_runs.value else { return Vec::new() };
-    let done = journal.forget_older(context.session.started_at, age);
+    let done = journal.forget_older(context.session.started_at, age, outcome.run.as_deref());
     outcome.failed.extend(done.failed.into_iter().map(|why| Left::new("claw-sessions/runs", why)));
     done.forgotten
 }

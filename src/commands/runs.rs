@@ -15,7 +15,7 @@ pub(super) fn run(session: &Session, args: &RunsArgs) -> Result<Exit, Failure> {
     let done = match args.command {
         Some(RunsCommand::Prune { older_than }) if journal::exists(&context.home.real_dir) => {
             let journal = open(&context, Limits::default())?;
-            journal.forget_older(session.started_at, older_than)
+            journal.forget_older(session.started_at, older_than, None)
         }
         _ => Forgotten::default(),
     };

@@ -22,8 +22,9 @@ pub fn escape(text: &str) -> Cow<'_, str> {
 /// only what JSON demands, which leaves bidi marks and C1 controls.
 pub fn escape_json(text: &str) -> Cow<'_, str> {
     let unsafe_here = |c: char| is_unsafe(c) && c != '\n';
-    let plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n'));
-    if plain || !text.chars().any(unsafe_here) {
+    // Piece by piece: within one, bytes can be looked at side by side.
+    let is_plain = |piece: &[u8]| piece.iter().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~' | b'\n'));
+    if text.as_bytes().chunks(256).all(is_plain) || !text.chars().any(unsafe_here) {
         return Cow::Borrowed(text);
     }
     let mut escaped = String::with_capacity(text.len() + 32);

@@ -161,13 +161,15 @@ impl Journal {
         Ok(())
     }
 
-    /// Forgets runs that ended longer ago than `age`; those with quarantined bindings stay.
-    pub fn forget_older(&self, now: DateTime<Utc>, age: TimeDelta) -> Forgotten {
+    /// Forgets runs that ended longer ago than `age`; those with quarantined bindings stay, and so does `own`, which has
+    /// just ended.
+    pub fn forget_older(&self, now: DateTime<Utc>, age: TimeDelta, own: Option<&str>) -> Forgotten {
         let mut done = Forgotten::default();
         if let Err(error) = self.sweep() {
             done.failed.push(format!("{error:#}"));
         }
-        for run in past_runs(&self.state_dir).0.into_iter().filter(|run| run.is_old(now, age)) {
+        let others = |name: &OsStr| own.is_none_or(|own| name != own);
+        for run in read_runs(&self.state_dir, others).0.into_iter().filter(|run| run.is_old(now, age)) {
             if run.holds_quarantined() {
                 done.kept.push(run.id);
                 continue;
@@ -463,6 +465,10 @@ pub fn history(state_dir: &Path) -> Vec<history::Line> {
 
 /// The past runs of a state directory, oldest first, and what could not be read. Reads only.
 pub fn past_runs(state_dir: &Path) -> (Vec<Manifest>, Vec<String>) {
+    read_runs(state_dir, |_| true)
+}
+
+fn read_runs(state_dir: &Path, wanted: impl Fn(&OsStr) -> bool) -> (Vec<Manifest>, Vec<String>) {
     let (mut runs, mut problems) = (Vec::new(), Vec::new());
     let listed = runs_dir(state_dir).and_then(|dir| Ok((names(&dir)?, dir)));
     let (names, dir) = match listed {
@@ -475,7 +481,7 @@ pub fn past_runs(state_dir: &Path) -> (Vec<Manifest>, Vec<String>) {
             return (runs, problems);
         }
     };
-    for name in names.into_iter().filter(|name| !is_forgotten(name)) {
+    for name in names.into_iter().filter(|name| !is_forgotten(name) && wanted(name)) {
         let read = match dir.existing_subdir(&name) {
             // A directory without a manifest: a run that was cut off before it changed anything.
             Ok(run) if matches!(run.info(OsStr::new(MANIFEST)), Ok(None)) => continue,

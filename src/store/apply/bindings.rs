@@ -130,7 +130,7 @@ impl Work<'_> {
             new_sha256,
             cuts: cuts.iter().map(|cut| (cut.start, cut.end)).collect(),
             removed: below.join(&removed),
-            entries: leaving.iter().filter_map(|leaving| entry_record(leaving, document, &cuts)).collect(),
+            entries: entry_records(&leaving, document, &cuts),
         };
         self.plan_moves(&leaving, plan, &(archive, below), left_behind)?;
         self.run.manifest.stores.push(record);
@@ -280,20 +280,25 @@ fn spare_referenced(references: &References, leaving: &[Leaving<'_>], left_behin
     }
 }
 
-fn entry_record(leaving: &Leaving<'_>, document: &Document, cuts: &[Span]) -> Option<EntryRecord> {
+fn entry_records(leaving: &[Leaving<'_>], document: &Document, cuts: &[Span]) -> Vec<EntryRecord> {
+    // Where each cut stands in the removed bytes.
+    let starts: Vec<usize> = cuts.iter().scan(0, |end, cut| Some(std::mem::replace(end, *end + cut.len()))).collect();
+    let in_removed = |span: Span| {
+        let at = cuts.partition_point(|cut| cut.end < span.end);
+        let cut = cuts.get(at).filter(|cut| cut.start <= span.start)?;
+        let start = starts[at] + span.start - cut.start;
+        Some((start, start + span.len()))
+    };
+    leaving.iter().filter_map(|leaving| entry_record(leaving, document, in_removed)).collect()
+}
+
+fn entry_record(
+    leaving: &Leaving<'_>,
+    document: &Document,
+    in_removed: impl Fn(Span) -> Option<(usize, usize)>,
+) -> Option<EntryRecord> {
     let item = leaving.item;
     let member = document.members.get(*leaving.members.last()?)?;
-    let in_removed = |span: Span| {
-        let mut before = 0;
-        for cut in cuts {
-            if cut.start <= span.start && span.end <= cut.end {
-                let start = before + span.start - cut.start;
-                return Some((start, start + span.len()));
-            }
-            before += cut.len();
-        }
-        None
-    };
     Some(EntryRecord {
         agent: item.agent.clone(),
         key: item.key.clone(),
