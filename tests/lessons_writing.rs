@@ -356,6 +356,24 @@ fn c46_restore_never_overwrites() {
 }
 
 #[test]
+fn c46_what_comes_back_under_another_key_hides_nothing_that_has_this_key() {
+    let store = three();
+    let run = gc(&store, &[]).ok().json()["run"].as_str().unwrap().to_owned();
+    // What an earlier run took under the same key came back so too, and run ids may end alike.
+    let taken = format!("{KEY}:restored-{}", run.rsplit('-').next().unwrap());
+    edit(&store, |sessions| {
+        sessions[KEY] = json!({"sessionId": "new", "updatedAt": 1_795_386_540_000_i64});
+        sessions[&taken] = json!({"sessionId": "earlier", "updatedAt": 1_795_386_540_000_i64});
+    });
+    let restored = store.run(["restore", "latest", "--as-new", "--json"]).ok().json();
+    assert_eq!(restored["refused"], json!([]));
+    let now = store.sessions("main");
+    let of = |key: &str| now[key]["sessionId"].clone();
+    assert_eq!((of(KEY), of(&taken), of(&format!("{taken}-2"))), (json!("new"), json!("earlier"), json!("one")));
+    assert_eq!(String::from_utf8_lossy(&store.read(STORE)).matches(&format!("{taken}\":")).count(), 1);
+}
+
+#[test]
 fn c46_one_key_comes_back_alone() {
     let store = three();
     let before = store.tree().contents();

@@ -160,6 +160,14 @@ fn median<T: PartialOrd + Copy>(values: &mut [T]) -> T {
     values[values.len() / 2]
 }
 
+/// A command as another program runs it.
+pub fn under(program: &Path, args: &[&str], command: &Command) -> Command {
+    let mut outer = Command::new(program);
+    outer.args(args).arg(command.get_program()).args(command.get_args()).env_clear().stdin(Stdio::null());
+    outer.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    outer
+}
+
 /// A program on the `PATH`.
 pub fn find(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join(program)).find(|path| path.is_file())
@@ -186,11 +194,7 @@ pub fn mega(bytes: u64) -> String {
 /// How often each system call is made, and how many there are in all; `None` without strace.
 pub fn calls(command: &Command, log: &Path) -> Option<Vec<(String, u64)>> {
     let strace = find("strace")?;
-    let mut traced = Command::new(strace);
-    traced.args(["-f", "-qq", "-o"]).arg(log).arg(command.get_program()).args(command.get_args()).env_clear();
-    for (name, value) in command.get_envs() {
-        traced.env(name, value.unwrap_or_default());
-    }
+    let mut traced = under(&strace, &["-f", "-qq", "-o", &log.to_string_lossy()], command);
     let status = traced.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
     assert!(is_fine(status), "{command:?}: {status}");
     let mut counts = std::collections::BTreeMap::<String, u64>::new();

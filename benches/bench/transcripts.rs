@@ -5,7 +5,7 @@ use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::measure::{Figures, World, drop_page_cache, files, find, heading, measure, mega, ratio, size};
+use crate::measure::{Figures, World, drop_page_cache, files, find, heading, measure, mega, ratio, size, under};
 
 const GIGA: u64 = 1_000_000_000;
 
@@ -30,9 +30,9 @@ pub fn check() {
     let cat = peer(&world, Path::new("cat"), &[], &transcripts, 9);
     cat.print_rate("cat, warm", bytes);
     let one = validate("1", 9);
-    one.print_rate("claw-sessions validate, one core, warm", bytes);
+    one.print_rate("claw-sessions validate --jobs 1, warm", bytes);
     let two = validate("2", 9);
-    two.print_rate("claw-sessions validate, two cores, warm", bytes);
+    two.print_rate("claw-sessions validate --jobs 2, warm", bytes);
     ratio("one core: its speed, as a part of cat's", cat.millis / one.millis, "0.2");
     ratio("two cores: times faster than one", one.millis / two.millis, "1.7");
     match find("jq") {
@@ -63,7 +63,7 @@ pub fn check() {
         return println!("{:<66} skipped: /proc/sys/vm/drop_caches cannot be written", "from a cold page cache");
     }
     let cold = |mut command: Command| {
-        measure(&mut command, 3, &world.path(""), || {
+        measure(&mut command, 5, &world.path(""), || {
             drop_page_cache();
         })
     };
@@ -71,11 +71,20 @@ pub fn check() {
     command.args(&transcripts);
     let cat = cold(command);
     cat.print_rate("cat, cold", bytes);
-    let one = cold(world.ours(&state, &["validate", "--jobs", "1", "--no-cache"]));
-    one.print_rate("claw-sessions validate, one core, cold", bytes);
-    let two = cold(world.ours(&state, &["validate", "--jobs", "2", "--no-cache"]));
-    two.print_rate("claw-sessions validate, two cores, cold", bytes);
-    ratio("two cores, cold: its time, in cats", two.millis / cat.millis, "1");
+    let ours = || world.ours(&state, &["validate", "--no-cache"]);
+    let all = cold(ours());
+    all.print_rate("claw-sessions validate, every core, cold", bytes);
+    ratio("every core, cold: its time, in cats", all.millis / cat.millis, "1");
+    match find("taskset") {
+        None => println!("{:<66} skipped: not installed", "taskset -c 0 claw-sessions validate"),
+        Some(taskset) => {
+            let one = cold(under(&taskset, &["-c", "0"], &ours()));
+            one.print_rate("taskset -c 0 claw-sessions validate, cold", bytes);
+            ratio("one core, cold: its time, in cats", one.millis / cat.millis, "1");
+        }
+    }
+    cold(world.ours(&state, &["validate", "--no-cache", "--jobs", "1"]))
+        .print_rate("claw-sessions validate --jobs 1, cold", bytes);
 }
 
 /// The same for lines of one size each.

@@ -417,6 +417,8 @@ impl Work<'_> {
         };
         let bound: HashMap<String, usize> =
             document.effective(text).into_iter().map(|place| (place.key, place.member)).collect();
+        // The last of equal keys would hide the others.
+        let mut used: HashSet<String> = record.entries.iter().map(|entry| entry.key.clone()).collect();
         let mut returning = Vec::new();
         let mut back = Vec::new();
         for (at, entry) in record.entries.iter().enumerate() {
@@ -426,20 +428,45 @@ impl Work<'_> {
             let bytes = |(start, end): (usize, usize)| removed.get(start..end).unwrap_or_default().to_vec();
             let (mut key, mut value) = (bytes(entry.key_at), bytes(entry.entry_at));
             anyhow::ensure!(sha256(&value) == entry.entry_sha256, "the archived entry of {} is damaged", entry.key);
-            if let Some(&member) = bound.get(&entry.key) {
-                if document.members[member].entry.span.of(text) == value {
+            let has = |key: &str, value: &[u8]| {
+                bound.get(key).map(|&member| document.members[member].entry.span.of(text) == value)
+            };
+            let is_bound = has(&entry.key, &value);
+            if let Some(path) = entry.file.as_ref().and_then(|file| self.renamed.get(file)) {
+                value = pointing_to(&value, path)?;
+            }
+            match is_bound {
+                None => {}
+                Some(true) => {
                     back.push(at);
                     continue;
                 }
-                if !self.options.as_new {
+                Some(false) if !self.options.as_new => {
                     let why = "the key is bound again; --as-new brings it back under another key";
                     self.outcome.refused.push(Left::new(&entry.key, why));
                     continue;
                 }
-                key.extend_from_slice(format!(":restored-{}", self.suffix()).as_bytes());
-            }
-            if let Some(path) = entry.file.as_ref().and_then(|file| self.renamed.get(file)) {
-                value = pointing_to(&value, path)?;
+                Some(false) => {
+                    let is_taken = |suffix: &String| {
+                        let new = format!("{}{suffix}", entry.key);
+                        used.contains(&new) || has(&new, &value) == Some(false)
+                    };
+                    let mut suffix = format!(":restored-{}", self.suffix());
+                    for number in 2_u32.. {
+                        if !is_taken(&suffix) {
+                            break;
+                        }
+                        suffix = format!(":restored-{}-{number}", self.suffix());
+                    }
+                    let new = format!("{}{suffix}", entry.key);
+                    // A restore that was cut off had it back already.
+                    if has(&new, &value).is_some() {
+                        back.push(at);
+                        continue;
+                    }
+                    used.insert(new);
+                    key.extend_from_slice(suffix.as_bytes());
+                }
             }
             returning.push(Returning { index: at, key, entry: value });
         }
