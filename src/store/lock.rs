@@ -164,8 +164,15 @@ fn look(dir: &Dir, name: &OsStr) -> anyhow::Result<Look> {
     });
     let stamp = match read {
         Ok(stamp) => stamp,
-        // Released between the look and the read?
-        Err(error) => return if dir.info(name)?.is_none() { Ok(Look::Free) } else { Err(error) },
+        // Released between the look and the read, and perhaps taken again since?
+        Err(error) => {
+            let gone = error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::NotFound);
+            return match dir.info(name)? {
+                None => Ok(Look::Free),
+                Some(_) if gone => Ok(Look::Held(format!("{} is going from hand to hand", path.display()))),
+                Some(_) => Err(error),
+            };
+        }
     };
     let (payload, state) = process::judge(&bytes);
     if !state.is_held() {
