@@ -81,20 +81,18 @@ impl<'a> Current<'a> {
 /// Whether a file has these bytes, piece by piece, and no others.
 pub(super) fn holds<'a>(file: &mut impl Read, pieces: impl IntoIterator<Item = &'a [u8]>) -> io::Result<bool> {
     let mut buffer = vec![0; CHUNK];
-    let mut goes_on_with = |expected: &[u8]| {
-        let there = &mut buffer[..expected.len()];
-        match file.read_exact(there) {
-            Ok(()) => Ok(there == expected),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-            Err(error) => Err(error),
-        }
+    let mut has_more = |there: &mut [u8]| match file.read_exact(there) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
     };
-    for chunk in pieces.into_iter().flat_map(|piece| piece.chunks(CHUNK)) {
-        if !goes_on_with(chunk)? {
+    for expected in pieces.into_iter().flat_map(|piece| piece.chunks(CHUNK)) {
+        let there = &mut buffer[..expected.len()];
+        if !has_more(there)? || there != expected {
             return Ok(false);
         }
     }
-    Ok(file.bytes().next().transpose()?.is_none())
+    Ok(!has_more(&mut [0])?)
 }
 
 #[cfg(test)]
