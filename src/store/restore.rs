@@ -336,6 +336,18 @@ impl Work<'_> {
         self.options.of.rsplit('-').next().unwrap_or(self.options.of)
     }
 
+    /// What makes another key of a key: `:restored-<run>`, with a number when that is taken.
+    fn new_suffix(&self, is_taken: impl Fn(&str) -> bool) -> String {
+        let mut suffix = format!(":restored-{}", self.suffix());
+        for number in 2_u32.. {
+            if !is_taken(&suffix) {
+                break;
+            }
+            suffix = format!(":restored-{}-{number}", self.suffix());
+        }
+        suffix
+    }
+
     /// `<stem>-restored-<run>.jsonl`
     fn new_name(&self, name: &OsStr) -> std::ffi::OsString {
         let stem = Path::new(name).file_stem().unwrap_or(name);
@@ -447,17 +459,10 @@ impl Work<'_> {
                     continue;
                 }
                 Some(false) => {
-                    let is_taken = |suffix: &String| {
+                    let suffix = self.new_suffix(|suffix| {
                         let new = format!("{}{suffix}", entry.key);
                         used.contains(&new) || has(&new, &value) == Some(false)
-                    };
-                    let mut suffix = format!(":restored-{}", self.suffix());
-                    for number in 2_u32.. {
-                        if !is_taken(&suffix) {
-                            break;
-                        }
-                        suffix = format!(":restored-{}-{number}", self.suffix());
-                    }
+                    });
                     let new = format!("{}{suffix}", entry.key);
                     // A restore that was cut off had it back already.
                     if has(&new, &value).is_some() {

@@ -1,4 +1,4 @@
-//! Planned is done: after a run everything is read again.
+//! Planned is done: a store is read again once it was written, the archive when all is done.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
