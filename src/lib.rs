@@ -105,6 +105,7 @@ pub mod model {
 pub mod decide {
     //! From evidence to plan. Pure: the same inventory, policy and time give the same plan.
     pub mod classify;
+    pub mod expected;
     pub mod facts;
     pub mod guard;
     pub mod plan;

@@ -185,7 +185,7 @@ impl<'a> Context<'a> {
     }
 
     /// The plan that carries out the verdicts.
-    pub(super) fn plan(&self, inventory: &Inventory, verdicts: &Verdicts) -> Plan {
+    pub(super) fn plan<'b>(&self, inventory: &'b Inventory, verdicts: &Verdicts) -> Plan<'b> {
         Plan::from(inventory, verdicts, self.now, directory_id)
     }
 
@@ -241,7 +241,8 @@ impl<'a> Context<'a> {
 
     /// The body of a document.
     pub(super) fn body(&self, inventory: &Inventory, verdicts: &Verdicts, planned: Totals, startup: Startup) -> Body {
-        json::body(inventory, verdicts, planned, startup, self.view())
+        let bindings = json::bindings(inventory, verdicts, self.view());
+        json::body(inventory, verdicts, bindings, planned, startup, self.view())
     }
 
     /// How everything was found, and every limit with its source.

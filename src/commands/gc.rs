@@ -13,7 +13,7 @@ use crate::decide::verdict::{Classified, Verdicts};
 use crate::decide::{guard, poison};
 use crate::model::inventory::{Boots, Inventory};
 use crate::model::store::StoreState;
-use crate::render::json::GcDocument;
+use crate::render::json::{self, BindingDocument, GcDocument};
 use crate::render::mended::{MendedDocument, mended};
 use crate::render::text;
 use crate::render::view;
@@ -71,7 +71,10 @@ fn pass(
     let limits = Limits { patience, deadline: time.all };
     let mut work = if dry { Work::dry(context) } else { Work::begin(context, args.safety.online, limits)? };
     changing(false);
-    let (inventory, verdicts, plan) = decide(context, args, time.reading)?;
+    let salvage = (args.salvage.salvage || args.boot).then_some(args.salvage.from_backups);
+    let look = Look { depth: context.depth(), salvage, boot: args.boot, deadline: time.reading, ..Look::default() };
+    let inventory = context.load_with(look)?;
+    let (verdicts, plan) = decide(context, args, &inventory)?;
     let planned = plan.totals();
     let mut refused = refusals(&inventory);
     if let Some(why) = guard::refusal(&plan, &inventory, &context.policy, context.now) {
@@ -98,15 +101,20 @@ fn pass(
     let mended = mended(&plan, &inventory, context.view());
     let mut outcome =
         Outcome { failed: unreadable(&inventory).collect(), late: unread(&not_checked), ..Outcome::default() };
-    if !dry && !plan.is_empty() {
+    let documents = || json::bindings(&inventory, &verdicts, context.view());
+    let bindings = if dry || plan.is_empty() {
+        documents()
+    } else {
         let Outcome { failed, late, .. } = outcome;
         changing(true);
         // A plan from a file is older than what was read.
         let seen = args.apply.is_none().then_some(&inventory);
-        outcome = work.carry_out(context, plan, seen, "gc")?;
+        let (carried_out, bindings) = apply::beside(|| work.carry_out(context, plan, seen, "gc"), documents);
+        outcome = carried_out?;
         outcome.failed.extend(failed);
         outcome.late.extend(late);
-    }
+        bindings
+    };
     outcome.refused.extend(refused);
     if args.boot && !dry {
         changing(true);
@@ -121,7 +129,7 @@ fn pass(
     };
     changing(false);
     outcome.failed.append(&mut work.recovered.failed);
-    let told = Told { recovered: work.recovered.told, forgotten, mended };
+    let told = Told { bindings, recovered: work.recovered.told, forgotten, mended };
     let document = document(context, &inventory, &verdicts, planned, dry, outcome, told);
     // The process is about to end, which gives all of it back at once.
     std::mem::forget((inventory, verdicts));
@@ -149,38 +157,32 @@ fn remember(
     Ok(())
 }
 
-/// What is told besides the plan.
+/// What is told besides what was done.
 struct Told {
+    bindings: Vec<BindingDocument>,
     recovered: Vec<String>,
     forgotten: Vec<String>,
     mended: Vec<MendedDocument>,
 }
 
-/// Loads, judges and plans, or takes the plan from a file.
-fn decide(
-    context: &mut Context<'_>,
-    args: &GcArgs,
-    deadline: Deadline,
-) -> Result<(Inventory, Verdicts, Plan), Failure> {
-    let salvage = (args.salvage.salvage || args.boot).then_some(args.salvage.from_backups);
-    let look = Look { depth: context.depth(), salvage, boot: args.boot, deadline, ..Look::default() };
-    let inventory = context.load_with(look)?;
-    let mut verdicts = context.judge(&inventory).classify();
+/// Judges and plans, or takes the plan from a file.
+fn decide<'a>(context: &Context<'_>, args: &GcArgs, inventory: &'a Inventory) -> Result<(Verdicts, Plan<'a>), Failure> {
+    let mut verdicts = context.judge(inventory).classify();
     let Some(path) = &args.apply else {
-        let plan = context.plan(&inventory, &verdicts);
-        return Ok((inventory, verdicts, plan));
+        let plan = context.plan(inventory, &verdicts);
+        return Ok((verdicts, plan));
     };
     let text = fs_err::read(path).map_err(Failure::usage)?;
-    let plan: Plan = serde_json::from_slice(&text)
+    let plan: Plan<'a> = serde_json::from_slice(&text)
         .map_err(|error| Failure::usage(anyhow::anyhow!("{} is no plan: {error}", path.display())))?;
     if plan.schema != plan::SCHEMA || plan.state_dir != context.home.real_dir {
         let made_for = plan.state_dir.display();
         return Err(Failure::usage(anyhow::anyhow!("{} is a plan for {made_for}", path.display())));
     }
-    plan.fits(&inventory)
+    plan.fits(inventory)
         .map_err(|why| Failure::refused(anyhow::anyhow!("{}: {why}; nothing was touched", path.display())))?;
-    plan.override_verdicts(&inventory, &mut verdicts);
-    Ok((inventory, verdicts, plan))
+    plan.override_verdicts(inventory, &mut verdicts);
+    Ok((verdicts, plan))
 }
 
 /// Stores that gc does not touch because of what they are.
@@ -238,7 +240,7 @@ fn document(
     });
     GcDocument {
         preamble: context.preamble("gc", &inventory.gateway),
-        body: context.body(inventory, verdicts, planned, startup),
+        body: json::body(inventory, verdicts, told.bindings, planned, startup, context.view()),
         run: outcome.run,
         dry_run,
         planned,

@@ -91,7 +91,7 @@ impl Work {
     pub(super) fn carry_out(
         &mut self,
         context: &Context<'_>,
-        plan: Plan,
+        plan: Plan<'_>,
         seen: Option<&Inventory>,
         command: &str,
     ) -> Result<Outcome, Failure> {

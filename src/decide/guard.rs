@@ -13,7 +13,7 @@ const SILENCE: TimeDelta = TimeDelta::days(365);
 const DOUBTFUL_SHARE: f64 = 50.0;
 
 /// Why this plan is refused, with the way out.
-pub fn refusal(plan: &Plan, inventory: &Inventory, policy: &Policy, now: DateTime<Utc>) -> Option<String> {
+pub fn refusal(plan: &Plan<'_>, inventory: &Inventory, policy: &Policy, now: DateTime<Utc>) -> Option<String> {
     let taken = plan.items().count();
     if let Some(limit) = policy.max_removals.value {
         return plan.exceeds(limit).then(|| {

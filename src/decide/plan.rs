@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::verdict::{Action, Classified, FileAction, Reason, Verdict, Verdicts};
+use super::expected::Expected;
+use super::verdict::{Action, FileAction, Reason, Verdict, Verdicts};
 use crate::config::policy::MaxRemovals;
 use crate::model::inventory::{Binding, Content, Inventory, Stamp};
 use crate::model::key::Class;
@@ -23,10 +23,10 @@ use crate::model::store::StoreState;
 use crate::model::transcript::Summary;
 
 /// What is to be done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[must_use = "a plan does nothing until it is applied"]
-pub struct Plan {
+pub struct Plan<'a> {
     /// `claw-sessions/plan/v1`
     pub schema: String,
     /// The state directory it was made for.
@@ -44,15 +44,15 @@ pub struct Plan {
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub mends: Vec<MendItem>,
     /// What leaves each store.
-    pub stores: Vec<StorePlan>,
+    pub stores: Vec<StorePlan<'a>>,
     /// Loose files.
     pub files: Vec<FileItem>,
 }
 
 /// What leaves one store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct StorePlan {
+pub struct StorePlan<'a> {
     /// The agent of the store.
     pub agent: String,
     /// The store.
@@ -60,7 +60,7 @@ pub struct StorePlan {
     /// The directory's device and inode: a directory that was swapped is not touched.
     pub dir: DirId,
     /// Bindings, in file order.
-    pub items: Vec<Item>,
+    pub items: Vec<Item<'a>>,
 }
 
 /// Device and inode of a directory.
@@ -73,9 +73,9 @@ pub struct DirId {
 }
 
 /// A binding that leaves its store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Item {
+pub struct Item<'a> {
     /// The agent named in the key, else the store's.
     pub agent: String,
     /// The key.
@@ -87,7 +87,8 @@ pub struct Item {
     /// Why; the first decides.
     pub reasons: Vec<Reason>,
     /// SHA-256 of the entry's bytes.
-    pub entry_sha256: String,
+    #[serde(rename = "entrySha256")]
+    pub entry: Expected<'a>,
     /// The session it points to.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub session_id: Option<String>,
@@ -183,7 +184,7 @@ pub enum Mending {
 /// The schema of plan files.
 pub const SCHEMA: &str = "claw-sessions/plan/v1";
 
-impl Plan {
+impl<'a> Plan<'a> {
     /// A plan that mends one file and does nothing else.
     pub fn mending(state_dir: &Path, now: DateTime<Utc>, item: MendItem) -> Self {
         Self {
@@ -201,7 +202,7 @@ impl Plan {
 
     /// Makes the plan that carries out `verdicts`. `dirs` gives device and inode of a sessions directory.
     pub fn from(
-        inventory: &Inventory,
+        inventory: &'a Inventory,
         verdicts: &Verdicts,
         now: DateTime<Utc>,
         dirs: impl Fn(&Path) -> Option<DirId>,
@@ -210,9 +211,7 @@ impl Plan {
         for (at, store) in inventory.stores.iter().enumerate() {
             let Some(dir) = dirs(store.dir()).filter(|_| store.is_writable()) else { continue };
             let leaving = verdicts.bindings.iter().filter(|one| one.store == at && one.verdict.action.removes());
-            let leaving: Vec<&Classified> = leaving.collect();
-            let items: Vec<Item> = leaving
-                .into_par_iter()
+            let items: Vec<Item<'_>> = leaving
                 .map(|one| {
                     let binding = one.binding(inventory);
                     let transcript = &binding.transcript;
@@ -222,7 +221,7 @@ impl Plan {
                         class: binding.class,
                         action: one.verdict.action,
                         reasons: one.verdict.reasons.clone(),
-                        entry_sha256: sha256(store.entry_bytes(binding)),
+                        entry: Expected::Bytes(store.entry_bytes(binding)),
                         session_id: binding.entry.session_id.clone(),
                         entry_bytes: binding.entry_bytes,
                         active_at: one.facts.active_at,
@@ -272,7 +271,7 @@ impl Plan {
     /// The verdicts as this plan has them: what it takes leaves for its reasons, all else stays.
     pub fn override_verdicts(&self, inventory: &Inventory, verdicts: &mut Verdicts) {
         let key = |store: &Path, key: &str| (store.to_owned(), key.to_owned());
-        let planned: HashMap<(PathBuf, String), &Item> = self
+        let planned: HashMap<(PathBuf, String), &Item<'_>> = self
             .stores
             .iter()
             .flat_map(|store| store.items.iter().map(|item| (key(&store.path, &item.key), item)))
@@ -341,7 +340,7 @@ impl Plan {
     }
 
     /// Every binding that leaves.
-    pub fn items(&self) -> impl Iterator<Item = &Item> {
+    pub fn items(&self) -> impl Iterator<Item = &Item<'a>> {
         self.stores.iter().flat_map(|store| &store.items)
     }
 

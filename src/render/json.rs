@@ -430,8 +430,15 @@ pub struct ErrorReport {
     pub exit_code: u8,
 }
 
-/// Evidence and verdicts as a document.
-pub fn body(inventory: &Inventory, verdicts: &Verdicts, planned: Totals, startup: Startup, view: View<'_>) -> Body {
+/// Evidence and verdicts as a document, with what [`bindings`] made.
+pub fn body(
+    inventory: &Inventory,
+    verdicts: &Verdicts,
+    bindings: Vec<BindingDocument>,
+    planned: Totals,
+    startup: Startup,
+    view: View<'_>,
+) -> Body {
     let stores = inventory.selected().map(|store| StoreDocument {
         agent: store.agent.clone(),
         path: view.path(&store.path),
@@ -455,11 +462,16 @@ pub fn body(inventory: &Inventory, verdicts: &Verdicts, planned: Totals, startup
     });
     Body {
         stores: stores.collect(),
-        bindings: verdicts.bindings.par_iter().map(|one| binding(inventory, one, view)).collect(),
+        bindings,
         files: files.collect(),
         startup,
         summary: summary(inventory, verdicts, planned),
     }
+}
+
+/// Every binding as a document.
+pub fn bindings(inventory: &Inventory, verdicts: &Verdicts, view: View<'_>) -> Vec<BindingDocument> {
+    verdicts.bindings.par_iter().map(|one| binding(inventory, one, view)).collect()
 }
 
 /// A binding as a document.

@@ -66,7 +66,7 @@ pub struct InBackup {
 }
 
 /// The mended files of a plan as documents.
-pub fn mended(plan: &Plan, inventory: &Inventory, view: View<'_>) -> Vec<MendedDocument> {
+pub fn mended(plan: &Plan<'_>, inventory: &Inventory, view: View<'_>) -> Vec<MendedDocument> {
     let document = |item: &crate::decide::plan::MendItem| {
         let store = inventory.stores.iter().find(|store| store.path == item.path);
         let salvage = store.and_then(|store| Some((store, store.salvage.as_ref()?)));

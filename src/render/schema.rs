@@ -22,7 +22,7 @@ pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
         ("report", schema::<report::ReportDocument>()),
         ("config", schema::<config::ConfigDocument>()),
         ("systemd", schema::<units::SystemdDocument>()),
-        ("plan", schema::<Plan>()),
+        ("plan", schema::<Plan<'_>>()),
         ("error", schema::<ErrorReport>()),
     ]
 }

@@ -91,7 +91,7 @@ impl Left {
 
 /// Carries out `plan`.
 #[expect(clippy::needless_pass_by_value, reason = "a plan is used up: it must not run twice")]
-pub fn apply(plan: Plan, journal: &Journal, options: &Options<'_>) -> anyhow::Result<Outcome> {
+pub fn apply(plan: Plan<'_>, journal: &Journal, options: &Options<'_>) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::default();
     if plan.is_empty() {
         return Ok(outcome);
@@ -264,7 +264,7 @@ impl Work<'_> {
 }
 
 /// Calculates something while this thread, which alone reads and writes, goes on.
-fn beside<R, C: Default + Send>(work: impl FnOnce() -> R, calculate: impl FnOnce() -> C + Send) -> (R, C) {
+pub fn beside<R, C: Default + Send>(work: impl FnOnce() -> R, calculate: impl FnOnce() -> C + Send) -> (R, C) {
     let mut calculated = C::default();
     let done = rayon::in_place_scope(|scope| {
         scope.spawn(|_| calculated = calculate());

@@ -22,14 +22,14 @@ use crate::store::manifest::{EntryRecord, StepState, StoreRecord};
 
 /// A binding that may leave, found again in the store as it is now.
 struct Leaving<'a> {
-    item: &'a Item,
+    item: &'a Item<'a>,
     members: Vec<usize>,
 }
 
 /// What left a store.
 pub(super) struct Gone<'a> {
     pub(super) store: &'a Path,
-    pub(super) items: Vec<&'a Item>,
+    pub(super) items: Vec<&'a Item<'a>>,
     /// What it was. Giving that back takes a while, of its file too, which is held open.
     pub(super) old: Current<'a>,
     /// What of it went.
@@ -47,10 +47,10 @@ impl Work<'_> {
     /// one is hashed. Returns the transcripts of bindings that stay, and what left the last store.
     pub(super) fn bindings<'p>(
         &mut self,
-        plan: &'p Plan,
+        plan: &'p Plan<'p>,
         inventory: Option<&'p Inventory>,
     ) -> (HashSet<PathBuf>, Option<Gone<'p>>) {
-        let seen = |plan: &StorePlan| inventory?.stores.iter().find(|one| one.path == plan.path);
+        let seen = |plan: &StorePlan<'_>| inventory?.stores.iter().find(|one| one.path == plan.path);
         let mut left_behind = HashSet::new();
         let (mut gone, mut known) = (None, None);
         for (at, store) in plan.stores.iter().enumerate() {
@@ -84,7 +84,7 @@ impl Work<'_> {
     /// as it was. `left_behind` collects the transcripts of bindings that stay.
     fn take_out<'p>(
         &mut self,
-        plan: &'p StorePlan,
+        plan: &'p StorePlan<'p>,
         seen: Option<Seen<'p>>,
         left_behind: &mut HashSet<PathBuf>,
     ) -> anyhow::Result<Result<Option<Gone<'p>>, String>> {
@@ -116,9 +116,12 @@ impl Work<'_> {
         let cuts = document.cuts(&members);
         let removed = archive.free_name(&removed_name(name), |_| false)?;
         let known = seen.filter(|_| current.is_seen()).and_then(|seen| seen.sha256);
-        let (removed_is_safe, (old_sha256, new_sha256)) = beside(
+        let (removed_is_safe, ((old_sha256, new_sha256), entries)) = beside(
             || self.run.write_new(&archive, &removed, cuts.iter().map(|cut| cut.of(text))),
-            || rayon::join(|| known.unwrap_or_else(|| sha256(text)), || sha256_of(kept(text, &cuts))),
+            || {
+                let whole = || rayon::join(|| known.unwrap_or_else(|| sha256(text)), || sha256_of(kept(text, &cuts)));
+                rayon::join(whole, || entry_records(&leaving, document, &cuts))
+            },
         );
         removed_is_safe?;
         let record = StoreRecord {
@@ -130,7 +133,7 @@ impl Work<'_> {
             new_sha256,
             cuts: cuts.iter().map(|cut| (cut.start, cut.end)).collect(),
             removed: below.join(&removed),
-            entries: entry_records(&leaving, document, &cuts),
+            entries,
         };
         self.plan_moves(&leaving, plan, &(archive, below), left_behind)?;
         self.run.manifest.stores.push(record);
@@ -138,7 +141,7 @@ impl Work<'_> {
         let written = self.run.save().and_then(|()| lock.replace_store(kept(text, &cuts), info, Some(info.stamp)));
         drop(lock);
         self.settle_store(&dir, name, written)?;
-        let items: Vec<&Item> = leaving.into_iter().map(|leaving| leaving.item).collect();
+        let items: Vec<&Item<'_>> = leaving.into_iter().map(|leaving| leaving.item).collect();
         for item in &items {
             self.count(item);
             self.outcome.taken.insert((plan.path.clone(), item.key.clone()));
@@ -163,7 +166,7 @@ impl Work<'_> {
         Err(error)
     }
 
-    fn count(&mut self, item: &Item) {
+    fn count(&mut self, item: &Item<'_>) {
         let done = &mut self.outcome.done;
         match item.action {
             Action::Quarantine => done.quarantine += 1,
@@ -176,14 +179,14 @@ impl Work<'_> {
     /// The items whose entry, transcript and lock are as they were when the plan was made.
     fn still_true<'p>(
         &mut self,
-        plan: &'p StorePlan,
+        plan: &'p StorePlan<'p>,
         current: &Current<'_>,
         dir: &Dir,
         left_behind: &mut HashSet<PathBuf>,
     ) -> Vec<Leaving<'p>> {
         let places = current.document.effective(&current.text);
         let now: HashMap<&str, &Effective> = places.iter().map(|place| (place.key.as_str(), place)).collect();
-        let is_same = |item: &Item| Some(current.has(item, now.get(item.key.as_str())?));
+        let is_same = |item: &Item<'_>| Some(current.has(item, now.get(item.key.as_str())?));
         let items = &plan.items;
         // There is something to hash only where the store changed.
         let same: Vec<Option<bool>> = if current.is_seen() {
@@ -224,7 +227,7 @@ impl Work<'_> {
     fn plan_moves(
         &mut self,
         leaving: &[Leaving<'_>],
-        plan: &StorePlan,
+        plan: &StorePlan<'_>,
         archive: &(Dir, PathBuf),
         left_behind: &HashSet<PathBuf>,
     ) -> anyhow::Result<()> {
@@ -289,7 +292,7 @@ fn entry_records(leaving: &[Leaving<'_>], document: &Document, cuts: &[Span]) ->
         let start = starts[at] + span.start - cut.start;
         Some((start, start + span.len()))
     };
-    leaving.iter().filter_map(|leaving| entry_record(leaving, document, in_removed)).collect()
+    leaving.par_iter().filter_map(|leaving| entry_record(leaving, document, in_removed)).collect()
 }
 
 fn entry_record(
@@ -307,7 +310,7 @@ fn entry_record(
         reasons: item.reasons.clone(),
         key_at: in_removed(member.key)?,
         entry_at: in_removed(member.entry.span)?,
-        entry_sha256: item.entry_sha256.clone(),
+        entry_sha256: item.entry.sha256().into_owned(),
         session_id: item.session_id.clone(),
         active_at: item.active_at,
         file: item.file.as_ref().map(|file| file.path.clone()),

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use crate::decide::plan::{Item, sha256};
+use crate::decide::plan::Item;
 use crate::decide::references::References;
 use crate::model::entry::{self, Entry};
 use crate::model::inventory::Store;
@@ -60,8 +60,8 @@ impl<'a> Current<'a> {
     }
 
     /// Whether the entry at `place` is the one that was planned.
-    pub(super) fn has(&self, item: &Item, place: &Effective) -> bool {
-        self.is_seen() || sha256(self.entry(place)) == item.entry_sha256
+    pub(super) fn has(&self, item: &Item<'_>, place: &Effective) -> bool {
+        self.is_seen() || item.entry.is(self.entry(place))
     }
 
     /// What the entries refer to, those of `members` left out.

@@ -13,7 +13,7 @@ use crate::store::manifest::StepState;
 
 impl Work<'_> {
     /// Archives and removes loose files, and deletes what was asked to be deleted: all of them recorded first.
-    pub(super) fn loose_files(&mut self, plan: &Plan) -> anyhow::Result<()> {
+    pub(super) fn loose_files(&mut self, plan: &Plan<'_>) -> anyhow::Result<()> {
         if plan.files.is_empty() {
             return Ok(());
         }

@@ -46,7 +46,7 @@ impl Gone<'_> {
     }
 
     fn found_in(&self, dir: &Dir, name: &OsStr) -> anyhow::Result<Vec<String>> {
-        let items: HashMap<&str, &Item> = self.items.iter().map(|item| (item.key.as_str(), *item)).collect();
+        let items: HashMap<&str, &Item<'_>> = self.items.iter().map(|item| (item.key.as_str(), *item)).collect();
         let Document { members, .. } = &*self.old.document;
         // As a rule it has, byte for byte, what was to stay.
         if holds(&mut dir.open_file(name)?.0, kept(&self.old.text, &self.cuts))? {
