@@ -99,22 +99,18 @@ fn pass(
     }
     let not_checked = not_checked(&inventory, &verdicts);
     let mended = mended(&plan, &inventory, context.view());
-    let mut outcome =
-        Outcome { failed: unreadable(&inventory).collect(), late: unread(&not_checked), ..Outcome::default() };
     let documents = || json::bindings(&inventory, &verdicts, context.view());
-    let bindings = if dry || plan.is_empty() {
-        documents()
+    let (outcome, bindings) = if dry || plan.is_empty() {
+        (Ok(Outcome::default()), documents())
     } else {
-        let Outcome { failed, late, .. } = outcome;
         changing(true);
         // A plan from a file is older than what was read.
         let seen = args.apply.is_none().then_some(&inventory);
-        let (carried_out, bindings) = apply::beside(|| work.carry_out(context, plan, seen, "gc"), documents);
-        outcome = carried_out?;
-        outcome.failed.extend(failed);
-        outcome.late.extend(late);
-        bindings
+        apply::beside(|| work.carry_out(context, plan, seen, "gc"), documents)
     };
+    let mut outcome = outcome?;
+    outcome.failed.extend(unreadable(&inventory));
+    outcome.late.extend(unread(&not_checked));
     outcome.refused.extend(refused);
     if args.boot && !dry {
         changing(true);

@@ -186,37 +186,31 @@ impl Work<'_> {
     ) -> Vec<Leaving<'p>> {
         let places = current.document.effective(&current.text);
         let now: HashMap<&str, &Effective> = places.iter().map(|place| (place.key.as_str(), place)).collect();
-        let is_same = |item: &Item<'_>| Some(current.has(item, now.get(item.key.as_str())?));
-        let items = &plan.items;
-        // There is something to hash only where the store changed.
-        let same: Vec<Option<bool>> = if current.is_seen() {
-            items.iter().map(is_same).collect()
-        } else {
-            items.par_iter().map(is_same).collect()
-        };
         let mut leaving = Vec::with_capacity(plan.items.len());
-        for (item, same) in items.iter().zip(same) {
-            let changed = match same {
-                None => Some("its binding is gone".to_owned()),
-                Some(false) => Some("its entry changed".to_owned()),
-                Some(true) => match (&item.file, &item.absent) {
-                    (Some(file), _) => file_changed(dir, &file.path, &file.stamp),
-                    (None, Some(path)) => file_appeared(dir, path),
-                    (None, None) => Ok(None),
+        for item in &plan.items {
+            let found = match now.get(item.key.as_str()) {
+                None => Err("its binding is gone".to_owned()),
+                Some(place) if !current.has(item, place) => Err("its entry changed".to_owned()),
+                Some(place) => {
+                    let changed = match (&item.file, &item.absent) {
+                        (Some(file), _) => file_changed(dir, &file.path, &file.stamp),
+                        (None, Some(path)) => file_appeared(dir, path),
+                        (None, None) => Ok(None),
+                    };
+                    let changed = changed.unwrap_or_else(|error| {
+                        self.outcome.failed.push(Left::new(&item.key, format!("{error:#}")));
+                        Some("it cannot be looked at".to_owned())
+                    });
+                    changed.map_or(Ok(place), Err)
                 }
-                .unwrap_or_else(|error| {
-                    self.outcome.failed.push(Left::new(&item.key, format!("{error:#}")));
-                    Some("it cannot be looked at".to_owned())
-                }),
             };
-            match (changed, now.get(item.key.as_str())) {
-                (None, Some(place)) => {
+            match found {
+                Ok(place) => {
                     let members = place.hidden.iter().copied().chain([place.member]).collect();
                     leaving.push(Leaving { item, members });
                 }
-                (why, _) => {
+                Err(why) => {
                     left_behind.extend(item.file.as_ref().map(|file| file.path.clone()));
-                    let why = why.unwrap_or_default();
                     self.outcome.skipped.push(Left::new(&item.key, format!("changed-since-plan: {why}")));
                 }
             }
