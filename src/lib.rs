@@ -138,6 +138,7 @@ pub mod store {
     pub mod load;
     pub mod lock;
     pub mod manifest;
+    pub mod memory;
     pub mod process;
     pub mod purge;
     pub mod read;

@@ -141,10 +141,7 @@ fn remember(
     not_checked: BTreeMap<PathBuf, bool>,
     work: &mut Work,
 ) -> Result<(), Failure> {
-    let stays = |one: &Classified| {
-        let key = (one.store(inventory).path.clone(), one.binding(inventory).key.clone());
-        !outcome.taken.contains(&key)
-    };
+    let stays = |one: &Classified| !outcome.took(&one.store(inventory).path, &one.binding(inventory).key);
     let sessions = poison::sightings(inventory, &verdicts.bindings, stays);
     let found = Boots { sessions, not_checked };
     if found != boots::read(&context.home.real_dir) {
@@ -228,12 +225,11 @@ fn document(
     outcome: Outcome,
     told: Told,
 ) -> GcDocument {
-    let mismatches = outcome.mismatches.into_iter().map(|what| Left::new("planned is not done", what));
-    let taken = &outcome.taken;
     let startup = context.startup(inventory, verdicts, |one| {
-        let leaves = || taken.contains(&(one.store(inventory).path.clone(), one.binding(inventory).key.clone()));
+        let leaves = || outcome.took(&one.store(inventory).path, &one.binding(inventory).key);
         one.verdict.action.removes() && (dry_run || leaves())
     });
+    let mismatches = outcome.mismatches.into_iter().map(|what| Left::new("planned is not done", what));
     GcDocument {
         preamble: context.preamble("gc", &inventory.gateway),
         body: json::body(inventory, verdicts, told.bindings, planned, startup, context.view()),

@@ -60,7 +60,7 @@ fn take(session: &Session, args: &QuarantineArgs) -> Result<Exit, Failure> {
         refused.extend(beside_gateway(&context, args.online).map(|why| Left::new("the quarantine", why)));
     } else if !plan.is_empty() {
         outcome = work.carry_out(&context, plan, Some(&inventory), "quarantine")?;
-        taken.retain(|one| outcome.taken.iter().any(|(_, key)| *key == one.key));
+        taken.retain(|one| outcome.taken.values().any(|keys| keys.contains(&one.key)));
     }
     outcome.refused.extend(refused.into_iter().chain(unreadable_stores(&inventory)));
     if args.damaged {

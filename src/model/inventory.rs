@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -189,7 +190,7 @@ pub struct Store {
     /// Its owner and mode.
     pub access: Option<Access>,
     /// Its bytes.
-    pub text: Vec<u8>,
+    pub text: Bytes,
     /// Its members.
     pub document: Document,
     /// Its bindings.

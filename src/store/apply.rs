@@ -5,7 +5,7 @@
 //! any file moves, and a file that moved is known to the manifest. What a crash leaves is completed or reverted by the
 //! next run.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
@@ -20,7 +20,7 @@ use super::dir::{Dir, FileInfo};
 use super::history::Census;
 use super::journal::{Journal, Run};
 use super::manifest::{MoveRecord, RunState, StepState};
-use super::read::room;
+use super::memory::room;
 use super::transfer;
 
 mod bindings;
@@ -59,8 +59,8 @@ pub struct Outcome {
     pub run: Option<String>,
     /// What was done.
     pub done: Totals,
-    /// The bindings that left: store and key.
-    pub taken: HashSet<(PathBuf, String)>,
+    /// The keys of the bindings that left each store.
+    pub taken: HashMap<PathBuf, HashSet<String>>,
     /// Keys and paths that were left alone because something changed since the plan.
     pub skipped: Vec<Left>,
     /// Keys and paths where something failed.
@@ -71,6 +71,13 @@ pub struct Outcome {
     pub late: Vec<Left>,
     /// What is not as it was meant to be, found by reading everything again.
     pub mismatches: Vec<String>,
+}
+
+impl Outcome {
+    /// Whether this binding left its store.
+    pub fn took(&self, store: &Path, key: &str) -> bool {
+        self.taken.get(store).is_some_and(|keys| keys.contains(key))
+    }
 }
 
 /// Something that was left as it was.

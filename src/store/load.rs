@@ -5,13 +5,15 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use rayon::prelude::*;
 
 use super::cache::Cache;
 use super::deadline::{Deadline, OVER};
 use super::dir::{Dir, FileInfo};
 use super::discover::StoreLocation;
-use super::read::{Depth, room};
+use super::memory;
+use super::read::Depth;
 use super::sqlite::rows::Rows;
 use super::{journal, process, salvage, sqlite};
 use crate::model::entry::Entry;
@@ -195,7 +197,7 @@ fn unknown(location: &StoreLocation) -> Store {
         bytes: 0,
         stamp: None,
         access: None,
-        text: Vec::new(),
+        text: Bytes::new(),
         document: Document::default(),
         bindings: Vec::new(),
         salvage: None,
@@ -282,7 +284,7 @@ fn find_store(
     location: &StoreLocation,
     listing: Option<&Listing>,
     store: &mut Store,
-) -> Result<Option<Vec<u8>>, (StoreState, String)> {
+) -> Result<Option<Bytes>, (StoreState, String)> {
     let name = location.path.file_name().unwrap_or_default();
     let info = match listing.map(|listing| listing.dir.info(name)) {
         // A directory that is a link is not listed, but its store can be read through it.
@@ -308,30 +310,28 @@ fn give_back(
     name: &OsStr,
     from_backups: Option<bool>,
 ) -> Option<Vec<Entry>> {
-    let text = store.stamp.is_some().then_some(store.text.as_slice());
+    let text = store.stamp.is_some().then_some(&*store.text);
     // What cannot be read now stays broken, and is told as such.
     let found = salvage::of(&listing?.dir, name, text, from_backups?).ok().flatten()?;
     let (document, entries) = store::read_entries(&found.text).ok()?;
     store.problem = Some(format!("{}: what is whole is given back", found.salvage.code.describe()));
-    store.text = found.text;
+    store.text = found.text.into();
     store.document = document;
     store.salvage = Some(found.salvage);
     Some(entries)
 }
 
-fn read_store(location: &StoreLocation, listing: Option<&Listing>, linked: bool) -> anyhow::Result<Vec<u8>> {
+fn read_store(location: &StoreLocation, listing: Option<&Listing>, linked: bool) -> anyhow::Result<Bytes> {
     if linked {
         // Asked before opening: to open a pipe would wait for its writer.
         let meta = fs_err::metadata(&location.path)?;
         anyhow::ensure!(meta.is_file(), "{} is not a regular file", location.path.display());
-        return Ok(fs_err::read(&location.path)?);
+        return Ok(fs_err::read(&location.path)?.into());
     }
     let name = location.path.file_name().unwrap_or_default();
     let listing = listing.ok_or_else(|| anyhow::anyhow!("cannot open {}", location.dir.display()))?;
     let (mut file, info) = listing.dir.open_file(name)?;
-    let mut text = room(info.stamp.size)?;
-    std::io::Read::read_to_end(&mut file, &mut text)?;
-    Ok(text)
+    memory::whole(&mut file, info.stamp.size)
 }
 
 fn describe(defect: &store::Defect) -> String {

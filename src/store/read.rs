@@ -156,14 +156,6 @@ fn begins_like_a_store(dir: &Dir, name: &OsStr) -> bool {
         && crate::model::line::links(text).kind.is_none()
 }
 
-/// Room for a file that is read whole: an error, and no end of the process, when there is not so much memory.
-pub(super) fn room(size: u64) -> anyhow::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let wanted = usize::try_from(size).unwrap_or(usize::MAX).saturating_add(1);
-    bytes.try_reserve_exact(wanted).with_context(|| format!("no memory for {size} bytes"))?;
-    Ok(bytes)
-}
-
 /// Stands for a header that is made when it is needed.
 const PLACEHOLDER: &[u8] = br#"{"type":"session","version":3,"id":"-","timestamp":"","cwd":""}"#;
 

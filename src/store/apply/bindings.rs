@@ -142,10 +142,8 @@ impl Work<'_> {
         drop(lock);
         self.settle_store(&dir, name, written)?;
         let items: Vec<&Item<'_>> = leaving.into_iter().map(|leaving| leaving.item).collect();
-        for item in &items {
-            self.count(item);
-            self.outcome.taken.insert((plan.path.clone(), item.key.clone()));
-        }
+        items.iter().for_each(|item| self.count(item));
+        self.outcome.taken.insert(plan.path.clone(), items.iter().map(|item| item.key.clone()).collect());
         Ok(Ok(Some(Gone { store: &plan.path, items, old: current, cuts })))
     }
 

@@ -15,7 +15,7 @@ use crate::model::entry::{self, Entry};
 use crate::model::inventory::Store;
 use crate::model::store::{self, Document, Effective};
 use crate::store::dir::{Dir, FileInfo};
-use crate::store::read::room;
+use crate::store::memory::room;
 
 /// How much is compared at once.
 const CHUNK: usize = 256 * 1024;
@@ -37,8 +37,8 @@ impl<'a> Current<'a> {
         let (mut file, info) = dir.open_file(name)?;
         let cannot_read = || format!("cannot read {}", dir.join(name).display());
         if let Some(store) = seen.filter(|store| store.text.len() as u64 == info.stamp.size) {
-            if holds(&mut file, [store.text.as_slice()]).with_context(cannot_read)? {
-                let (text, document) = (Cow::Borrowed(store.text.as_slice()), Cow::Borrowed(&store.document));
+            if holds(&mut file, [&*store.text]).with_context(cannot_read)? {
+                let (text, document) = (Cow::Borrowed(&*store.text), Cow::Borrowed(&store.document));
                 return Ok(Some(Self { text, document, info, _file: file, seen }));
             }
             file.rewind().with_context(cannot_read)?;

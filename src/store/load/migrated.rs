@@ -98,7 +98,7 @@ fn compare(
 
 /// Makes bindings of the rows.
 fn fill(store: &mut Store, nodes: &[Node], location: &StoreLocation, request: &Request<'_>) {
-    store.text = as_store(nodes);
+    store.text = as_store(nodes).into();
     store.bytes = store.text.len() as u64;
     let Ok((document, entries)) = store::read_entries(&store.text) else { return };
     store.document = document;
