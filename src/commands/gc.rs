@@ -225,8 +225,9 @@ fn document(
     outcome: Outcome,
     told: Told,
 ) -> GcDocument {
+    let taken: Vec<_> = inventory.stores.iter().map(|store| outcome.taken.get(&store.path)).collect();
     let startup = context.startup(inventory, verdicts, |one| {
-        let leaves = || outcome.took(&one.store(inventory).path, &one.binding(inventory).key);
+        let leaves = || taken[one.store].is_some_and(|keys| keys.contains(&one.binding(inventory).key));
         one.verdict.action.removes() && (dry_run || leaves())
     });
     let mismatches = outcome.mismatches.into_iter().map(|what| Left::new("planned is not done", what));

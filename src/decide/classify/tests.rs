@@ -114,7 +114,7 @@ fn inventory(bindings: Vec<Binding>) -> Inventory {
             bytes: 0,
             stamp: None,
             access: None,
-            text: Vec::new(),
+            text: bytes::Bytes::new(),
             document: Document::default(),
             bindings,
             salvage: None,

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
@@ -36,32 +37,56 @@ pub(super) struct Gone<'a> {
     pub(super) cuts: Vec<Span>,
 }
 
-/// What the plan was made of, and its SHA-256 when there was time for it.
+/// What the plan was made of, and its SHA-256, which is calculated once.
 struct Seen<'a> {
     store: &'a Store,
-    sha256: Option<String>,
+    sha256: OnceLock<String>,
+}
+
+impl Seen<'_> {
+    fn sha256(&self) -> &str {
+        self.sha256.get_or_init(|| sha256(&self.store.text))
+    }
 }
 
 impl Work<'_> {
-    /// Takes the planned bindings out of every store. While one is at work, the one before it is read again and the next
-    /// one is hashed. Returns the transcripts of bindings that stay, and what left the last store.
+    /// Takes the planned bindings out of every store, while those to come are hashed. Returns the transcripts of bindings
+    /// that stay, and what left the last store.
     pub(super) fn bindings<'p>(
         &mut self,
         plan: &'p Plan<'p>,
         inventory: Option<&'p Inventory>,
     ) -> (HashSet<PathBuf>, Option<Gone<'p>>) {
-        let seen = |plan: &StorePlan<'_>| inventory?.stores.iter().find(|one| one.path == plan.path);
+        let seen = |plan: &StorePlan<'_>| {
+            let store = inventory?.stores.iter().find(|one| one.path == plan.path)?;
+            Some(Seen { store, sha256: OnceLock::new() })
+        };
+        let seen: Vec<Option<Seen<'p>>> = plan.stores.iter().map(seen).collect();
+        let deadline = self.deadline;
+        let hash = || {
+            for seen in seen.iter().flatten().take_while(|_| !deadline.has_passed()) {
+                seen.sha256();
+            }
+        };
+        beside(|| self.store_by_store(plan, &seen), hash).0
+    }
+
+    /// One store after the other, so that one lock is held at a time. While one is at work, the one before it is read
+    /// again.
+    fn store_by_store<'p>(
+        &mut self,
+        plan: &'p Plan<'p>,
+        seen: &[Option<Seen<'p>>],
+    ) -> (HashSet<PathBuf>, Option<Gone<'p>>) {
         let mut left_behind = HashSet::new();
-        let (mut gone, mut known) = (None, None);
-        for (at, store) in plan.stores.iter().enumerate() {
-            let (last, seen_now) = (gone, seen(store).map(|store| Seen { store, sha256: known }));
-            let next = plan.stores.get(at + 1).and_then(seen);
-            let (done, (mismatches, hashed)) = beside(
-                || (!self.is_late()).then(|| self.take_out(store, seen_now, &mut left_behind)),
-                || (last.map_or_else(Vec::new, Gone::verify), next.map(|next| sha256(&next.text))),
+        let mut gone = None;
+        for (store, seen) in plan.stores.iter().zip(seen) {
+            let last = gone.take();
+            let (done, mismatches) = beside(
+                || (!self.is_late()).then(|| self.take_out(store, seen.as_ref(), &mut left_behind)),
+                || last.map_or_else(Vec::new, Gone::verify),
             );
             self.outcome.mismatches.extend(mismatches);
-            (gone, known) = (None, hashed);
             match done {
                 Some(Ok(Ok(taken))) => {
                     gone = taken;
@@ -85,7 +110,7 @@ impl Work<'_> {
     fn take_out<'p>(
         &mut self,
         plan: &'p StorePlan<'p>,
-        seen: Option<Seen<'p>>,
+        seen: Option<&Seen<'p>>,
         left_behind: &mut HashSet<PathBuf>,
     ) -> anyhow::Result<Result<Option<Gone<'p>>, String>> {
         let name = plan.path.file_name().unwrap_or_default();
@@ -101,7 +126,7 @@ impl Work<'_> {
             Acquired::Ours(lock) => lock,
             Acquired::Busy(owner) => return Ok(Err(format!("{owner}; nothing in this store was touched"))),
         };
-        let Some(current) = Current::read(&dir, name, seen.as_ref().map(|seen| seen.store))? else {
+        let Some(current) = Current::read(&dir, name, seen.map(|seen| seen.store))? else {
             return Ok(Err("it became unreadable since the plan".to_owned()));
         };
         let leaving = self.still_true(plan, &current, &dir, left_behind);
@@ -115,12 +140,13 @@ impl Work<'_> {
         let (text, document) = (&*current.text, &*current.document);
         let cuts = document.cuts(&members);
         let removed = archive.free_name(&removed_name(name), |_| false)?;
-        let known = seen.filter(|_| current.is_seen()).and_then(|seen| seen.sha256);
-        let (removed_is_safe, ((old_sha256, new_sha256), entries)) = beside(
+        let seen = seen.filter(|_| current.is_seen());
+        let (removed_is_safe, (entries, (new_sha256, old_sha256))) = beside(
             || self.run.write_new(&archive, &removed, cuts.iter().map(|cut| cut.of(text))),
             || {
-                let whole = || rayon::join(|| known.unwrap_or_else(|| sha256(text)), || sha256_of(kept(text, &cuts)));
-                rayon::join(whole, || entry_records(&leaving, document, &cuts))
+                let old = || seen.map_or_else(|| sha256(text), |seen| seen.sha256().to_owned());
+                let whole = || rayon::join(|| sha256_of(kept(text, &cuts)), old);
+                rayon::join(|| entry_records(&leaving, document, &cuts), whole)
             },
         );
         removed_is_safe?;
@@ -142,7 +168,9 @@ impl Work<'_> {
         drop(lock);
         self.settle_store(&dir, name, written)?;
         let items: Vec<&Item<'_>> = leaving.into_iter().map(|leaving| leaving.item).collect();
-        items.iter().for_each(|item| self.count(item));
+        for item in &items {
+            self.count(item);
+        }
         self.outcome.taken.insert(plan.path.clone(), items.iter().map(|item| item.key.clone()).collect());
         Ok(Ok(Some(Gone { store: &plan.path, items, old: current, cuts })))
     }
