@@ -11,21 +11,35 @@ use chrono::DateTime;
 use serde_json::Value;
 
 use crate::model::inventory::{CronRun, Side, SubagentRun};
+use members::Members;
+
+mod members;
 
 /// More of a side file than this is not read.
 const MAX_BYTES: u64 = 64 << 20;
 
+/// What is looked at of `subagents/runs.json`.
+const RUNS: Members<'_> = Members(&[
+    &["runs"],
+    &[],
+    &["childSessionKey", "endedAt", "cleanupCompletedAt", "expectsCompletionMessage", "outcome"],
+    &["status"],
+]);
+
+/// What is looked at of `cron/jobs.json`.
+const JOBS: Members<'_> = Members(&[&["jobs"], &[], &["id", "sessionKey"]]);
+
 /// Reads all side files. `cron_store` is `cron.store` of the configuration, resolved.
 pub fn read(state_dir: &Path, cron_store: Option<&Path>) -> Side {
     let mut side = Side::default();
-    match json(&state_dir.join("subagents/runs.json"), &mut side) {
+    match json(&state_dir.join("subagents/runs.json"), &mut side, |text| members::read(text, RUNS)) {
         Ok(Some(runs)) => subagents(&runs, &mut side),
         Ok(None) => {}
         Err(Unread) => side.unreadable.subagents = true,
     }
     let default = state_dir.join("cron/jobs.json");
     let jobs_file = cron_store.unwrap_or(&default);
-    match json(jobs_file, &mut side) {
+    match json(jobs_file, &mut side, |text| members::read(text, JOBS)) {
         Ok(Some(jobs)) => cron_jobs(&jobs, &mut side),
         Ok(None) => {}
         Err(Unread) => jobs_unknown(&mut side),
@@ -64,9 +78,13 @@ fn text(path: &Path, side: &mut Side) -> Result<Option<String>, Unread> {
     }
 }
 
-fn json(path: &Path, side: &mut Side) -> Result<Option<Value>, Unread> {
+fn json(
+    path: &Path,
+    side: &mut Side,
+    read: impl FnOnce(&str) -> serde_json::Result<Value>,
+) -> Result<Option<Value>, Unread> {
     let Some(text) = text(path, side)? else { return Ok(None) };
-    serde_json::from_str(&text).map(Some).map_err(|error| {
+    read(&text).map(Some).map_err(|error| {
         side.problems.push(format!("{} is not JSON: {error}", path.display()));
         Unread
     })
@@ -137,7 +155,7 @@ fn thread_bindings(dir: &Path, side: &mut Side) {
         if !name.starts_with("thread-bindings") || !name.ends_with(".json") {
             continue;
         }
-        match json(&path, side) {
+        match json(&path, side, |text| serde_json::from_str(text)) {
             Ok(Some(bindings)) => collect_keys(&bindings, &mut side.bound_keys),
             Ok(None) => {}
             Err(Unread) => side.unreadable.bindings = true,
