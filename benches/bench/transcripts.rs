@@ -163,7 +163,7 @@ pub fn remembered() {
         cold.print_rate("first time, cold", bytes);
     }
     std::thread::sleep(std::time::Duration::from_millis(2500));
-    world.run(&state, &["scan"], 0, true);
+    world.run(&state, &["scan"], 1, true);
     world.run(&state, &["scan"], 9, true).print("again, none changed");
     let some: Vec<PathBuf> = files(&state, ".jsonl").into_iter().step_by(50).collect();
     let grow = || {
