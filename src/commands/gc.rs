@@ -17,7 +17,7 @@ use crate::render::json::{self, BindingDocument, GcDocument};
 use crate::render::mended::{MendedDocument, mended};
 use crate::render::text;
 use crate::render::view;
-use crate::store::apply::{self, Left, Outcome};
+use crate::store::apply::{self, Left, Outcome, Taken};
 use crate::store::boots;
 use crate::store::deadline::{Deadline, OVER};
 use crate::store::journal::Journal;
@@ -141,13 +141,19 @@ fn remember(
     not_checked: BTreeMap<PathBuf, bool>,
     work: &mut Work,
 ) -> Result<(), Failure> {
-    let stays = |one: &Classified| !outcome.took(&one.store(inventory).path, &one.binding(inventory).key);
-    let sessions = poison::sightings(inventory, &verdicts.bindings, stays);
+    let left_its_store = has_left(&outcome.taken, inventory);
+    let sessions = poison::sightings(inventory, &verdicts.bindings, |one| !left_its_store(one));
     let found = Boots { sessions, not_checked };
     if found != boots::read(&context.home.real_dir) {
         boots::write(work.journal(context)?, found)?;
     }
     Ok(())
+}
+
+/// Tells which bindings left their stores.
+fn has_left<'a>(taken: &'a Taken, inventory: &'a Inventory) -> impl Fn(&Classified) -> bool + 'a {
+    let taken: Vec<_> = inventory.stores.iter().map(|store| taken.get(&store.path)).collect();
+    move |one| taken[one.store].is_some_and(|keys| keys.contains(&one.binding(inventory).key))
 }
 
 /// What is told besides what was done.
@@ -225,11 +231,9 @@ fn document(
     outcome: Outcome,
     told: Told,
 ) -> GcDocument {
-    let taken: Vec<_> = inventory.stores.iter().map(|store| outcome.taken.get(&store.path)).collect();
-    let startup = context.startup(inventory, verdicts, |one| {
-        let leaves = || taken[one.store].is_some_and(|keys| keys.contains(&one.binding(inventory).key));
-        one.verdict.action.removes() && (dry_run || leaves())
-    });
+    let left_its_store = has_left(&outcome.taken, inventory);
+    let startup =
+        context.startup(inventory, verdicts, |one| one.verdict.action.removes() && (dry_run || left_its_store(one)));
     let mismatches = outcome.mismatches.into_iter().map(|what| Left::new("planned is not done", what));
     GcDocument {
         preamble: context.preamble("gc", &inventory.gateway),

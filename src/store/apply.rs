@@ -51,6 +51,9 @@ pub struct Options<'a> {
     pub seen: Option<&'a Inventory>,
 }
 
+/// The keys of the bindings that left each store.
+pub type Taken = HashMap<PathBuf, HashSet<String>>;
+
 /// What came of it.
 #[derive(Debug, Default)]
 #[must_use = "an outcome may hold failures"]
@@ -59,8 +62,8 @@ pub struct Outcome {
     pub run: Option<String>,
     /// What was done.
     pub done: Totals,
-    /// The keys of the bindings that left each store.
-    pub taken: HashMap<PathBuf, HashSet<String>>,
+    /// The bindings that left.
+    pub taken: Taken,
     /// Keys and paths that were left alone because something changed since the plan.
     pub skipped: Vec<Left>,
     /// Keys and paths where something failed.
@@ -71,13 +74,6 @@ pub struct Outcome {
     pub late: Vec<Left>,
     /// What is not as it was meant to be, found by reading everything again.
     pub mismatches: Vec<String>,
-}
-
-impl Outcome {
-    /// Whether this binding left its store.
-    pub fn took(&self, store: &Path, key: &str) -> bool {
-        self.taken.get(store).is_some_and(|keys| keys.contains(key))
-    }
 }
 
 /// Something that was left as it was.
