@@ -12,7 +12,10 @@
 //! - [`config`]: `openclaw.json`, the policy file and flags become a policy, each limit with its source.
 //! - [`model`]: what is on disk, as values. Parsing, no file access.
 //! - [`decide`]: classify and plan: pure functions of inventory, policy and time.
-//! - [`store`]: all disk access. Never prints.
+//! - [`disk`]: the operating system, and nothing of OpenClaw.
+//! - [`openclaw`]: where OpenClaw keeps its things, and how it guards them.
+//! - [`load`]: from directories to an inventory. Reads only.
+//! - [`change`]: carries plans out and gives back what they took: the only writer.
 //! - [`render`]: all text. Never reads a store.
 
 pub mod cli;
@@ -93,6 +96,7 @@ pub mod model {
     pub mod mend;
     pub mod names;
     pub mod problem;
+    pub mod proof;
     pub mod reset;
     pub mod salvage;
     #[cfg(test)]
@@ -118,38 +122,61 @@ pub mod decide {
     pub mod verdict;
 }
 
-pub mod store {
-    //! All disk access. Reading ends in `load`; writing starts in `apply`.
+pub mod disk {
+    //! The operating system: directories held open, atomic writes, moves, processes. Knows nothing of OpenClaw.
     pub mod account;
-    pub mod apply;
     pub mod atomic;
-    pub mod boots;
-    pub mod cache;
-    pub mod config_file;
+    pub mod carry;
     pub mod deadline;
-    pub mod deferred;
     pub mod dir;
-    pub mod discover;
     pub mod document;
-    pub mod gateway;
-    pub mod history;
-    pub mod home;
-    pub mod journal;
-    pub mod load;
-    pub mod lock;
-    pub mod manifest;
     pub mod memory;
     pub mod process;
-    pub mod purge;
-    pub mod read;
-    pub mod recover;
-    pub mod restore;
-    pub mod salvage;
-    pub mod side;
-    pub mod sqlite;
-    pub mod stuck;
-    pub mod transfer;
     pub mod units;
+}
+
+pub mod openclaw {
+    //! Where OpenClaw keeps its things, and how it guards them: directories, configuration, locks, databases.
+    pub mod config_file;
+    pub mod discover;
+    pub mod gateway;
+    pub mod home;
+    pub mod mentions;
+
+    pub mod files {
+        //! Sessions in `sessions.json` and transcripts.
+        pub mod lock;
+        pub mod salvage;
+    }
+
+    pub mod rows {
+        //! Sessions in SQLite.
+        pub mod copy;
+        pub mod place;
+        pub mod read;
+    }
+}
+
+pub mod load {
+    //! From directories to an inventory. Reads only.
+    pub mod cache;
+    pub mod inventory;
+    pub mod read;
+}
+
+pub mod change {
+    //! The only writer: carries plans out, keeps what it takes, and gives it back.
+    pub mod apply;
+    pub mod archive;
+    pub mod boots;
+    pub mod deferred;
+    pub mod history;
+    pub mod journal;
+    pub mod manifest;
+    pub mod purge;
+    pub mod settle;
+    pub mod stuck;
+    pub mod undo;
 }
 
 pub mod render {

@@ -7,6 +7,7 @@ use chrono::Utc;
 use super::context::{Context, directory_id, schema};
 use super::permit::{Limits, Work, left};
 use super::{Exit, Failure, Session};
+use crate::change::apply::Outcome;
 use crate::config::policy::PolicyFlags;
 use crate::decide::plan::{MendItem, Mending, Plan};
 use crate::decide::verdict::Reason;
@@ -17,7 +18,6 @@ use crate::model::store::StoreState;
 use crate::model::transcript::Summary;
 use crate::render::json::RestoreDocument;
 use crate::render::text;
-use crate::store::apply::Outcome;
 
 /// Binds `file` under `key`.
 pub(super) fn run(session: &Session, file: &Path, key: &str, online: bool) -> Result<Exit, Failure> {
@@ -134,7 +134,7 @@ fn store_of<'a>(inventory: &'a Inventory, loose: &LooseFile, key: &str) -> Resul
     Ok(store)
 }
 
-fn store_dir(store: &Store) -> Result<crate::decide::plan::DirId, Failure> {
+fn store_dir(store: &Store) -> Result<crate::model::proof::DirId, Failure> {
     directory_id(store.dir()).ok_or_else(|| anyhow::anyhow!("cannot open {}", store.dir().display()).into())
 }
 

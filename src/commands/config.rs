@@ -7,10 +7,10 @@ use super::{Exit, Failure, Session, place};
 use crate::cli::{ConfigArgs, ConfigCommand};
 use crate::config::openclaw::{ConfigState, LoadedConfig};
 use crate::config::policy::{self, PolicyFlags};
+use crate::openclaw::config_file;
+use crate::openclaw::home::{self, Home};
 use crate::render::config::{self as render, ConfigDocument, ReadDocument, ReadState};
 use crate::render::policy::limits;
-use crate::store::config_file;
-use crate::store::home::{self, Home};
 
 /// Runs the verb.
 pub(super) fn run(session: &Session, args: &ConfigArgs) -> Result<Exit, Failure> {

@@ -9,24 +9,31 @@ use chrono::{DateTime, Local, Utc};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Failure, Session, place};
+use crate::change::boots;
+use crate::change::journal;
 use crate::cli::{GlobalArgs, When};
 use crate::config::openclaw::{ConfigProblem, ConfigState, LoadedConfig, Version};
 use crate::config::policy::{self, Policy, PolicyFlags};
-use crate::decide::plan::{DirId, Plan, Totals};
+use crate::decide::plan::{Plan, Totals};
 use crate::decide::rules::Judge;
 use crate::decide::startup::{self, Startup};
 use crate::decide::verdict::{Classified, Verdicts};
+use crate::disk::deadline::Deadline;
+use crate::disk::dir::Dir;
+use crate::load::cache::Cache;
+use crate::load::inventory::{self, Request};
+use crate::load::read;
+use crate::load::read::Depth;
 use crate::model::inventory::{Boots, Gateway, Generation, Inventory};
+use crate::model::proof::DirId;
 use crate::model::store::StoreState;
+use crate::openclaw::config_file;
+use crate::openclaw::discover;
+use crate::openclaw::gateway;
+use crate::openclaw::home::{self, Home};
+use crate::openclaw::mentions;
 use crate::render::json::{self, Body, Preamble};
 use crate::render::view::View;
-use crate::store::cache::Cache;
-use crate::store::deadline::Deadline;
-use crate::store::dir::Dir;
-use crate::store::home::{self, Home};
-use crate::store::load::{self, Request};
-use crate::store::read::Depth;
-use crate::store::{boots, config_file, discover, gateway, read, side};
 
 /// A state directory that was found, and what is configured for it.
 pub(super) struct Context<'a> {
@@ -131,14 +138,15 @@ impl<'a> Context<'a> {
             Cache::open(&self.home.real_dir, &self.session.environment, self.session.started_at)
         };
         let progress = Progress::new(global);
-        let inventory = load::load(Request {
+        let inventory = inventory::load(Request {
             state_dir: &self.home.real_dir,
             main_key: self.config.config.main_key(),
             stores: &found.stores,
             unseen: found.unseen,
             openclaw: self.generation(),
             gateway: &|| self.gateway().clone(),
-            side: &|| side::read(&self.home.real_dir, cron_store.as_deref()),
+            side: &|| mentions::read(&self.home.real_dir, cron_store.as_deref()),
+            awaited: &|| journal::awaited(&self.home.real_dir),
             cache: &cache,
             depth,
             archives,

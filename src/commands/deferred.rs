@@ -3,13 +3,14 @@
 use super::context::{Context, schema};
 use super::permit::{Limits, left, moved_since, open, recover, refuse_beside_gateway};
 use super::{Exit, Failure, Session};
+use crate::change::apply::Left;
+use crate::change::deferred::{self, Deferred};
+use crate::change::journal;
+use crate::change::manifest::Manifest;
+use crate::change::undo::{self, Outcome};
 use crate::config::policy::PolicyFlags;
 use crate::render::json::RestoreDocument;
 use crate::render::text;
-use crate::store::apply::Left;
-use crate::store::deferred::{self, Deferred};
-use crate::store::restore::{self, Outcome};
-use crate::store::{journal, manifest::Manifest};
 
 /// Readmits the `next` deferred bindings, or all.
 pub(super) fn run(session: &Session, next: Option<usize>, online: bool) -> Result<Exit, Failure> {
@@ -35,16 +36,9 @@ pub(super) fn run(session: &Session, next: Option<usize>, online: bool) -> Resul
                 continue;
             }
             let (patience, deadline, started_at) = (limits.patience, limits.deadline, session.started_at);
-            let options = restore::Options {
-                of: &of,
-                keys: &keys,
-                as_new: false,
-                deferred: true,
-                started_at,
-                patience,
-                deadline,
-            };
-            match restore::restore(&journal, &options) {
+            let options =
+                undo::Options { of: &of, keys: &keys, as_new: false, deferred: true, started_at, patience, deadline };
+            match undo::restore(&journal, &options) {
                 Ok(outcome) => add(&context, &mut document, outcome),
                 Err(error) => document.failed.extend(left(&context, [Left::new(&of, format!("{error:#}"))])),
             }
@@ -62,7 +56,7 @@ pub(super) fn run(session: &Session, next: Option<usize>, online: bool) -> Resul
 
 /// Whether a run took deferred bindings that are still away, or may have and was cut off.
 fn is_waiting(run: &Manifest) -> bool {
-    run.state == crate::store::manifest::RunState::Unfinished || !deferred::of(std::slice::from_ref(run)).is_empty()
+    run.state == crate::change::manifest::RunState::Unfinished || !deferred::of(std::slice::from_ref(run)).is_empty()
 }
 
 /// The keys of each run, in the order of their first.

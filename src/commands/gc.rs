@@ -7,20 +7,20 @@ use std::time::Instant;
 use super::context::{Context, Look};
 use super::permit::{Limits, Work, beside_gateway, left, unreadable};
 use super::{Exit, Failure, Session, boot};
+use crate::change::apply::{self, Left, Outcome, Taken};
+use crate::change::boots;
+use crate::change::journal::Journal;
 use crate::cli::GcArgs;
 use crate::decide::plan::{self, Plan, Totals};
 use crate::decide::verdict::{Classified, Verdicts};
 use crate::decide::{guard, poison};
+use crate::disk::deadline::{Deadline, OVER};
 use crate::model::inventory::{Boots, Inventory};
 use crate::model::store::StoreState;
 use crate::render::json::{self, BindingDocument, GcDocument};
 use crate::render::mended::{MendedDocument, mended};
 use crate::render::text;
 use crate::render::view;
-use crate::store::apply::{self, Left, Outcome, Taken};
-use crate::store::boots;
-use crate::store::deadline::{Deadline, OVER};
-use crate::store::journal::Journal;
 
 /// Runs the verb.
 pub(super) fn run(session: &Session, args: &GcArgs) -> Result<Exit, Failure> {

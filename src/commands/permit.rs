@@ -4,16 +4,15 @@ use std::time::Duration;
 
 use super::Failure;
 use super::context::Context;
+use crate::change::apply::{self, Left, Outcome};
+use crate::change::journal::{self, Journal};
+use crate::change::manifest::RunState;
+use crate::change::settle::{self, Recovered};
 use crate::decide::plan::Plan;
+use crate::disk::deadline::Deadline;
 use crate::model::inventory::{Content, Inventory};
 use crate::model::store::StoreState;
 use crate::render::view::LeftDocument;
-use crate::store::apply::{self, Left, Outcome};
-use crate::store::deadline::Deadline;
-use crate::store::journal::{self, Journal};
-use crate::store::manifest::RunState;
-use crate::store::recover::{self, Recovered};
-use crate::store::sqlite;
 
 /// How long a verb that changes things may take.
 #[derive(Clone, Copy)]
@@ -123,7 +122,7 @@ pub(super) fn open(context: &Context<'_>, limits: Limits) -> Result<Journal, Fai
 pub(super) fn recover(context: &Context<'_>, journal: &Journal, limits: Limits) -> Result<Recovered, Failure> {
     let Limits { patience, deadline } = limits;
     let started_at = context.session.started_at;
-    Ok(recover::recover(journal, &context.home.real_dir, &recover::Options { started_at, patience, deadline })?)
+    Ok(settle::recover(journal, &context.home.real_dir, &settle::Options { started_at, patience, deadline })?)
 }
 
 /// Stores and directories that could not be read: nothing in them is touched.
@@ -164,5 +163,5 @@ pub(super) fn left(context: &Context<'_>, left: impl IntoIterator<Item = Left>) 
 /// What says that sessions of a store that this run touched live in SQLite by now.
 pub(super) fn moved_since(context: &Context<'_>, of: &str) -> Option<String> {
     let (runs, _) = journal::past_runs(&context.home.real_dir);
-    sqlite::moved_since(runs.iter().find(|run| run.id == of)?, &context.home.real_dir)
+    settle::moved_since(runs.iter().find(|run| run.id == of)?, &context.home.real_dir)
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Failure, Session};
 use crate::config::policy_file::PolicyFile;
-use crate::store::home::{self, Home};
+use crate::openclaw::home::{self, Home};
 
 /// What to do when files belong to somebody else.
 pub(super) const OWNER: &str =

@@ -8,19 +8,21 @@ use chrono::TimeDelta;
 use super::context::{Context, Look, schema};
 use super::permit::{Limits, Work, beside_gateway, left, migrated_stores, open, unreadable, unreadable_stores};
 use super::{Exit, Failure, Session, near};
+use crate::change::apply::{Left, Outcome};
+use crate::change::journal;
+use crate::change::manifest::{EntryRecord, Manifest};
+use crate::change::purge;
+use crate::change::purge::Purged;
 use crate::cli::{QuarantineArgs, QuarantineCommand};
 use crate::config::policy::PolicyFlags;
 use crate::decide::problems::{self, Problem};
 use crate::decide::verdict::{Action, Classified};
+use crate::load::read;
+use crate::load::read::Depth;
 use crate::model::inventory::{Content, Inventory, Store};
 use crate::render::quarantine::{
     self, AsideDocument, PurgeDocument, PurgedSession, QuarantineDocument, QuarantinedDocument,
 };
-use crate::store::apply::{Left, Outcome};
-use crate::store::manifest::{EntryRecord, Manifest};
-use crate::store::purge::Purged;
-use crate::store::read::Depth;
-use crate::store::{journal, purge, read};
 
 /// Runs the verb.
 pub(super) fn run(session: &Session, args: &QuarantineArgs) -> Result<Exit, Failure> {

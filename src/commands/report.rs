@@ -6,15 +6,17 @@ use chrono::{DateTime, NaiveDate, Utc};
 
 use super::context::Context;
 use super::{Exit, Failure, Session};
+use crate::change::deferred;
+use crate::change::history::Line;
+use crate::change::journal;
+use crate::change::manifest::Manifest;
 use crate::cli::{Format, ReportArgs};
 use crate::config::duration;
 use crate::decide::plan::Totals;
+use crate::disk::document;
 use crate::render::json::BindingDocument;
 use crate::render::report::{self, Changes, Check, PastRun, ReportDocument};
 use crate::render::view;
-use crate::store::history::Line;
-use crate::store::manifest::Manifest;
-use crate::store::{deferred, document, journal};
 
 /// Runs the verb.
 pub(super) fn run(session: &Session, args: &ReportArgs) -> Result<Exit, Failure> {

@@ -3,13 +3,13 @@
 use super::context::{Context, schema};
 use super::permit::{Limits, left, moved_since, open, recover, refuse_beside_gateway};
 use super::{Exit, Failure, Session, adopt, deferred, stuck};
+use crate::change::journal;
+use crate::change::manifest::{Manifest, StepState};
+use crate::change::undo;
 use crate::cli::RestoreArgs;
 use crate::config::policy::PolicyFlags;
 use crate::render::json::{self, RestoreDocument};
 use crate::render::text;
-use crate::store::journal;
-use crate::store::manifest::{Manifest, StepState};
-use crate::store::restore;
 
 /// Runs the verb.
 pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure> {
@@ -37,7 +37,7 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure
     let journal = open(&context, limits)?;
     let recovered = recover(&context, &journal, limits)?;
     let (of, keys) = look_up(&context, what)?;
-    let options = restore::Options {
+    let options = undo::Options {
         of: &of,
         keys: &keys,
         as_new: args.as_new,
@@ -46,7 +46,7 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure
         patience: limits.patience,
         deadline: limits.deadline,
     };
-    let outcome = restore::restore(&journal, &options)?;
+    let outcome = undo::restore(&journal, &options)?;
     let document = RestoreDocument {
         run: outcome.run,
         of: vec![of],

@@ -3,11 +3,11 @@
 use super::context::{Context, schema};
 use super::permit::{Limits, open};
 use super::{Exit, Failure, Session};
+use crate::change::journal::{self, Forgotten};
 use crate::cli::{RunsArgs, RunsCommand};
 use crate::config::policy::PolicyFlags;
 use crate::render::json::{self, RunsDocument};
 use crate::render::text;
-use crate::store::journal::{self, Forgotten};
 
 /// Runs the verb.
 pub(super) fn run(session: &Session, args: &RunsArgs) -> Result<Exit, Failure> {

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use super::context::{Context, schema};
 use super::permit::{Limits, Work, left, migrated_stores, unreadable_stores};
 use super::{Exit, Failure, Session};
+use crate::change::apply::Left;
+use crate::change::stuck::{self, Options, Outcome, SUFFIX, Stuck};
 use crate::config::policy::PolicyFlags;
 use crate::model::inventory::{Content, Inventory, LooseFile};
 use crate::model::names::FileKind;
 use crate::model::store::StoreState;
 use crate::render::json::{RestoreDocument, UnboundDocument};
 use crate::render::stuck::stuck_bak;
-use crate::store::apply::Left;
-use crate::store::stuck::{self, Options, Outcome, SUFFIX, Stuck};
 
 /// Runs the mode.
 pub(super) fn run(session: &Session, online: bool) -> Result<Exit, Failure> {

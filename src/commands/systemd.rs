@@ -9,11 +9,11 @@ use super::{Exit, Failure, Session};
 use crate::cli::SystemdArgs;
 use crate::config::environment::Environment;
 use crate::config::policy::PolicyFlags;
+use crate::disk::account;
+use crate::disk::units::{self as disk, Found};
+use crate::openclaw::discover;
+use crate::openclaw::home::{self, Home, Options};
 use crate::render::units::{self, FileDocument, FileState, MARK, Names, Place, Scope, SystemdDocument, Wiring};
-use crate::store::account;
-use crate::store::discover;
-use crate::store::home::{self, Home, Options};
-use crate::store::units::{self as disk, Found};
 
 /// The gateway's unit, as OpenClaw names it; the profile's name follows.
 const GATEWAY: &str = "openclaw-gateway";

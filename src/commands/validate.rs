@@ -5,17 +5,17 @@ use std::path::Path;
 use super::context::{Context, Look, schema};
 use super::permit::{Limits, Work, beside_gateway, left, migrated_stores, unreadable, unreadable_stores};
 use super::{Exit, Failure, Session};
+use crate::change::apply::{Left, Outcome};
 use crate::cli::ValidateArgs;
 use crate::config::policy::PolicyFlags;
 use crate::decide::problems::{self, Problem, Problems};
+use crate::load::read::{self, Depth};
 use crate::model::inventory::Content;
 use crate::model::problem::Code;
 use crate::model::store::StoreState;
 use crate::render::mended::mended;
 use crate::render::validate::{self, RepairDocument, ValidateDocument, ValidateSummary};
 use crate::render::view::View;
-use crate::store::apply::{Left, Outcome};
-use crate::store::read::{self, Depth};
 
 /// Runs the verb.
 pub(super) fn run(session: &Session, args: &ValidateArgs) -> Result<Exit, Failure> {

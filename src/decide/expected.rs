@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::plan::sha256;
+use crate::model::proof::sha256;
 
 /// The bytes that an entry must have: those that were seen, or, in a plan from a file, their SHA-256. To calculate that of
 /// every entry takes longer than all verdicts together, so it is done when it is asked for.

@@ -9,16 +9,17 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, SecondsFormat, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::expected::Expected;
 use super::verdict::{Action, FileAction, Reason, Verdict, Verdicts};
 use crate::config::policy::MaxRemovals;
-use crate::model::inventory::{Binding, Content, Inventory, Stamp};
+use crate::model::inventory::{Binding, Content, Inventory};
 use crate::model::key::Class;
 use crate::model::mend;
 use crate::model::names::is_session_id;
 use crate::model::problem::Code;
+use crate::model::proof::Stamp;
+use crate::model::proof::{DirId, sha256};
 use crate::model::store::StoreState;
 use crate::model::transcript::Summary;
 
@@ -61,15 +62,6 @@ pub struct StorePlan<'a> {
     pub dir: DirId,
     /// Bindings, in file order.
     pub items: Vec<Item<'a>>,
-}
-
-/// Device and inode of a directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct DirId {
-    /// Device.
-    pub dev: u64,
-    /// Inode.
-    pub ino: u64,
 }
 
 /// A binding that leaves its store.
@@ -496,20 +488,4 @@ impl Totals {
         self.purge += other.purge;
         self.freed_bytes += other.freed_bytes;
     }
-}
-
-/// SHA-256 in hex.
-pub fn sha256(bytes: &[u8]) -> String {
-    sha256_of([bytes])
-}
-
-/// SHA-256 in hex of pieces, one after the other.
-pub fn sha256_of<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
-    let mut hash = Sha256::new();
-    pieces.into_iter().for_each(|piece| hash.update(piece));
-    hash.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
-        hex.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
-        hex.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
-        hex
-    })
 }

@@ -15,40 +15,10 @@ use super::leftover::Leftover;
 use super::lock::LockState;
 use super::names::FileKind;
 use super::problem::Code;
+use super::proof::Stamp;
 use super::salvage::Broken;
 use super::store::{Document, Effective, StoreState};
 use super::transcript::Summary;
-
-/// What tells one version of a file from another without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub struct Stamp {
-    /// Device.
-    pub dev: u64,
-    /// Inode.
-    pub ino: u64,
-    /// Size in bytes.
-    pub size: u64,
-    /// Modification time, nanoseconds since the epoch. In documents a string: many readers of JSON round such a number.
-    #[serde(rename = "mtimeNs", with = "digits")]
-    #[schemars(with = "String")]
-    pub mtime_ns: i64,
-}
-
-mod digits {
-    //! An integer as a string of digits.
-    use serde::de::Error as _;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-    pub(super) fn serialize<S: Serializer>(number: &i64, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(number)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
-        let text = String::deserialize(from)?;
-        text.parse().map_err(|_| D::Error::custom(format!("'{text}' is no whole number")))
-    }
-}
 
 /// Who may do what with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

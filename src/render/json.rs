@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::mended::MendedDocument;
 use super::sqlite::{DatabaseDocument, LeftoverDocument};
 use super::view::{LeftDocument, View};
+use crate::change::manifest;
 use crate::decide::facts::{Elapsed, Finding, RunState};
 use crate::decide::plan::Totals;
 use crate::decide::rules::Step;
@@ -23,7 +24,6 @@ use crate::model::lock::LockState;
 use crate::model::names::FileKind;
 use crate::model::store::StoreState;
 use crate::model::transcript::Integrity;
-use crate::store::manifest;
 
 /// What every document about a state directory begins with.
 #[derive(Clone, Debug, Serialize, JsonSchema)]

@@ -14,11 +14,11 @@ use super::table::{Column, Row, lay_out};
 use super::validate::{self, ProblemDocument};
 use super::view::{LeftDocument, View};
 use super::words::{BAD, BOLD, Layout, WARN, count, left, list as lines, next, shell};
+use crate::change::manifest::{EntryRecord, Manifest};
 use crate::decide::verdict::{Classified, Reason};
 use crate::model::inventory::Inventory;
 use crate::model::key::Class;
 use crate::model::transcript::Integrity;
-use crate::store::manifest::{EntryRecord, Manifest};
 
 /// `quarantine --json`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]

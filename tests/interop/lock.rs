@@ -6,8 +6,8 @@ use std::process;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use claw_sessions::store::dir::Dir;
-use claw_sessions::store::lock::{Acquired, StoreLock};
+use claw_sessions::disk::dir::Dir;
+use claw_sessions::openclaw::files::lock::{Acquired, StoreLock};
 
 use crate::programs::Running;
 use crate::release::{PEER, Release};

@@ -11,11 +11,10 @@ use super::*;
 use crate::config::openclaw::{ConfigState, LoadedConfig, OpenclawConfig};
 use crate::config::policy::{FailedMode, Policy, PolicyFlags, resolve};
 use crate::model::entry::{Clock, Entry};
-use crate::model::inventory::{
-    Content, Gateway, Generation, Inventory, Lock, Side, Stamp, Store, SubagentRun, Transcript,
-};
+use crate::model::inventory::{Content, Gateway, Generation, Inventory, Lock, Side, Store, SubagentRun, Transcript};
 use crate::model::key;
 use crate::model::lock::LockState;
+use crate::model::proof::Stamp;
 use crate::model::store::{Document, Effective, StoreState};
 use crate::model::transcript::{Ending, Integrity, Summary};
 

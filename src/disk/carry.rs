@@ -1,0 +1,87 @@
+//! Carrying one file to another directory: a rename where that is possible, else a copy that is checked before the
+//! original goes.
+
+use std::ffi::OsStr;
+use std::fs::{File, FileTimes};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use sha2::{Digest, Sha256};
+
+use super::dir::{Dir, FileInfo, give};
+
+/// Renames; across file systems copies, syncs, compares, and only then removes the original.
+pub(crate) fn carry(from: &Dir, name: &OsStr, to: &Dir, new: &OsStr, info: &FileInfo) -> anyhow::Result<()> {
+    match from.move_to(name, to, new) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            anyhow::ensure!(
+                info.links == 1,
+                "{} has other hard links and lies on another file system",
+                from.join(name).display()
+            );
+            copy(from, name, to, new, info)
+        }
+        Err(error) => Err(error)
+            .with_context(|| format!("cannot move {} to {}", from.join(name).display(), to.join(new).display())),
+    }
+}
+
+fn copy(from: &Dir, name: &OsStr, to: &Dir, new: &OsStr, info: &FileInfo) -> anyhow::Result<()> {
+    duplicate(from, name, to, new, info)?;
+    from.remove(name)
+}
+
+pub(crate) fn duplicate(from: &Dir, name: &OsStr, to: &Dir, new: &OsStr, info: &FileInfo) -> anyhow::Result<()> {
+    let (mut source, _) = from.open_file(name)?;
+    let mut target = to.create(new, 0o600)?;
+    let attempt = copy_checked(&mut source, &mut target, info)
+        .with_context(|| format!("cannot copy {} to {}", from.join(name).display(), to.join(new).display()))
+        .and_then(|()| to.sync());
+    if attempt.is_err() {
+        let _ = to.remove(new);
+    }
+    attempt
+}
+
+fn copy_checked(source: &mut File, target: &mut File, info: &FileInfo) -> io::Result<()> {
+    let mut chunk = vec![0; 256 * 1024];
+    let mut hash = Sha256::new();
+    loop {
+        let read = source.read(&mut chunk)?;
+        if read == 0 {
+            break;
+        }
+        hash.update(&chunk[..read]);
+        target.write_all(&chunk[..read])?;
+    }
+    let made = FileInfo { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw(), ..*info };
+    give(&*target, &made, info.uid, info.gid)?;
+    target.set_permissions(PermissionsExt::from_mode(info.mode))?;
+    let modified = SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(info.stamp.mtime_ns).unwrap_or(0));
+    target.set_times(FileTimes::new().set_modified(modified))?;
+    target.sync_all()?;
+    let mut copied = File::open(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(target)))?;
+    let mut check = Sha256::new();
+    io::copy(&mut copied, &mut HashWriter(&mut check))?;
+    if check.finalize() == hash.finalize() {
+        Ok(())
+    } else {
+        Err(io::Error::other("the copy differs from the original"))
+    }
+}
+
+struct HashWriter<'a>(&'a mut Sha256);
+
+impl Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

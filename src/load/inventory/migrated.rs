@@ -1,0 +1,302 @@
+//! Stores whose sessions live in SQLite: the rows become bindings like those of a file, and what lies beside them is
+//! compared with the rows.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::{Listing, Request, Unseen, bindings, find_store};
+use crate::disk::deadline::{Deadline, Timed};
+use crate::disk::dir::Dir;
+use crate::load::read::{Depth, lines};
+use crate::model::database::{Database, LIVE_IN, Mixed, Node, RowCount, as_store};
+use crate::model::inventory::{Content, LooseFile, Store};
+use crate::model::leftover::{self, Leftover, Tally, ids_of_name};
+use crate::model::names::FileKind;
+use crate::model::store::{self, StoreState};
+use crate::openclaw::discover::StoreLocation;
+use crate::openclaw::rows::place::{self, InRows, NOT_AT_A_START};
+use crate::openclaw::rows::read::Rows;
+
+/// Tells where the sessions of a store live.
+pub(super) fn home(location: &StoreLocation, request: &Request<'_>, listing: Option<&Listing>) -> place::Home {
+    let name = location.path.file_name().unwrap_or_default();
+    let mixed = listing.is_some_and(|listing| listing.names.contains_key(name))
+        || (location.via_symlink && fs_err::metadata(&location.path).is_ok());
+    place::home(request.state_dir, location, mixed, request.rows, request.deadline)
+}
+
+/// The store of such sessions, and the copy that leftovers are compared with.
+pub(super) fn load(
+    mut store: Store,
+    found: InRows,
+    location: &StoreLocation,
+    request: &Request<'_>,
+    listing: Option<&Listing>,
+) -> (Store, Option<Rows>) {
+    store.state = StoreState::Sqlite;
+    let InRows { database, sign, mut rows, mixed } = found;
+    let Some(mut database) = database else {
+        store.problem = Some(sign);
+        return (store, None);
+    };
+    let nodes = match rows.as_ref().map(Rows::bindings) {
+        Some(Ok(nodes)) => nodes,
+        Some(Err(error)) => {
+            database.unread = Some(format!("{error:#}"));
+            rows = None;
+            Vec::new()
+        }
+        None => Vec::new(),
+    };
+    if mixed {
+        database.mixed = Some(compare(location, request, listing, &store, &nodes));
+    }
+    if !request.rows {
+        database.unread.get_or_insert_with(|| NOT_AT_A_START.to_owned());
+    }
+    // Of a store that was not asked for, and at a start, only its state matters.
+    if let Some(rows) = rows.as_ref().filter(|_| request.rows) {
+        fill(&mut store, &nodes, location, request);
+        if store.selected {
+            let originals = originals(request.state_dir, location, listing);
+            read_events(&mut store, rows, &originals, request);
+        }
+    }
+    store.problem = Some(describe(&database, &store, request));
+    store.database = Some(database);
+    let wanted = store.selected && request.rows;
+    (store, rows.filter(|_| wanted))
+}
+
+/// The keys of the store file beside the rows.
+fn compare(
+    location: &StoreLocation,
+    request: &Request<'_>,
+    listing: Option<&Listing>,
+    store: &Store,
+    nodes: &[Node],
+) -> Mixed {
+    let mut unused = super::unknown(location);
+    let read = find_store(location, listing, &mut unused).map_err(|(_, why)| why).and_then(|text| {
+        let text = text.unwrap_or_default();
+        let document = store::read(&text).map_err(|defect| super::describe(&defect))?;
+        Ok(document.effective(&text).into_iter().map(|one| one.key).collect::<Vec<String>>())
+    });
+    let rows: Vec<String> = nodes.iter().map(|node| node.key.clone()).collect();
+    match read {
+        // A start compares nothing: it refuses all the same.
+        Ok(_) if !request.rows || !store.selected => Mixed::default(),
+        Ok(file) => Mixed::of(&file, &rows),
+        Err(why) => Mixed { only_in_rows: rows, unread: Some(why), ..Mixed::default() },
+    }
+}
+
+/// Makes bindings of the rows.
+fn fill(store: &mut Store, nodes: &[Node], location: &StoreLocation, request: &Request<'_>) {
+    store.text = as_store(nodes).into();
+    store.bytes = store.text.len() as u64;
+    let Ok((document, entries)) = store::read_entries(&store.text) else { return };
+    store.document = document;
+    store.bindings = bindings(store, entries, request.main_key, location.shared);
+    for binding in &mut store.bindings {
+        if let Some(node) = nodes.get(binding.place.member) {
+            node.complete(&mut binding.entry);
+        }
+        binding.transcript.rows = Some(RowCount::default());
+    }
+}
+
+/// Judges the events of every binding, those of a session that two share once.
+fn read_events(store: &mut Store, rows: &Rows, originals: &[String], request: &Request<'_>) {
+    let mut judged: HashMap<String, (Content, RowCount)> = HashMap::new();
+    for binding in &mut store.bindings {
+        let Some(session) = binding.entry.session_id.clone() else { continue };
+        let (content, count) = judged.entry(session.clone()).or_insert_with(|| {
+            if request.deadline.has_passed() {
+                return (Content::NotChecked { begun: false }, RowCount::default());
+            }
+            rows.judge(&session, request.depth == Depth::Thorough, request.deadline)
+        });
+        binding.transcript.content = content.clone();
+        binding.transcript.rows = Some(*count);
+        if count.events == 0 && !session.is_empty() {
+            binding.transcript.original = originals.iter().find(|path| is_of(path, &session)).cloned();
+        }
+    }
+}
+
+/// Transcripts in the import's archive and in the sessions directory, relative to the state directory.
+fn originals(state_dir: &Path, location: &StoreLocation, listing: Option<&Listing>) -> Vec<String> {
+    // What held nothing is not missed.
+    let holds = |path: &PathBuf| fs_err::symlink_metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() > 0);
+    let relative = |path: PathBuf| path.strip_prefix(state_dir).unwrap_or(&path).to_string_lossy().into_owned();
+    let archive = place::archive(state_dir, location);
+    let archived = archive.iter().filter_map(|dir| fs_err::read_dir(dir).ok()).flatten().flatten();
+    let archived =
+        archived.map(|entry| entry.path()).filter(|path| path.to_string_lossy().contains(".jsonl.imported-"));
+    let names = listing.into_iter().flat_map(|listing| listing.names.keys().map(|name| listing.dir.join(name)));
+    let beside = names.filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+    let mut all: Vec<String> = archived.chain(beside).filter(holds).map(relative).collect();
+    all.sort_unstable();
+    all
+}
+
+/// Whether a transcript, or what the import made of its name (`<key>.<name>.imported-<ms>`), is named after a session.
+fn is_of(path: &str, session: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.match_indices(session).any(|(at, _)| {
+        let rest = &name[at + session.len()..];
+        (at == 0 || name[..at].ends_with('.')) && (rest.starts_with(".jsonl") || rest.starts_with("-topic-"))
+    })
+}
+
+/// Where its sessions live, in words.
+fn describe(database: &Database, store: &Store, request: &Request<'_>) -> String {
+    let path = database.path.strip_prefix(request.state_dir).unwrap_or(&database.path).display();
+    let mut text = format!("{LIVE_IN}{path} (schema {}", database.schema);
+    if let Some(version) = &database.app_version {
+        let _ = write!(text, ", OpenClaw {version}");
+    }
+    text.push(')');
+    if !database.is_known() {
+        text.push_str(", newer than any that is known: what is known of it was read");
+    }
+    if let Some(why) = database.unread.as_ref().filter(|_| request.rows) {
+        let _ = write!(text, "; its rows were not read: {why}");
+    }
+    let Some(mixed) = &database.mixed else { return text };
+    text.push_str("; mixed: there is a store file too, of an import that failed or was never made");
+    if let Some(why) = &mixed.unread {
+        let _ = write!(text, ", which {why}");
+    } else if request.rows && store.selected && database.unread.is_none() {
+        let _ = write!(
+            text,
+            "; {} of {} keys are only in the file, {} of {} only in the rows",
+            mixed.only_in_file.len(),
+            mixed.in_file,
+            mixed.only_in_rows.len(),
+            store.bindings.len()
+        );
+    }
+    text
+}
+
+/// Compares the leftovers beside these stores with their rows.
+pub(super) fn judge_leftovers(
+    stores: Vec<(PathBuf, Rows)>,
+    files: &mut [LooseFile],
+    listings: &HashMap<PathBuf, Listing>,
+    request: &Request<'_>,
+) -> Unseen {
+    let mut by_dir: HashMap<PathBuf, Vec<&mut LooseFile>> = HashMap::new();
+    for file in files.iter_mut().filter(|file| file.kind == FileKind::Leftover && !file.special) {
+        by_dir.entry(file.path.parent().unwrap_or(&file.path).to_owned()).or_default().push(file);
+    }
+    let work: Vec<_> = stores.into_iter().filter_map(|(dir, rows)| Some((by_dir.remove(&dir)?, dir, rows))).collect();
+    let judge = |(files, dir, rows): (Vec<&mut LooseFile>, PathBuf, Rows)| {
+        let mut unread = Unseen::new();
+        let Some(listing) = listings.get(&dir) else { return unread };
+        let archive = dir.parent().map(|agent| agent.join(place::ARCHIVE));
+        let archive = archive.and_then(|archive| Dir::open_below(request.state_dir, &archive).ok());
+        for file in files {
+            match judge_one(file, &listing.dir, &rows, request.deadline) {
+                Ok(mut leftover) => {
+                    leftover.archived_as = archive.as_ref().and_then(|archive| twin(file, &listing.dir, archive));
+                    file.leftover = Some(leftover);
+                }
+                Err(error) => unread.push((file.path.clone(), format!("{error:#}"))),
+            }
+        }
+        unread
+    };
+    work.into_par_iter().map(judge).flatten().collect()
+}
+
+/// So many ids of a leftover's entries are looked up where its names lead to no rows.
+const IDS: usize = 200;
+
+fn judge_one(file: &LooseFile, dir: &Dir, rows: &Rows, deadline: Deadline) -> anyhow::Result<Leftover> {
+    let name = file.path.file_name().unwrap_or_default();
+    let (mut sessions, mut events) = (ids_of_name(&name.to_string_lossy()), Vec::new());
+    each_line(dir, file, deadline, |line| match leftover::id_of(line) {
+        Some((id, true)) => sessions.push(id),
+        Some((id, false)) if events.len() < IDS => events.push(id),
+        _ => {}
+    })?;
+    let leftover = against(file, dir, rows, deadline, sessions)?;
+    if leftover.state != leftover::LeftoverState::OnlyCopy {
+        return Ok(leftover);
+    }
+    // The import calls a session by its entry, whatever its file and header say.
+    let others = rows.sessions_with(&events)?;
+    if others.is_empty() { Ok(leftover) } else { against(file, dir, rows, deadline, others) }
+}
+
+fn against(
+    file: &LooseFile,
+    dir: &Dir,
+    rows: &Rows,
+    deadline: Deadline,
+    mut sessions: Vec<String>,
+) -> anyhow::Result<Leftover> {
+    sessions.sort_unstable();
+    sessions.dedup();
+    let mut known = leftover::Rows::default();
+    let mut found = Vec::new();
+    for session in sessions {
+        if rows.fingerprint(&session, &mut known)? > 0 {
+            found.push(session);
+        }
+    }
+    let mut tally = Tally::default();
+    each_line(dir, file, deadline, |line| tally.line(line, &known))?;
+    Ok(tally.into_leftover(found))
+}
+
+fn each_line(dir: &Dir, file: &LooseFile, deadline: Deadline, mut each: impl FnMut(&[u8])) -> anyhow::Result<()> {
+    let (opened, info) = dir.open_file(file.path.file_name().unwrap_or_default())?;
+    let mut reader = BufReader::new(Timed::new(opened.take(info.stamp.size), deadline));
+    lines(&mut reader, &|_| (), |line, _| {
+        each(line);
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// The archive of the import that has the same bytes.
+fn twin(file: &LooseFile, dir: &Dir, archive: &Dir) -> Option<PathBuf> {
+    let name = file.path.file_name()?;
+    let marker = format!(".{}.imported-", name.to_string_lossy());
+    let names = fs_err::read_dir(archive.path()).ok()?.flatten().map(|entry| entry.file_name());
+    let mut names: Vec<_> = names.filter(|name| name.to_string_lossy().contains(&marker)).collect();
+    names.sort_unstable();
+    names.into_iter().find(|other| is_same(dir, name, archive, other)).map(|name| archive.join(name))
+}
+
+fn is_same(dir: &Dir, name: &OsStr, other: &Dir, other_name: &OsStr) -> bool {
+    let (Ok((one, info)), Ok((two, other))) = (dir.open_file(name), other.open_file(other_name)) else { return false };
+    if info.stamp.size != other.stamp.size {
+        return false;
+    }
+    let (mut one, mut two) = (BufReader::new(one), BufReader::new(two));
+    loop {
+        let same = match (one.fill_buf(), two.fill_buf()) {
+            (Ok([]), Ok([])) => return true,
+            (Ok(one), Ok(two)) => {
+                let both = one.len().min(two.len());
+                if both == 0 || one[..both] != two[..both] {
+                    return false;
+                }
+                both
+            }
+            _ => return false,
+        };
+        one.consume(same);
+        two.consume(same);
+    }
+}
