@@ -45,7 +45,7 @@ target/peer/.installed: benches/peer/package.json
 	touch $@
 
 compare: target/peer/.installed ## give one state directory to OpenClaw's cleanup, the manual recipe and gc: docs/comparison.md
-	UPDATE_DOCS=1 cargo test --locked --test compare
+	UPDATE_DOCS=1 cargo test --locked --test it compare
 
 # The other releases whose files are read run on the peer's Node.js.
 RELEASES = 2026.2.26 2026.4.29 2026.6.11 2026.7.1

@@ -7,18 +7,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
 #![allow(unreachable_pub, missing_docs, reason = "no library")]
 
-#[path = "../../tests/support/chat.rs"]
-mod chat;
-#[path = "../../tests/support/generate.rs"]
-mod generate;
 mod measure;
-#[path = "../../tests/support/openclaw.rs"]
-mod openclaw;
 mod start;
 mod stores;
 mod transcripts;
 
 use std::path::Path;
+
+use support::chat::Lines;
+use support::generate::{self, Spec};
 
 /// The parts, in the order of their tables.
 const PARTS: [(&str, fn()); 9] = [
@@ -54,15 +51,15 @@ fn main() {
 fn make(dir: &Path, what: &[&str]) {
     let number = |word: &str| word.parse::<u64>().unwrap();
     let spec = match what {
-        ["issue-44687"] => generate::Spec::issue_44687(),
+        ["issue-44687"] => Spec::issue_44687(),
         ["chat", files, bytes, lines] => {
-            let lines = if *lines == "mixed" { chat::Lines::Mixed } else { chat::Lines::Of(number(lines) as usize) };
+            let lines = if *lines == "mixed" { Lines::Mixed } else { Lines::Of(number(lines) as usize) };
             generate::conversations(dir, number(files), number(bytes), lines, "bench");
             return;
         }
         [bindings, entry, transcript, agents] => {
             let size = |word: &str| number(word) as usize;
-            generate::Spec::size(size(bindings), size(entry), size(transcript), size(agents), 7)
+            Spec::size(size(bindings), size(entry), size(transcript), size(agents), 7)
         }
         other => panic!("{other:?}"),
     };

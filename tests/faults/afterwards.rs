@@ -2,7 +2,7 @@
 
 use crate::scenario::STORE;
 use crate::strace::{count, kill};
-use crate::support::{self, NOW, Store, StoreBuilder, sys};
+use support::{self, NOW, Store, StoreBuilder, sys};
 
 const LIMITS: [&str; 14] = [
     "--idle",

@@ -7,8 +7,8 @@ use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
 use chrono_tz::Tz;
 
 use crate::ledger;
-use crate::support::openclaw::Fate;
-use crate::support::{NOW, Store, StoreBuilder, verdict};
+use support::openclaw::Fate;
+use support::{NOW, Store, StoreBuilder, verdict};
 
 const PART: &str = "time";
 const STORE: &str = "agents/main/sessions/sessions.json";

@@ -9,7 +9,7 @@ use crate::promise::{
 };
 use crate::scenario::{self, BOOT, Reference, Scenario};
 use crate::strace::{Point, kill, points};
-use crate::support::sys;
+use support::sys;
 
 #[test]
 fn a_command_that_was_killed_at_any_call_is_put_right_by_the_next() {

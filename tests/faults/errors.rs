@@ -6,7 +6,7 @@ use crate::ledger;
 use crate::promise::{assert_each_once, assert_old_new_or_between, assert_put_right, tree};
 use crate::scenario::{self, Reference, Scenario};
 use crate::strace::{Point, count, fail, points};
-use crate::support::{Output, Store, Tree, sys};
+use support::{Output, Store, Tree, sys};
 
 /// The calls that change something: each meets every error.
 const WRITING: [&str; 7] = ["write", "fsync", "renameat", "renameat2", "linkat", "unlinkat", "mkdirat"];

@@ -13,8 +13,8 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 use crate::errors::assert_told;
 use crate::promise::{assert_each_once, assert_old_new_or_between, assert_put_right, assert_same, restore_all, tree};
 use crate::scenario::{self, Reference, Scenario};
-use crate::support::{Output, Store, sys};
 use crate::{full, ledger};
+use support::{Output, Store, sys};
 
 const PART: &str = "full disk";
 const PAGE: u64 = 4096;

@@ -4,8 +4,8 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 
-use crate::support::{NOW, Output, Store, StoreBuilder, binding};
 use crate::{full, ledger};
+use support::{NOW, Output, Store, StoreBuilder, binding};
 
 const PART: &str = "hostile input";
 const SESSIONS: &str = "agents/main/sessions";
@@ -136,7 +136,7 @@ fn hostile_input_crashes_nothing_and_what_is_beside_it_is_judged() {
 fn meets(fault: &Hostile) {
     let store = fault.make();
     let bound = fault.bound(&store);
-    let others = || crate::support::tree(&store.path("agents/other")).contents();
+    let others = || support::tree(&store.path("agents/other")).contents();
     let before = others();
     let is_bound = || store.sessions("other").get(BESIDE).is_some();
     let scan = within(&store, &["scan", "--json", "--now", NOW], bound, fault).json();

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::support::sys;
+use support::sys;
 
 /// What breaks is told up to this many times.
 const TOLD: usize = 8;

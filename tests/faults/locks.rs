@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::strace::{Point, inject, traced};
-use crate::support::{LiveProcess, NOW, Store, StoreBuilder, sys};
 use crate::writer::Writer;
 use crate::{full, ledger};
+use support::{LiveProcess, NOW, Store, StoreBuilder, sys};
 
 const PART: &str = "races";
 

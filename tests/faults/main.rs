@@ -24,8 +24,6 @@ mod resources;
 mod scenario;
 mod starts;
 mod strace;
-#[path = "../support/mod.rs"]
-mod support;
 mod swaps;
 mod turns;
 mod writer;

@@ -12,9 +12,9 @@ use std::process::Command;
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 
-use crate::support::openclaw::{DEAD_PID, pretty};
-use crate::support::{NOW, Output, Store, StoreBuilder, lock_payload, sys, tree};
 use crate::{full, ledger};
+use support::openclaw::{DEAD_PID, pretty};
+use support::{NOW, Output, Store, StoreBuilder, lock_payload, sys, tree};
 
 const PART: &str = "paths";
 
@@ -421,7 +421,7 @@ fn a_session_that_leads_out_of_its_directory_is_not_followed() {
         fs::remove_file(store.path("agents/main/sessions/one.jsonl")).unwrap();
         symlink(precious.parent().unwrap(), store.path("agents/main/sessions/linked")).unwrap();
         let (before, canary) = (store.tree(), outside.tree());
-        let others = |tree: &crate::support::Tree| -> Vec<(PathBuf, Vec<u8>)> {
+        let others = |tree: &support::Tree| -> Vec<(PathBuf, Vec<u8>)> {
             let files = tree.0.iter().filter(|(path, node)| {
                 node.kind == "file" && !path.starts_with(SESSIONS) && !path.starts_with("claw-sessions")
             });

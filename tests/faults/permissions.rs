@@ -7,8 +7,8 @@ use std::path::Path;
 
 use walkdir::WalkDir;
 
-use crate::support::{NOW, Output, Store, StoreBuilder, sys};
 use crate::{full, ledger, promise, scenario};
+use support::{NOW, Output, Store, StoreBuilder, sys};
 
 const PART: &str = "permissions";
 

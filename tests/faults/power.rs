@@ -21,8 +21,8 @@ use self::layout::Recording;
 use self::trace::Op;
 use crate::ledger;
 use crate::strace::kill;
-use crate::support::openclaw::{AUTH, DEAD_PID, Rng};
-use crate::support::{NOW, Output, Store, StoreBuilder, Tree, fixture, lock_payload, sys};
+use support::openclaw::{AUTH, DEAD_PID, Rng};
+use support::{NOW, Output, Store, StoreBuilder, Tree, fixture, lock_payload, sys};
 
 const PART: &str = "power loss";
 

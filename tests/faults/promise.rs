@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::scenario::{Reference, Scenario};
-use crate::support::{Store, Tree};
+use support::{Store, Tree};
 
 /// The state directory, with the same name for the temporary directory in every file that mentions it.
 pub(crate) fn tree(store: &Store) -> Tree {
@@ -65,7 +65,7 @@ pub(crate) fn assert_each_once(scenario: &Scenario, reference: &Reference, now: 
     }
 }
 
-fn transcripts(tree: &Tree) -> impl Iterator<Item = (&PathBuf, &crate::support::tree::Node)> {
+fn transcripts(tree: &Tree) -> impl Iterator<Item = (&PathBuf, &support::tree::Node)> {
     let is_one = |path: &Path| path.starts_with("agents") && path.to_string_lossy().contains(".jsonl");
     tree.0.iter().filter(move |(path, node)| node.kind == "file" && is_one(path) && !is_lock(path))
 }

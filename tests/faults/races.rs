@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::openclaw::{DAY, MINUTE, Rng, iso};
-use crate::support::process::starttime;
-use crate::support::{NOW, Output, Store, StoreBuilder, Tree};
 use crate::writer::Writer;
 use crate::{full, ledger};
+use support::openclaw::{DAY, MINUTE, Rng, iso};
+use support::process::starttime;
+use support::{NOW, Output, Store, StoreBuilder, Tree};
 
 const PART: &str = "races";
 

@@ -14,8 +14,8 @@ use crate::promise::{
     assert_each_once, assert_locks_reclaimable, assert_old_new_or_between, assert_put_right, assert_same, tree,
 };
 use crate::scenario::{self, Reference, Scenario};
-use crate::support::{NOW, Store, StoreBuilder};
 use crate::{full, ledger};
+use support::{NOW, Store, StoreBuilder};
 
 const PART: &str = "resources";
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::promise;
 use crate::strace::{self, kill};
-use crate::support::{self, NOW, Store, StoreBuilder, Tree, lock_payload};
+use support::{self, NOW, Store, StoreBuilder, Tree, lock_payload};
 
 /// A command, and what it meets.
 pub(crate) struct Scenario {

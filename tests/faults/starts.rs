@@ -4,7 +4,7 @@ use crate::ledger;
 use crate::promise::{assert_each_once, assert_old_new_or_between, assert_put_right, tree};
 use crate::scenario::BOOT;
 use crate::strace::{inject, points};
-use crate::support::sys;
+use support::sys;
 
 /// The calls of every phase: finding and listing, reading, locking, writing, moving, syncing, telling.
 const CALLS: &str = "getdents64,openat,read,mkdirat,linkat,renameat,renameat2,unlinkat,fsync,write";

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use crate::support::{Output, Store};
+use support::{Output, Store};
 
 /// A system call of a run: its name, and the how many-th of that name it is.
 pub(crate) type Point = (&'static str, usize);

@@ -12,9 +12,9 @@ use rustix::fs::{CWD, RenameFlags};
 use serde_json::Value;
 
 use crate::races::restore_all;
-use crate::support::openclaw::Rng;
-use crate::support::{NOW, Store, StoreBuilder, Tree, tree};
 use crate::{full, ledger};
+use support::openclaw::Rng;
+use support::{NOW, Store, StoreBuilder, Tree, tree};
 
 const PART: &str = "races";
 const KEY: &str = "agent:main:telegram:direct:1";
@@ -77,7 +77,7 @@ impl Swap {
 
 /// A conversation that goes, one that is mended, an orphan, a dead lock, and an archive that is asked to be deleted.
 fn every_kind_goes() -> Store {
-    let dead = crate::support::lock_payload(crate::support::openclaw::DEAD_PID, 1);
+    let dead = support::lock_payload(support::openclaw::DEAD_PID, 1);
     StoreBuilder::new()
         .agent("main")
         .binding(KEY, |one| one.idle("9d").session_id("one"))

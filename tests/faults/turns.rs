@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::ledger;
 use crate::strace::{count, inject};
-use crate::support::{NOW, Store, lock_payload, process, sys};
+use support::{NOW, Store, lock_payload, process, sys};
 
 /// A transcript without header, and what OpenClaw appends to it.
 const WIPED: &str = "agents/main/sessions/6f200014-d381-4049-a079-0b2ed82e22fb.jsonl";

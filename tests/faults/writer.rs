@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use crate::support::openclaw;
-use crate::support::process::starttime;
+use support::openclaw;
+use support::process::starttime;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const STALE_STORE: Duration = Duration::from_secs(30);

@@ -8,8 +8,8 @@ use tempfile::TempDir;
 
 use crate::loader::messages;
 use crate::release::{PEER, Release};
-use crate::support::Store;
 use crate::world::{Key, bindings, document, listed, recorded, text};
+use support::Store;
 
 const STORES: [&str; 2] = ["real-small", "real-gateway"];
 const LATER: &str = "2026-11-22T23:30:00Z";

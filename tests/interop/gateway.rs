@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::programs::{Model, Running};
 use crate::release::{PEER, Release};
-use crate::support::{Store, StoreBuilder};
 use crate::world::{TOKEN, configure, recorded, text};
+use support::{Store, StoreBuilder};
 
 const TURNS: usize = 500;
 /// Sessions that talk at the same time.

@@ -13,8 +13,8 @@ use tempfile::TempDir;
 
 use crate::full;
 use crate::release::Release;
-use crate::support::mutate::{bases, mutated};
-use crate::support::{NOW, Store, expected};
+use support::mutate::{bases, mutated};
+use support::{NOW, Store, expected};
 
 fn judge(text: &[u8]) -> Summary {
     let mut analyzer = Analyzer::default();

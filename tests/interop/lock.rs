@@ -11,7 +11,7 @@ use claw_sessions::openclaw::files::lock::{Acquired, StoreLock};
 
 use crate::programs::Running;
 use crate::release::{PEER, Release};
-use crate::support::{NOW, Store, StoreBuilder};
+use support::{NOW, Store, StoreBuilder};
 
 const STALE: &str = "agent:main:telegram:direct:1";
 const KEPT: &str = "agent:main:telegram:direct:2";

@@ -14,8 +14,6 @@ mod lock;
 mod programs;
 mod release;
 mod releases;
-#[path = "../support/mod.rs"]
-mod support;
 mod turns;
 mod world;
 

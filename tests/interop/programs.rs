@@ -10,8 +10,8 @@ use std::thread;
 use serde_json::Value;
 
 use crate::release::Release;
-use crate::support::Store;
 use crate::world::text;
+use support::Store;
 
 /// A program that lives until it is dropped.
 pub(crate) struct Running {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::full;
-use crate::support::{Output, Store, sys};
+use support::{Output, Store, repository, sys};
 
 const LOADER: &str = "node_modules/@mariozechner/pi-coding-agent/dist/core/session-manager.js";
 
@@ -20,7 +20,7 @@ pub(crate) struct Release {
 impl Release {
     /// 2026.3.11, unless it is not installed.
     pub(crate) fn peer(test: &str) -> Option<Self> {
-        let peer = below("target/peer");
+        let peer = repository("target/peer");
         if peer.join(".installed").exists() {
             return Some(Self { node: peer.join("node"), dir: peer });
         }
@@ -37,7 +37,7 @@ impl Release {
         if version == PEER {
             return Self::peer(test);
         }
-        let (dir, node) = (below("target/openclaw").join(version), below("target/peer/node"));
+        let (dir, node) = (repository("target/openclaw").join(version), repository("target/peer/node"));
         if dir.join(".installed").exists() && node.exists() {
             return Some(Self { dir, node });
         }
@@ -60,7 +60,7 @@ impl Release {
 
     /// A program of `tests/interop/`, run as OpenClaw is.
     pub(crate) fn program(&self, store: &Store, name: &str) -> Command {
-        self.script(store, &below("tests/interop").join(name))
+        self.script(store, &repository("tests/interop").join(name))
     }
 
     fn script(&self, store: &Store, script: &Path) -> Command {
@@ -70,9 +70,9 @@ impl Release {
         command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
         // One process for each call, so that killing it kills all of it; compiled once.
         command.env("OPENCLAW_NO_RESPAWN", "1").env("OPENCLAW_PACKAGED_COMPILE_CACHE_RESPAWNED", "1");
-        command.env("NODE_COMPILE_CACHE", below("target/tmp/node"));
+        command.env("NODE_COMPILE_CACHE", repository("target/tmp/node"));
         command.env("NO_COLOR", "1").env("OPENCLAW_SKIP_CHANNELS", "1").env("OPENCLAW_DISABLE_BONJOUR", "1");
-        command.arg("--import").arg(below("tests/interop/loopback.mjs")).arg(script);
+        command.arg("--import").arg(repository("tests/interop/loopback.mjs")).arg(script);
         command
     }
 
@@ -84,16 +84,11 @@ impl Release {
     /// What OpenClaw's loader says of every transcript in a directory.
     pub(crate) fn load(&self, dir: &Path) -> String {
         let output = Command::new(&self.node)
-            .arg(below("tests/interop/loader.mjs"))
+            .arg(repository("tests/interop/loader.mjs"))
             .args([&self.dir.join(LOADER), dir])
             .output()
             .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
-}
-
-/// A path in the repository.
-fn below(rel: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(rel)
 }

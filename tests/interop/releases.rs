@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use crate::gateway::{gateway, talker};
 use crate::programs::{Model, Running};
 use crate::release::Release;
-use crate::support::{Store, binding, tree, verdict};
 use crate::turns::turn;
 use crate::world::{bindings, configure, document, listed, text};
+use support::{Store, binding, tree, verdict};
 
 const MAIN: &str = "agent:main:main";
 /// Those that a whole turn can be asked of, with the clocks that they write.

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::programs::Model;
 use crate::release::{PEER, Release};
-use crate::support::{Store, binding};
 use crate::world::{document, recorded, text};
+use support::{Store, binding};
 
 const MAIN: &str = "agent:main:main";
 const ILLARION: &str = "agent:illarion:main";

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use serde_json::{Value, json};
 
 use crate::release::{PEER, Release};
-use crate::support::{Output, Store};
+use support::{Output, Store};
 
 /// An agent and a key.
 pub(crate) type Key = (String, String);

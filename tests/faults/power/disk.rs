@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::trace::Op;
-use crate::support::Tree;
-use crate::support::openclaw::Rng;
+use support::Tree;
+use support::openclaw::Rng;
 
 /// Of up to so many changes of names that are not durable each subset is tried; of more, none, all, each one alone, all but
 /// each one, and so many that are drawn.

@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::disk::{Disk, Left, State};
 use super::trace::{self, Op};
-use crate::support::tree::Node;
-use crate::support::{Store, Tree};
+use support::tree::Node;
+use support::{Store, Tree};
 
 /// A run: what was there before, what it did, what was there after.
 pub(super) struct Recording {

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::strace::traced;
-use crate::support::Store;
+use support::Store;
 
 /// Every call that can change a file or a name, or make it durable. One that is missing here shows when the calls,
 /// carried out again, do not give the tree that the run left.

@@ -1,0 +1,187 @@
+//! The layers of `src/lib.rs` hold: pure code touches no disk, clock or environment, and only one file renames and
+//! removes.
+
+use std::fs;
+
+use walkdir::WalkDir;
+
+/// Each source file by its path below `src/`, without comments and without what is compiled for tests only.
+fn sources() -> Vec<(String, String)> {
+    let root = support::repository("src");
+    let mut sources = Vec::new();
+    for entry in WalkDir::new(&root).sort_by_file_name().into_iter().map(Result::unwrap) {
+        let path = entry.path();
+        let name = path.strip_prefix(&root).unwrap().display().to_string();
+        if path.extension().is_some_and(|extension| extension == "rs") && !name.ends_with("tests.rs") {
+            sources.push((name, code(&fs::read_to_string(path).unwrap())));
+        }
+    }
+    assert!(sources.len() > 30, "the sources are where they are expected");
+    sources
+}
+
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn layer(name: &str) -> &str {
+    name.split(['/', '.']).next().unwrap()
+}
+
+/// Every `crate::<layer>` that a file names, in `use` or in a path, `use crate::{a, b}` included.
+fn uses(code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (at, start) in code.match_indices("crate::") {
+        let rest = &code[at + start.len()..];
+        let words: Vec<&str> = match rest.strip_prefix('{') {
+            Some(group) => group.split('}').next().unwrap().split(',').map(str::trim).collect(),
+            None => vec![rest],
+        };
+        for word in words {
+            let end = word.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(word.len());
+            found.push(word[..end].to_owned());
+        }
+    }
+    found
+}
+
+/// Panics when a file of this layer names one of these.
+fn forbid(of: &str, forbidden: &[&str]) {
+    let mut wrong = Vec::new();
+    for (name, code) in sources().iter().filter(|(name, _)| layer(name) == of) {
+        wrong.extend(
+            uses(code)
+                .into_iter()
+                .filter(|used| forbidden.contains(&used.as_str()))
+                .map(|used| format!("{name}: {used}")),
+        );
+    }
+    assert!(wrong.is_empty(), "{of} must not use\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn data_flows_one_way() {
+    let floors = ["model", "config", "decide", "disk", "openclaw", "load", "change", "render", "commands", "cli"];
+    for (at, floor) in floors.iter().enumerate().filter(|(_, floor)| !["commands", "cli"].contains(floor)) {
+        forbid(floor, &floors[at + 1..]);
+    }
+    // Where OpenClaw keeps its things has nothing to do with what is decided about them.
+    for floor in ["disk", "openclaw", "load"] {
+        forbid(floor, &["decide"]);
+    }
+    forbid("disk", &["openclaw"]);
+}
+
+#[test]
+fn render_reads_no_store() {
+    for (name, code) in sources().iter().filter(|(name, _)| layer(name) == "render") {
+        for reads in ["crate::disk", "crate::openclaw", "crate::load", "change::journal", "change::apply"] {
+            assert!(!code.contains(reads), "{name}: {reads}");
+        }
+    }
+}
+
+#[test]
+fn the_middle_is_pure() {
+    let impure = [
+        "std::fs",
+        "fs_err",
+        "std::env",
+        "std::net",
+        "std::process",
+        "rustix",
+        "SystemTime::now",
+        "Instant::now",
+        "Utc::now",
+        "Local::now",
+        "std::thread",
+        "std::io::std",
+    ];
+    for (name, code) in sources().iter().filter(|(name, _)| ["model", "decide", "render"].contains(&layer(name))) {
+        for word in impure {
+            assert!(!code.contains(word), "{name}: {word}");
+        }
+    }
+}
+
+#[test]
+fn one_file_renames_links_and_removes() {
+    let calls = [
+        "renameat",
+        "rename(",
+        "unlinkat",
+        "unlink(",
+        "linkat",
+        "hard_link",
+        "remove_file",
+        "symlink(",
+        "fs::write",
+        "File::create",
+        "set_len(",
+        "truncate(true)",
+    ];
+    // What is remembered between runs lies in the user's cache directory, where nothing of OpenClaw's is.
+    let may = ["disk/dir.rs", "load/cache.rs", "load/cache/beginning.rs"];
+    for (name, code) in sources().iter().filter(|(name, _)| !may.contains(&name.as_str())) {
+        for call in calls {
+            assert!(!calls_it(code, call), "{name}: {call}");
+        }
+    }
+    // A run's own directory is forgotten as a whole, there and nowhere else.
+    for (name, code) in sources() {
+        assert!(!code.contains("remove_dir_all") || name == "change/journal.rs", "{name}");
+    }
+}
+
+/// Whether the code has this word, and not as the end of a longer one.
+fn calls_it(code: &str, word: &str) -> bool {
+    let part_of_a_name = |c: char| c.is_alphanumeric() || c == '_';
+    code.match_indices(word).any(|(at, _)| !code[..at].ends_with(part_of_a_name))
+}
+
+#[test]
+fn only_commands_print() {
+    for (name, code) in sources() {
+        let prints = ["println!", "print!(", "stdout()", "stderr()"].iter().any(|call| code.contains(call));
+        let may = ["main.rs", "commands/session.rs", "commands/context.rs"].contains(&name.as_str());
+        assert!(!prints || may, "{name}");
+    }
+}
+
+#[test]
+fn the_environment_is_read_in_one_place() {
+    for (name, code) in sources() {
+        assert!(!code.contains("env::var") || name == "main.rs", "{name}");
+    }
+}
+
+#[test]
+fn files_are_short_and_say_what_they_promise() {
+    for (name, _) in sources() {
+        let text = fs::read_to_string(support::repository("src").join(&name)).unwrap();
+        assert!(text.starts_with("//! "), "{name} does not begin with a line on what it promises");
+    }
+}
+
+/// A file that no module names is not compiled, and its tests do not run.
+#[test]
+fn every_file_of_the_tests_is_a_module() {
+    let mut seen = 0;
+    for crate_dir in ["tests/it", "tests/faults", "tests/interop"].map(support::repository) {
+        for entry in WalkDir::new(&crate_dir).into_iter().map(Result::unwrap) {
+            let (path, dir) = (entry.path(), entry.path().parent().unwrap());
+            let is_root = path == crate_dir.join("main.rs");
+            if is_root || path.extension().is_none_or(|extension| extension != "rs") {
+                continue;
+            }
+            seen += 1;
+            let parent = if dir == crate_dir { crate_dir.join("main.rs") } else { dir.with_extension("rs") };
+            let line = format!("mod {};", path.file_stem().unwrap().display());
+            let named = fs::read_to_string(&parent).unwrap().lines().any(|one| one == line);
+            assert!(named, "{} is not compiled: {} has no `{line}`", path.display(), parent.display());
+        }
+    }
+    assert!(seen > 50, "{seen} files");
+}

@@ -1,0 +1,33 @@
+//! The built binary on stores: what each verb does, says and leaves alone. What may befall it meanwhile is in `tests/faults`,
+//! life beside the real OpenClaw in `tests/interop`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+
+mod architecture;
+mod boot;
+mod boots;
+mod cli;
+mod compare;
+mod config;
+mod copies;
+mod crafted;
+mod docs;
+mod fixtures;
+mod gateway;
+mod issue_44687;
+mod lessons_evidence;
+mod lessons_files;
+mod lessons_options;
+mod lessons_writing;
+mod monitoring;
+mod quarantine;
+mod readme;
+mod recorded;
+mod remembered;
+mod repair;
+mod report;
+mod schema;
+mod sqlite;
+mod stuck;
+mod systemd;
+mod validate;
