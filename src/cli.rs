@@ -71,11 +71,8 @@ pub struct GlobalArgs {
     /// Judge ages as of this time instead of now.
     #[arg(long, global = true, value_name = "RFC3339", value_parser = parse_time)]
     pub now: Option<DateTime<Utc>>,
-    /// How to print.
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
-    pub format: Format,
-    /// The same as --format json.
-    #[arg(long, global = true, conflicts_with = "format")]
+    /// Print one JSON document, for programs.
+    #[arg(long, global = true)]
     pub json: bool,
     /// Print error messages of runs whole. They may quote what people wrote.
     #[arg(long, global = true)]
@@ -83,15 +80,9 @@ pub struct GlobalArgs {
     /// When to color.
     #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "WHEN")]
     pub color: When,
-    /// When to show a progress bar.
-    #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "WHEN")]
-    pub progress: When,
     /// How many threads read [default: one for each core, three at least].
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
-    /// Read the head and the tail of large transcripts only: damage in between is not seen.
-    #[arg(long, global = true)]
-    pub quick: bool,
     /// Do not use, and do not keep, what is remembered of transcripts.
     #[arg(long, global = true)]
     pub no_cache: bool,
@@ -103,20 +94,18 @@ pub struct GlobalArgs {
     pub verbose: u8,
 }
 
-/// How to print.
+/// Formats of `report`; JSON is asked for with `--json`, as everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For people.
     Text,
-    /// For programs: one document on standard output.
-    Json,
-    /// For an issue or a mail; `report` only.
+    /// For an issue or a mail.
     Markdown,
-    /// A row for each binding; `report` only.
+    /// A row for each binding.
     Csv,
-    /// One page that stands alone; `report` only.
+    /// One page that stands alone.
     Html,
-    /// For the textfile collector of Prometheus' node exporter; `report` only.
+    /// For the textfile collector of Prometheus' node exporter.
     Prometheus,
 }
 
@@ -127,7 +116,7 @@ impl Format {
     }
 }
 
-/// When to do something that depends on the terminal.
+/// When to color.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum When {
     /// On a terminal.
@@ -344,7 +333,7 @@ pub struct QuarantineArgs {
     /// Every session with a problem at least as bad as --severity, whether or not it could be mended.
     #[arg(long, conflicts_with = "what")]
     pub damaged: bool,
-    /// How bad.
+    /// The least severity that counts as damage, with --damaged.
     #[arg(long, value_enum, value_name = "SEVERITY", default_value_t = Severity::Fatal, requires = "damaged")]
     pub severity: Severity,
     /// Show what would be done; change nothing.
@@ -395,9 +384,9 @@ pub struct ValidateArgs {
     /// Check orphans and OpenClaw's archives too.
     #[arg(long)]
     pub archives: bool,
-    /// Exit 1 when there is a problem at least this bad.
+    /// The least severity that fails the check: exit 1 when there is a problem at least this bad.
     #[arg(long, value_enum, value_name = "SEVERITY", default_value_t = Severity::High)]
-    pub fail_on: Severity,
+    pub severity: Severity,
     /// Print every kind of problem: how bad it is, what it is, what OpenClaw does with it.
     #[arg(long, conflicts_with_all = ["files", "archives", "repair"])]
     pub list_checks: bool,
@@ -428,6 +417,9 @@ pub struct ReportArgs {
     /// Limits.
     #[command(flatten)]
     pub policy: PolicyArgs,
+    /// How to print, unless as JSON (--json).
+    #[arg(long, value_enum, default_value_t = Format::Text, conflicts_with = "json")]
+    pub format: Format,
     /// Write to FILE, atomically, instead of standard output.
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     pub out: Option<PathBuf>,
@@ -464,12 +456,9 @@ pub struct RestoreArgs {
     /// Readmit what the startup budget took out, what was active last first; a key that was bound anew stays as it is.
     #[arg(long, conflicts_with_all = ["what", "as_new", "adopt"])]
     pub deferred: bool,
-    /// Only the next N.
+    /// Only the next N [default: all].
     #[arg(long, value_name = "N", requires = "deferred", value_parser = clap::value_parser!(u32).range(1..))]
     pub next: Option<u32>,
-    /// All of them: the same as no --next.
-    #[arg(long, requires = "deferred", conflicts_with = "next")]
-    pub all: bool,
     /// Bring back under a new key and file name what would collide.
     #[arg(long, conflicts_with = "adopt")]
     pub as_new: bool,
@@ -547,23 +536,19 @@ pub enum ConfigCommand {
   sudo claw-sessions systemd --system --install --state-dir /home/openclaw/.openclaw
   claw-sessions systemd --remove              take them away again")]
 pub struct SystemdArgs {
-    /// Units of the user, as `openclaw gateway install` writes them (the default).
-    #[arg(long, conflicts_with = "system", help_heading = "Which")]
-    pub user: bool,
-    /// Units of the system, run as the owner of the state directory.
+    /// Units of the system, run as the owner of the state directory [default: units of the user, as `openclaw gateway
+    /// install` writes them].
     #[arg(long, help_heading = "Which")]
     pub system: bool,
     /// Where they are [default: ~/.config/systemd/user, or /etc/systemd/system].
     #[arg(long, value_name = "DIR", help_heading = "Which")]
     pub dir: Option<PathBuf>,
-    /// Print them; write nothing (the default).
-    #[arg(long, group = "action", help_heading = "What to do")]
-    pub print: bool,
-    /// Write them. When a file that claw-sessions did not write is in the way, nothing is written.
-    #[arg(long, group = "action", help_heading = "What to do")]
+    /// Write them instead of printing them. When a file that claw-sessions did not write is in the way, nothing is
+    /// written.
+    #[arg(long, conflicts_with = "remove", help_heading = "What to do")]
     pub install: bool,
     /// Remove what --install wrote, and nothing else.
-    #[arg(long, group = "action", help_heading = "What to do")]
+    #[arg(long, help_heading = "What to do")]
     pub remove: bool,
 }
 
@@ -637,13 +622,6 @@ impl GcArgs {
             poison_starts: Some(self.poison_starts).filter(|_| self.boot && !self.no_poison),
             ..self.policy.flags()
         }
-    }
-}
-
-impl GlobalArgs {
-    /// Whether to print JSON.
-    pub fn wants_json(&self) -> bool {
-        self.json || self.format == Format::Json
     }
 }
 

@@ -46,15 +46,10 @@ pub mod commands {
 
     pub use session::{Exit, Failure, Session};
 
-    use crate::cli::{Command, Format};
+    use crate::cli::Command;
 
     /// Runs the verb that was typed.
     pub fn run(session: &Session) -> Result<Exit, Failure> {
-        let format = session.cli.global.format;
-        if !matches!(format, Format::Text | Format::Json) && !matches!(session.cli.command, Command::Report(_)) {
-            return Err(Failure::usage(anyhow::anyhow!("only report prints {}", format.name()))
-                .hint("the other commands print text, or json with --json"));
-        }
         let done = match &session.cli.command {
             Command::Scan(args) => scan::run(session, args),
             Command::Gc(args) => gc::run(session, args),

@@ -54,11 +54,6 @@ pub fn check() {
             ratio("one core: times faster than node", node.millis / one.millis, "10");
         }
     }
-    let always = world.run(&state, &["scan", "--jobs", "1", "--no-cache", "--progress", "always"], 9, false);
-    let never = world.run(&state, &["scan", "--jobs", "1", "--no-cache", "--progress", "never"], 9, false);
-    always.print("claw-sessions scan, one core, with progress");
-    never.print("claw-sessions scan, one core, without");
-    ratio("what progress costs, in percent", (always.millis / never.millis - 1.0) * 100.0, "1");
     if !drop_page_cache() {
         return println!("{:<66} skipped: /proc/sys/vm/drop_caches cannot be written", "from a cold page cache");
     }

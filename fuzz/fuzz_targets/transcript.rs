@@ -87,7 +87,6 @@ fn check(text: &[u8]) {
         let torn_no_more = summary.integrity == Integrity::Torn && ended == Integrity::Intact;
         assert!(ended == summary.integrity || torn_no_more, "{:?} is {ended:?} with its newline", summary.integrity);
     }
-    head_and_tail(text);
 }
 
 fn feed(analyzer: &mut Analyzer, text: &[u8]) {
@@ -103,17 +102,6 @@ fn judge(text: &[u8]) -> Summary {
     let mut analyzer = Analyzer::default();
     feed(&mut analyzer, text);
     analyzer.finish()
-}
-
-/// As a quick look reads it: what is between is not known, so nothing is said that only the middle could tell.
-fn head_and_tail(text: &[u8]) {
-    let end = |from: usize| text[from..].iter().position(|&byte| byte == b'\n').map(|at| from + at + 1);
-    let (Some(head), Some(tail)) = (end(text.len() / 3), end(text.len() * 2 / 3)) else { return };
-    let mut analyzer = Analyzer::default();
-    feed(&mut analyzer, &text[..head]);
-    analyzer.skip_to(tail.max(head) as u64);
-    feed(&mut analyzer, &text[tail.max(head)..]);
-    let _ = analyzer.finish();
 }
 
 /// The loader retold with `Value`s, without regard to memory or speed (F§4.5). `None` where `Value` cannot follow

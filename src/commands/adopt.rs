@@ -50,7 +50,7 @@ pub(super) fn run(session: &Session, file: &Path, key: &str, online: bool) -> Re
         failed: left(&context, outcome.failed.into_iter().chain(work.recovered.failed)),
         ..RestoreDocument::new(schema("restore"), &context.home.state_dir)
     };
-    if session.cli.global.wants_json() {
+    if session.cli.global.json {
         session.print_document(&document)?;
     } else {
         session.print(&text::restore(&document, &session.layout()))?;

@@ -87,7 +87,7 @@ pub(super) fn tell(session: &Session, context: &Context<'_>, document: &GcDocume
     }
     let seconds = (Utc::now() - session.started_at).as_seconds_f64();
     line(session, priority, &text::boot(document, seconds));
-    if session.cli.global.wants_json() {
+    if session.cli.global.json {
         let _ = session.print_document(document);
     } else if session.on_terminal() {
         let details = context.details(&document.preamble.gateway);
@@ -103,7 +103,7 @@ pub(super) fn forgive(session: &Session, context: Option<&Context<'_>>, failure:
         note(context, None, vec![error.clone()]);
     }
     line(session, ERROR, &format!("{error}; the gateway starts as it is"));
-    if session.cli.global.wants_json() {
+    if session.cli.global.json {
         let _ = session.print_document(&failure.document(Exit::Done));
     }
     Exit::Done

@@ -36,7 +36,7 @@ pub(super) fn run(session: &Session, args: &ConfigArgs) -> Result<Exit, Failure>
         let file = found.or_fail()?;
         document.limits = Some(limits(&policy::resolve(&flags, file.as_ref(), &config)));
     }
-    if session.cli.global.wants_json() {
+    if session.cli.global.json {
         session.print_document(&document)?;
     } else {
         let details: Vec<String> = home.notes.iter().chain(&config.notes).cloned().collect();

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::{Failure, Session, place};
 use crate::change::boots;
 use crate::change::journal;
-use crate::cli::{GlobalArgs, When};
+use crate::cli::GlobalArgs;
 use crate::config::openclaw::{ConfigProblem, ConfigState, LoadedConfig, Version};
 use crate::config::policy::{self, Policy, PolicyFlags};
 use crate::decide::plan::{Plan, Totals};
@@ -22,7 +22,6 @@ use crate::disk::deadline::Deadline;
 use crate::disk::dir::Dir;
 use crate::load::cache::Cache;
 use crate::load::inventory::{self, Request};
-use crate::load::read;
 use crate::load::read::Depth;
 use crate::model::inventory::{Boots, Gateway, Generation, Inventory};
 use crate::model::proof::DirId;
@@ -109,13 +108,7 @@ impl<'a> Context<'a> {
 
     /// Loads every store that was asked for.
     pub(super) fn load(&mut self) -> Result<Inventory, Failure> {
-        let depth = self.depth();
-        self.load_with(Look { depth, ..Look::default() })
-    }
-
-    /// How closely to look, unless the verb says otherwise.
-    pub(super) fn depth(&self) -> Depth {
-        if self.session.cli.global.quick { Depth::Quick } else { Depth::Whole }
+        self.load_with(Look::default())
     }
 
     /// The same, as closely as `look` says.
@@ -160,10 +153,8 @@ impl<'a> Context<'a> {
         progress.end();
         cache.save();
         self.missed |= !inventory.unseen.is_empty() || !inventory.side.problems.is_empty();
-        let quick = (depth == Depth::Quick)
-            .then(|| format!("--quick: of transcripts over {} KiB only head and tail were read", read::QUICK / 1024));
         let unseen = inventory.unseen.iter().map(|(_, why)| why.clone());
-        let told = inventory.side.problems.iter().cloned().chain(quick).chain(unseen);
+        let told = inventory.side.problems.iter().cloned().chain(unseen);
         let warnings = new(&self.warnings, told.chain(self.strange(&inventory)).collect());
         self.warnings.extend(warnings);
         Ok(inventory)
@@ -314,22 +305,23 @@ pub(super) fn directory_id(path: &Path) -> Option<DirId> {
     look().or_else(|_| look()).ok()
 }
 
+/// Work that ends sooner shows no progress bar.
+const BEFORE_BAR: Duration = Duration::from_secs(1);
+
 /// A progress bar that appears when the work takes longer than a second, on a terminal.
 struct Progress {
     bar: ProgressBar,
     started: Instant,
-    delay: Option<Duration>,
+    wanted: bool,
 }
 
 impl Progress {
     fn new(global: &GlobalArgs) -> Self {
-        let wanted = !global.quiet && !global.wants_json() && std::io::stderr().is_terminal();
-        let delay = match global.progress {
-            When::Always => Some(Duration::ZERO),
-            When::Auto if wanted => Some(Duration::from_secs(1)),
-            When::Auto | When::Never => None,
-        };
-        Self { bar: ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()), started: Instant::now(), delay }
+        Self {
+            bar: ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()),
+            started: Instant::now(),
+            wanted: !global.quiet && !global.json && std::io::stderr().is_terminal(),
+        }
     }
 
     fn begin(&self, files: usize, bytes: u64) {
@@ -344,7 +336,7 @@ impl Progress {
 
     fn advance(&self, bytes: u64) {
         self.bar.inc(bytes);
-        if self.bar.is_hidden() && self.delay.is_some_and(|delay| self.started.elapsed() >= delay) {
+        if self.wanted && self.bar.is_hidden() && self.started.elapsed() >= BEFORE_BAR {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }
     }

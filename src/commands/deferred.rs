@@ -46,7 +46,7 @@ pub(super) fn run(session: &Session, next: Option<usize>, online: bool) -> Resul
         }
         document.still_deferred = Some(deferred::of(&runs()).len());
     }
-    if session.cli.global.wants_json() {
+    if session.cli.global.json {
         session.print_document(&document)?;
     } else {
         session.print(&text::deferred(&document, &session.layout()))?;

@@ -23,7 +23,7 @@ pub(super) fn run(session: &Session, args: &ExplainArgs) -> Result<Exit, Failure
     });
     let document =
         ExplainDocument { preamble: context.preamble("explain", &inventory.gateway), bindings: bindings.collect() };
-    if session.cli.global.wants_json() {
+    if session.cli.global.json {
         session.print_document(&document)?;
     } else {
         session.print(&text::explain(&document))?;

@@ -72,7 +72,7 @@ fn pass(
     let mut work = if dry { Work::dry(context) } else { Work::begin(context, args.safety.online, limits)? };
     changing(false);
     let salvage = (args.salvage.salvage || args.boot).then_some(args.salvage.from_backups);
-    let look = Look { depth: context.depth(), salvage, boot: args.boot, deadline: time.reading, ..Look::default() };
+    let look = Look { salvage, boot: args.boot, deadline: time.reading, ..Look::default() };
     let inventory = context.load_with(look)?;
     let (verdicts, plan) = decide(context, args, &inventory)?;
     let planned = plan.totals();
@@ -253,7 +253,7 @@ fn document(
 }
 
 fn show(session: &Session, context: &Context<'_>, document: &GcDocument) -> Result<Exit, Failure> {
-    if session.cli.global.wants_json() {
+    if session.cli.global.json {
         session.print_document(document)?;
     } else {
         let details = context.details(&document.preamble.gateway);

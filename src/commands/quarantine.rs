@@ -38,7 +38,7 @@ fn take(session: &Session, args: &QuarantineArgs) -> Result<Exit, Failure> {
     let mut context = Context::new(session, &PolicyFlags::default())?;
     let mut work =
         if args.dry_run { Work::dry(&context) } else { Work::begin(&context, args.online, Limits::default())? };
-    let depth = if args.damaged { Depth::Thorough } else { context.depth() };
+    let depth = if args.damaged { Depth::Thorough } else { Depth::Whole };
     let inventory = context.load_with(Look { depth, ..Look::default() })?;
     let named = named(&inventory, &args.what)?;
     let damaged = if args.damaged { damaged(&inventory, &context, args) } else { HashSet::new() };
@@ -83,7 +83,7 @@ fn take(session: &Session, args: &QuarantineArgs) -> Result<Exit, Failure> {
         refused: left(&context, outcome.refused),
         recovered: work.recovered.told,
     };
-    if session.cli.global.wants_json() {
+    if session.cli.global.json {
         session.print_document(&document)?;
     } else {
         session.print(&quarantine::taken(&document, &session.layout()))?;
@@ -152,7 +152,7 @@ fn list(session: &Session) -> Result<Exit, Failure> {
 }
 
 fn print(session: &Session, document: &QuarantinedDocument, text: &str) -> Result<Exit, Failure> {
-    if session.cli.global.wants_json() {
+    if session.cli.global.json {
         session.print_document(document)?;
     } else {
         session.print(text)?;
@@ -216,7 +216,7 @@ fn purge(session: &Session, age: TimeDelta, yes: bool) -> Result<Exit, Failure> 
         let journal = open(&context, Limits::default())?;
         purge::purge(&journal, state_dir, session.started_at, age)?
     };
-    if session.cli.global.wants_json() {
+    if session.cli.global.json {
         let sessions = purged.sessions.into_iter().map(|(key, run)| PurgedSession { key, run }).collect();
         session.print_document(&PurgeDocument { schema: schema("purge"), purged: sessions, bytes: purged.bytes })?;
     } else if purged.sessions.is_empty() {

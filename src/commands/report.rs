@@ -20,11 +20,11 @@ use crate::render::view;
 
 /// Runs the verb.
 pub(super) fn run(session: &Session, args: &ReportArgs) -> Result<Exit, Failure> {
-    let format = session.cli.global.format;
-    if args.check && !matches!(format, Format::Text | Format::Json) {
+    let format = args.format;
+    if args.check && format != Format::Text {
         return Err(Failure::usage(anyhow::anyhow!("--check prints text or json, not {}", format.name())));
     }
-    if args.since.is_some() && !matches!(format, Format::Text | Format::Json | Format::Markdown) {
+    if args.since.is_some() && !matches!(format, Format::Text | Format::Markdown) {
         return Err(Failure::usage(anyhow::anyhow!(
             "--since is told in text, markdown and json, not in {}",
             format.name()
@@ -79,14 +79,15 @@ pub(super) fn run(session: &Session, args: &ReportArgs) -> Result<Exit, Failure>
 
 fn show(session: &Session, context: &Context<'_>, args: &ReportArgs, document: &ReportDocument) -> Result<(), Failure> {
     let layout = session.layout();
-    let text = match session.cli.global.format {
-        _ if session.cli.global.wants_json() => view::to_text(document),
+    let json = session.cli.global.json;
+    let text = match args.format {
+        _ if json => view::to_text(document),
         Format::Markdown => report::markdown::write(document, &layout),
         Format::Csv => report::csv::write(document)?,
         Format::Html => report::html::write(document, &layout)?,
         Format::Prometheus => report::prometheus::write(document),
-        Format::Text | Format::Json if args.check => report::text::check(document),
-        Format::Text | Format::Json => report::text::write(document, &layout),
+        Format::Text if args.check => report::text::check(document),
+        Format::Text => report::text::write(document, &layout),
     };
     match &args.out {
         Some(path) if path.as_os_str() != "-" => {
@@ -96,10 +97,10 @@ fn show(session: &Session, context: &Context<'_>, args: &ReportArgs, document: &
                     .hint("name a file elsewhere"));
             }
             // Keys name people: only the collector, which is another user, may read what it collects.
-            let mode = if session.cli.global.format == Format::Prometheus { 0o644 } else { 0o600 };
+            let mode = if args.format == Format::Prometheus { 0o644 } else { 0o600 };
             Ok(document::replace(path, session.plain(&text).as_bytes(), mode)?)
         }
-        _ if session.cli.global.format == Format::Text => Ok(session.print(&text)?),
+        _ if args.format == Format::Text && !json => Ok(session.print(&text)?),
         _ => Ok(session.print_plain(&text)?),
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn run(session: &Session, args: &RunsArgs) -> Result<Exit, Failure> {
     problems.extend(failed);
     let document =
         RunsDocument { schema: schema("runs"), runs: runs.iter().map(json::run).collect(), forgotten, kept, problems };
-    if session.cli.global.wants_json() {
+    if session.cli.global.json {
         session.print_document(&document)?;
     } else {
         session.print(&text::runs(&document, &session.layout()))?;

@@ -24,7 +24,7 @@ pub(super) fn run(session: &Session, args: &ScanArgs) -> Result<Exit, Failure> {
         body: context.body(&inventory, &verdicts, plan.totals(), context.planned_startup(&inventory, &verdicts)),
         restart,
     };
-    if session.cli.global.wants_json() {
+    if session.cli.global.json {
         session.print_document(&document)?;
     } else if let Some(restart) = &document.restart {
         session.print(&format!("{}\n", escape(&restart.sentence())))?;

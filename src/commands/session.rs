@@ -170,7 +170,7 @@ impl Session {
 
     /// Says what ended the invocation, on standard error, or as a document when JSON was asked for.
     pub fn report(&self, failure: &Failure) {
-        if self.cli.global.wants_json() {
+        if self.cli.global.json {
             let _ = self.print_document(&failure.document(failure.exit));
         }
         let stderr = io::stderr();

@@ -49,7 +49,7 @@ pub(super) fn run(session: &Session, online: bool) -> Result<Exit, Failure> {
         failed: left(&context, outcome.failed),
         ..RestoreDocument::new(schema("restore"), &context.home.state_dir)
     };
-    if session.cli.global.wants_json() {
+    if session.cli.global.json {
         session.print_document(&document)?;
     } else {
         session.print(&stuck_bak(&document, &session.layout()))?;

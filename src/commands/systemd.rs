@@ -58,7 +58,7 @@ fn install(session: &Session, wiring: &Wiring, dir: &Path) -> Result<Exit, Failu
     if !in_the_way.is_empty() {
         let names = in_the_way.join(", ");
         return Err(Failure::refused(anyhow::anyhow!("{names}: not written by claw-sessions; nothing was written"))
-            .hint("move it away, or take what you need from `claw-sessions systemd --print`"));
+            .hint("move it away, or take what you need from `claw-sessions systemd`"));
     }
     let mut done = Vec::new();
     for ((path, text), found) in files.into_iter().zip(found) {
@@ -131,7 +131,7 @@ fn show(session: &Session, scope: Scope, names: &Names, shown: Shown) -> Result<
         files: shown.files,
         next: shown.next,
     };
-    if session.cli.global.wants_json() {
+    if session.cli.global.json {
         session.print_document(&document)?;
     } else {
         session.print(&units::text(&document))?;

@@ -98,7 +98,7 @@ fn show(
     document: &ValidateDocument,
     problems: &[Problem],
 ) -> Result<Exit, Failure> {
-    if session.cli.global.wants_json() {
+    if session.cli.global.json {
         session.print_document(document)?;
     } else {
         session.print(&validate::text(document, &session.layout()))?;
@@ -112,7 +112,7 @@ fn show(
     if problems.iter().any(Problem::hides) {
         return Ok(Exit::Partial);
     }
-    let bad = problems.iter().any(|problem| problem.severity() <= args.fail_on);
+    let bad = problems.iter().any(|problem| problem.severity() <= args.severity);
     Ok(if bad { Exit::Problems } else { Exit::Done })
 }
 
@@ -155,7 +155,7 @@ fn files(session: &Session, args: &ValidateArgs) -> Result<Exit, Failure> {
 }
 
 fn list_checks(session: &Session) -> Result<Exit, Failure> {
-    if session.cli.global.wants_json() {
+    if session.cli.global.json {
         session.print_document(&validate::checks_document(schema("checks")))?;
     } else {
         session.print(&validate::checks(&session.layout()))?;

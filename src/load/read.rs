@@ -24,8 +24,6 @@ mod feed;
 /// How closely to look at transcripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// Of large ones at the head and the tail only.
-    Quick,
     /// At every line, for what decides.
     Whole,
     /// At every line, for everything.
@@ -34,9 +32,6 @@ pub enum Depth {
 
 /// How much is read at once.
 const CHUNK: usize = 256 * 1024;
-
-/// With `quick`, a file larger than this is read at its head and its tail only, half of it each.
-pub const QUICK: u64 = 128 * 1024;
 
 /// How to look at a transcript.
 pub struct Look<'a> {
@@ -56,21 +51,7 @@ pub fn transcript(dir: &Dir, name: &OsStr, look: &Look<'_>) -> (Content, Option<
         Ok(opened) => opened,
         Err(error) => return (Content::Unreadable(format!("{error:#}")), None),
     };
-    let size = info.stamp.size;
-    let quick = match look.depth {
-        Depth::Quick if size > QUICK => head_and_tail(&mut file, size).map(|analyzer| Some(analyzer.finish())),
-        _ => Ok(None),
-    };
-    let judged = match quick {
-        Ok(Some(summary)) if !summary.integrity.is_fatal() => {
-            (look.advance)(size);
-            Ok(summary)
-        }
-        // What would hurt the gateway may have an exact repair: only the whole file tells.
-        Ok(_) => whole(&mut file, &info, look),
-        Err(error) => Err(error),
-    };
-    match judged {
+    match whole(&mut file, &info, look) {
         Ok(summary) => (Content::Read(summary), Some(info)),
         Err(_) if look.deadline.has_passed() => (Content::NotChecked { begun: true }, Some(info)),
         Err(error) => {
@@ -204,20 +185,4 @@ fn rest(mut file: &File, begin: u64, size: u64, deadline: Deadline) -> io::Resul
 
 fn buffered<R: Read>(reader: R, size: u64) -> BufReader<R> {
     BufReader::with_capacity(CHUNK.min(size as usize + 1), reader)
-}
-
-/// The first lines, then the last ones; the lines that the cuts go through are left out.
-fn head_and_tail(file: &mut File, size: u64) -> io::Result<Analyzer> {
-    let mut analyzer = Analyzer::default();
-    let mut head = Vec::new();
-    (&*file).take(QUICK / 2).read_to_end(&mut head)?;
-    let whole_lines = head.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-    feed(&mut analyzer, &head[..whole_lines], whole_lines as u64, &|_| (), &mut |_| ())?;
-    analyzer.skip_to(size - QUICK / 2);
-    file.seek(SeekFrom::Start(size - QUICK / 2))?;
-    let mut tail = BufReader::with_capacity(CHUNK, file.take(QUICK / 2));
-    let cut = tail.skip_until(b'\n')?;
-    analyzer.skip_to(size - QUICK / 2 + cut as u64);
-    feed(&mut analyzer, tail, QUICK / 2, &|_| (), &mut |_| ())?;
-    Ok(analyzer)
 }

@@ -153,16 +153,6 @@ impl Analyzer {
         }
     }
 
-    /// Goes on at this byte: what lies before is not looked at, and links into it are not followed. Line numbers
-    /// count the lines that were seen.
-    pub fn skip_to(&mut self, byte: u64) {
-        self.bytes = byte;
-        self.tree.gap = Some(self.tree.len());
-        if self.first == First::NothingYet {
-            self.first = First::OnlyJunk;
-        }
-    }
-
     fn find(&mut self, code: Code, line: u64, byte: Option<u64>) {
         self.find_with(code, line, byte, None);
     }

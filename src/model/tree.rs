@@ -25,8 +25,6 @@ pub(super) struct Tree {
     #[serde(skip)]
     pub(super) starts: Option<Starts>,
     last_id: Id,
-    /// Entries between this index and the one before it were not looked at.
-    pub(super) gap: Option<u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -207,7 +205,7 @@ impl Tree {
                 _ => None,
             });
         }
-        if kept_found || self.gap.is_some() {
+        if kept_found {
             walk.findings.retain(|(code, _)| *code != Code::UnknownKept);
         } else if !walk.cycle {
             walk.cut = true;
@@ -220,13 +218,10 @@ impl Tree {
             Edge::To(parent) => Some(parent),
             Edge::Root => None,
             Edge::Broken(code) => {
-                let unseen = code == Code::DanglingParent && self.gap.is_some_and(|gap| current >= gap);
-                if !unseen {
-                    walk.cut = true;
-                    // An entry without id has no parent either.
-                    if !walk.findings.contains(&(Code::NoIdLast, current)) {
-                        walk.findings.push((code, current));
-                    }
+                walk.cut = true;
+                // An entry without id has no parent either.
+                if !walk.findings.contains(&(Code::NoIdLast, current)) {
+                    walk.findings.push((code, current));
                 }
                 None
             }

@@ -33,7 +33,7 @@ const GC: [&str; 5] = ["gc", "--now", NOW, "--jobs", "1"];
 const SALVAGE: [&str; 6] = ["gc", "--salvage", "--now", NOW, "--jobs", "1"];
 const BOOT: [&str; 6] = ["gc", "--boot", "--now", NOW, "--jobs", "1"];
 const ASIDE: [&str; 6] = ["quarantine", "--damaged", "--now", NOW, "--jobs", "1"];
-const REPAIR: [&str; 8] = ["validate", "--repair", "--fail-on", "fatal", "--now", NOW, "--jobs", "1"];
+const REPAIR: [&str; 8] = ["validate", "--repair", "--severity", "fatal", "--now", NOW, "--jobs", "1"];
 const RESTORE: [&str; 4] = ["restore", "latest", "--jobs", "1"];
 const PURGE: [&str; 5] = ["quarantine", "purge", "--older-than", "1s", "--yes"];
 

@@ -44,8 +44,8 @@ enum Step {
 const GC: &[&str] = &["gc", "--now", NOW, "--jobs=1"];
 const RESTORE: &[&str] = &["restore", "latest", "--jobs=1"];
 const QUARANTINE: &[&str] = &["quarantine", "--damaged", "--now", NOW, "--jobs=1"];
-const REPAIR: &[&str] = &["validate", "--repair", "--fail-on=fatal", "--now", NOW, "--jobs=1"];
-const SALVAGE: &[&str] = &["validate", "--repair", "--salvage", "--fail-on=fatal", "--now", NOW, "--jobs=1"];
+const REPAIR: &[&str] = &["validate", "--repair", "--severity=fatal", "--now", NOW, "--jobs=1"];
+const SALVAGE: &[&str] = &["validate", "--repair", "--salvage", "--severity=fatal", "--now", NOW, "--jobs=1"];
 
 /// Before a start of the gateway.
 pub(crate) const BOOT: Scenario =

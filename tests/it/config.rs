@@ -323,7 +323,8 @@ fn usage_errors_touch_nothing() {
         (&["gc", "--profile", "../x"], "profile"),
         (&["gc", "--unknown"], "--unknown"),
         (&["gc", "--store", "a", "--agent", "main"], "--store"),
-        (&["gc", "--json", "--format", "text"], "--json"),
+        (&["report", "--json", "--format", "text"], "--json"),
+        (&["gc", "--format", "text"], "--format"),
         (&["gc", "-q", "-v"], "-q"),
     ] {
         let output = store.run(args).code(2);

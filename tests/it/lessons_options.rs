@@ -106,7 +106,7 @@ fn c29_an_unknown_word_is_a_usage_error() {
         (&["clean"], "clean"),
         (&["gc", "--protect", "groups"], "groups"),
         (&["gc", "--failed", "some"], "some"),
-        (&["gc", "--format", "yaml"], "yaml"),
+        (&["report", "--format", "yaml"], "yaml"),
         (&["gc", "--agent", "nobody"], "nobody"),
         (&["gc", "-n", "--apply", "plan.json"], "--apply"),
         (&["restore"], "RUN|KEY"),

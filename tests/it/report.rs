@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use support::generate::{Spec, generate};
 use support::{NOW, Output, Store, StoreBuilder, sys};
 
-const FORMATS: [&str; 6] = ["text", "markdown", "csv", "html", "prometheus", "json"];
+const FORMATS: [&str; 6] =
+    ["--format=text", "--format=markdown", "--format=csv", "--format=html", "--format=prometheus", "--json"];
 
 fn report(store: &Store, args: &[&str]) -> Output {
     store.run([&["report", "--now", NOW], args].concat())
@@ -32,7 +33,7 @@ fn it_reads_only() {
     let store = Store::recorded("real-gateway");
     let before = store.tree();
     for format in FORMATS {
-        report(&store, &["--format", format]).ok();
+        report(&store, &[format]).ok();
     }
     before.exact().assert_same(&store.tree().exact());
     store.run(["scan", "--format", "markdown"]).code(2);
@@ -124,14 +125,14 @@ fn a_check_is_one_line_and_an_exit_code() {
 fn a_file_is_replaced_at_once_and_as_private_as_it_should_be() {
     let store = Store::recorded("real-small");
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    for (format, expected) in [("html", 0o600), ("prometheus", 0o644), ("json", 0o600)] {
-        let path = store.root().join(format!("report.{format}"));
+    for (format, expected) in [("--format=html", 0o600), ("--format=prometheus", 0o644), ("--json", 0o600)] {
+        let path = store.root().join(format!("report{format}"));
         let out = path.to_str().unwrap();
-        assert_eq!(report(&store, &["--format", format, "-o", out]).ok().stdout, "");
+        assert_eq!(report(&store, &[format, "-o", out]).ok().stdout, "");
         assert_eq!(mode(&path), expected, "{format}");
         let first = fs::read(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        report(&store, &["--format", format, "-o", out]).ok();
+        report(&store, &[format, "-o", out]).ok();
         assert_eq!((fs::read(&path).unwrap(), mode(&path)), (first, 0o640), "{format}");
     }
     let text = report(&store, &["-o", store.root().join("report.txt").to_str().unwrap(), "--color", "always"]).ok();
@@ -183,7 +184,7 @@ fn hostile() -> (Store, Vec<String>) {
 fn what_stores_hold_is_escaped_in_every_format_and_no_text_of_people_is_told() {
     let (store, keys) = hostile();
     for format in FORMATS {
-        let text = report(&store, &["--format", format]).ok().stdout;
+        let text = report(&store, &[format]).ok().stdout;
         assert!(!text.contains("PLANTED"), "{format} tells what people wrote");
         assert!(!text.contains(['\u{1b}', '\u{202e}']), "{format} lets control characters through");
         assert!(text.len() < 1 << 20, "{format}: {} bytes", text.len());

@@ -122,7 +122,7 @@ fn one_line_for_each(folder: &str, found: &[Told], text: &Output) {
 fn healthy_folders_give_nothing() {
     let healthy = ["healthy", "healthy-rich", "blank-before-header", "compaction-ok", "deep-nesting-closed", "crlf"];
     for folder in healthy {
-        let output = validate(&Store::crafted(folder), &["-v", "--fail-on", "info"]).ok();
+        let output = validate(&Store::crafted(folder), &["-v", "--severity", "info"]).ok();
         assert_eq!(output.stdout.lines().count(), 1, "{folder}: {output}");
     }
 }
@@ -469,15 +469,15 @@ fn the_exit_status_follows_what_is_asked_for() {
         ("null-line", [1, 1, 1, 1]),
     ] {
         let store = Store::crafted(folder);
-        for (fail_on, status) in ["fatal", "high", "low", "info"].into_iter().zip(statuses) {
-            let output = validate(&store, &["--fail-on", fail_on, "-q"]).code(status);
+        for (severity, status) in ["fatal", "high", "low", "info"].into_iter().zip(statuses) {
+            let output = validate(&store, &["--severity", severity, "-q"]).code(status);
             assert_eq!(output.stdout.lines().count(), 1, "{output}");
         }
     }
     let store = Store::crafted("side-branch");
     let brief = validate(&store, &[]).ok();
     assert!(brief.stdout.contains("1 info (-v shows them) in ") && brief.stdout.lines().count() == 1, "{brief}");
-    validate(&store, &["--fail-on", "worst"]).code(2);
+    validate(&store, &["--severity", "worst"]).code(2);
 }
 
 #[test]
