@@ -6,9 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::duration::{self, Limit};
-use crate::config::policy::{FailedMode, MaxRemovals, PolicyFlags};
-use crate::model::key::Class;
+use crate::config::duration;
+use crate::config::policy::{GcLimitArgs, PolicyArgs, PolicyFlags};
 use crate::model::problem::Severity;
 
 const STYLES: Styles = Styles::styled()
@@ -198,15 +197,12 @@ pub struct GcArgs {
     /// Limits.
     #[command(flatten)]
     pub policy: PolicyArgs,
-    /// What may be deleted for good.
-    #[command(flatten)]
-    pub purge: PurgeArgs,
     /// Broken stores.
     #[command(flatten)]
     pub salvage: SalvageArgs,
-    /// Safety.
-    #[command(flatten)]
-    pub safety: SafetyArgs,
+    /// Work although a live gateway of a version without store lock may write at the same moment.
+    #[arg(long, help_heading = "Safety")]
+    pub online: bool,
     /// Before the gateway starts: with --salvage, --deadline 20s and the poison detector, in one line, and never a reason
     /// not to start: exits 0 whatever it found or could not do, a wrong command line excepted.
     #[arg(long, help_heading = "Start-up", conflicts_with_all = ["plan", "apply"])]
@@ -215,83 +211,15 @@ pub struct GcArgs {
     /// with --boot: 20s].
     #[arg(long, value_name = "DUR", value_parser = duration::parse, help_heading = "Start-up")]
     pub deadline: Option<TimeDelta>,
-    /// With --boot: take a session aside, whatever its class, that was found failed or cut off, with an unchanged
-    /// transcript, at this many starts in a row.
-    #[arg(long, value_name = "N", help_heading = "Start-up", default_value_t = 3, requires = "boot")]
-    #[arg(value_parser = clap::value_parser!(u32).range(2..))]
-    pub poison_starts: u32,
-    /// With --boot: take nothing aside for being found so again and again.
-    #[arg(long, help_heading = "Start-up", requires = "boot", conflicts_with = "poison_starts")]
-    pub no_poison: bool,
+    /// Limits that only `gc` has.
+    #[command(flatten)]
+    pub limits: GcLimitArgs,
     /// Write the plan to FILE and change nothing.
     #[arg(long, value_name = "FILE", help_heading = "Plan", conflicts_with = "apply")]
     pub plan: Option<PathBuf>,
     /// Apply a plan written by --plan instead of making one.
     #[arg(long, value_name = "FILE", help_heading = "Plan", conflicts_with_all = ["dry_run"])]
     pub apply: Option<PathBuf>,
-}
-
-/// What decides: shared by `scan`, `gc` and `explain`.
-#[derive(Debug, Args)]
-pub struct PolicyArgs {
-    /// Idle for this long is stale (90s 30m 24h 7d 2w 1h30m, or off) [default: OpenClaw's own reset rule].
-    #[arg(long, value_name = "DUR", value_parser = limit, help_heading = "What goes")]
-    pub idle: Option<LimitArg>,
-    /// Older than this is stale, or off [default: off].
-    #[arg(long, value_name = "DUR", value_parser = limit, help_heading = "What goes")]
-    pub max_age: Option<LimitArg>,
-    /// A failed binding goes after this idle time [default: 1h].
-    #[arg(long, value_name = "DUR", value_parser = duration::parse, help_heading = "What goes")]
-    pub error_idle: Option<TimeDelta>,
-    /// Which failures count [default: any of a program's session, permanent ones of a conversation].
-    #[arg(long, value_enum, value_name = "WHICH", help_heading = "What goes")]
-    pub failed: Option<FailedMode>,
-    /// At most N bindings for an agent; the longest idle go first.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "What goes")]
-    pub max_bindings: Option<u32>,
-    /// At most N bindings that a start resumes; the others are deferred: taken out until `restore --deferred` readmits them.
-    #[arg(long, value_name = "N", help_heading = "What goes")]
-    pub max_resumes: Option<u32>,
-    /// Every binding that is not live: the manual recipe, undoable.
-    #[arg(long, help_heading = "What goes")]
-    pub all: bool,
-    /// Active within this is left alone [default: 15m].
-    #[arg(long, value_name = "DUR", value_parser = duration::parse, help_heading = "What stays")]
-    pub grace: Option<TimeDelta>,
-    /// Protect a class: main direct group channel topic thread cron cron-run hook subagent acp heartbeat slash node
-    /// global other; repeatable.
-    #[arg(long, value_enum, value_name = "CLASS", hide_possible_values = true, help_heading = "What stays")]
-    pub protect: Vec<Class>,
-    /// Do not protect a class [protected: main global group channel topic thread]; repeatable.
-    #[arg(long, value_enum, value_name = "CLASS", hide_possible_values = true, help_heading = "What stays")]
-    pub unprotect: Vec<Class>,
-    /// Keep keys that match (`*` and `?`, else exact); repeatable.
-    #[arg(long, value_name = "PATTERN", help_heading = "What stays")]
-    pub keep: Vec<String>,
-    /// Take only keys that match, and no loose files; repeatable.
-    #[arg(long, value_name = "PATTERN", help_heading = "What goes")]
-    pub only: Vec<String>,
-    /// Keep the last N runs of each cron job.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "What stays")]
-    pub keep_last: Option<u32>,
-    /// Leave transcripts alone that nothing refers to.
-    #[arg(long, help_heading = "What stays")]
-    pub no_orphans: bool,
-}
-
-/// What may be deleted for good.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "What is deleted for good")]
-pub struct PurgeArgs {
-    /// OpenClaw's .deleted. and .bak archives older than this.
-    #[arg(long, value_name = "DUR", value_parser = duration::parse)]
-    pub purge_archives: Option<TimeDelta>,
-    /// OpenClaw's .reset. archives older than this: history that people may want back.
-    #[arg(long, value_name = "DUR", value_parser = duration::parse)]
-    pub purge_resets: Option<TimeDelta>,
-    /// Own runs older than this are forgotten, or off; quarantined ones never [default: 30d].
-    #[arg(long, value_name = "DUR", value_parser = limit)]
-    pub keep_runs: Option<LimitArg>,
 }
 
 /// What is done about broken stores.
@@ -304,18 +232,6 @@ pub struct SalvageArgs {
     /// With --salvage: add the keys that only a sessions.json.bak.* still has.
     #[arg(long, requires = "salvage")]
     pub from_backups: bool,
-}
-
-/// Safety.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Safety")]
-pub struct SafetyArgs {
-    /// Refuse a plan that takes more bindings than N or P%.
-    #[arg(long, value_name = "N|P%", value_parser = MaxRemovals::parse)]
-    pub max_removals: Option<MaxRemovals>,
-    /// Work although a live gateway of a version without store lock may write at the same moment.
-    #[arg(long)]
-    pub online: bool,
 }
 
 /// Options of `quarantine`.
@@ -552,14 +468,6 @@ pub struct SystemdArgs {
     pub remove: bool,
 }
 
-/// A duration, or off. A type of its own, since clap takes an `Option` for an optional argument.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LimitArg(pub Limit);
-
-fn limit(text: &str) -> Result<LimitArg, String> {
-    duration::parse_or_off(text).map(LimitArg)
-}
-
 /// A number of bytes, with a unit of 1000 (kB, MB, GB, TB) or 1024 (KiB, MiB, GiB, TiB), or none.
 fn size(text: &str) -> Result<u64, String> {
     const UNITS: [(&str, u64); 10] = [
@@ -588,40 +496,10 @@ fn parse_time(text: &str) -> Result<DateTime<Utc>, String> {
         .map_err(|error| format!("{error}; write it as 2026-11-22T22:30:00Z"))
 }
 
-impl PolicyArgs {
-    /// As policy flags.
-    pub fn flags(&self) -> PolicyFlags {
-        PolicyFlags {
-            idle: self.idle.map(|limit| limit.0),
-            max_age: self.max_age.map(|limit| limit.0),
-            error_idle: self.error_idle,
-            grace: self.grace,
-            max_bindings: self.max_bindings.map(|count| count as usize),
-            max_resumes: self.max_resumes.map(|count| count as usize),
-            protect: self.protect.clone(),
-            unprotect: self.unprotect.clone(),
-            keep: self.keep.clone(),
-            only: self.only.clone(),
-            keep_last: self.keep_last.map(|count| count as usize),
-            failed: self.failed,
-            all: self.all,
-            no_orphans: self.no_orphans,
-            ..PolicyFlags::default()
-        }
-    }
-}
-
 impl GcArgs {
-    /// As policy flags.
+    /// Returns what decides.
     pub fn flags(&self) -> PolicyFlags {
-        PolicyFlags {
-            keep_runs: self.purge.keep_runs.map(|limit| limit.0),
-            purge_archives: self.purge.purge_archives,
-            purge_resets: self.purge.purge_resets,
-            max_removals: self.safety.max_removals,
-            poison_starts: Some(self.poison_starts).filter(|_| self.boot && !self.no_poison),
-            ..self.policy.flags()
-        }
+        PolicyFlags { policy: self.policy.clone(), gc: self.limits.clone() }
     }
 }
 

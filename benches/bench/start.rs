@@ -44,7 +44,7 @@ fn boot(what: &[&str], name: &str, runs: usize, room: u64) {
     let Some(world) = World::with_room(name, room) else { return };
     let state = world.generate("state", what);
     let quietly = |args: &[&str]| world.ours(&state, args).stdout(Stdio::null()).status().unwrap();
-    let boot = ["gc", "--boot", "--no-poison"];
+    let boot = ["gc", "--boot", "--poison-starts=off"];
     let done = world.done(&state, &boot);
     heading(&format!("{name}, {}", mega(size(&state, ""))));
     println!("each takes {} bindings and moves {} transcripts", done["expire"], done["transcripts"]);

@@ -23,7 +23,7 @@ use crate::disk::dir::Dir;
 use crate::load::cache::Cache;
 use crate::load::inventory::{self, Request};
 use crate::load::read::Depth;
-use crate::model::inventory::{Boots, Gateway, Generation, Inventory};
+use crate::model::inventory::{Gateway, Generation, Inventory};
 use crate::model::proof::DirId;
 use crate::model::store::StoreState;
 use crate::openclaw::config_file;
@@ -145,7 +145,7 @@ impl<'a> Context<'a> {
             archives,
             rows: !boot,
             salvage,
-            boots: if boot { boots::read(&self.home.real_dir) } else { Boots::default() },
+            boots: boot.then(|| boots::read(&self.home.real_dir)),
             deadline,
             begin: &|files, bytes| progress.begin(files, bytes),
             advance: &|bytes| progress.advance(bytes),

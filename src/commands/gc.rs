@@ -69,7 +69,7 @@ fn pass(
     let patience = if args.boot { boot::PATIENCE } else { Limits::default().patience };
     changing(!dry);
     let limits = Limits { patience, deadline: time.all };
-    let mut work = if dry { Work::dry(context) } else { Work::begin(context, args.safety.online, limits)? };
+    let mut work = if dry { Work::dry(context) } else { Work::begin(context, args.online, limits)? };
     changing(false);
     let salvage = (args.salvage.salvage || args.boot).then_some(args.salvage.from_backups);
     let look = Look { salvage, boot: args.boot, deadline: time.reading, ..Look::default() };
@@ -89,7 +89,7 @@ fn pass(
         refused.push(Left::new("the plan", format!("{why}; gc would refuse it")));
     }
     if dry {
-        let beside = beside_gateway(context, args.safety.online);
+        let beside = beside_gateway(context, args.online);
         refused.extend(
             beside.map(|why| Left::new("the plan", format!("{why}; stop it first, or accept that with --online"))),
         );
@@ -216,7 +216,7 @@ fn unread(not_checked: &BTreeMap<PathBuf, bool>) -> Vec<Left> {
 
 /// gc forgets its own runs after a while, and never one that quarantined something (design §4).
 fn forget_old_runs(context: &Context<'_>, journal: &Journal, outcome: &mut Outcome) -> Vec<String> {
-    let Some(age) = context.policy.keep_runs.value else { return Vec::new() };
+    let Some(age) = context.policy.limits.keep_runs.value else { return Vec::new() };
     let done = journal.forget_older(context.session.started_at, age, outcome.run.as_deref());
     outcome.failed.extend(done.failed.into_iter().map(|why| Left::new("claw-sessions/runs", why)));
     done.forgotten

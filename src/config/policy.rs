@@ -1,5 +1,7 @@
 //! The policy: every limit that decides, each with the place it came from.
 
+mod kind;
+mod limits;
 mod pattern;
 mod resolve;
 
@@ -7,11 +9,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use chrono::TimeDelta;
-use serde::Deserialize;
+use clap::Args;
 
+pub use self::kind::{Kind, Written};
+pub use self::limits::{
+    ClassLimits, ClassPolicy, Described, GcLimitArgs, Limits, PolicyArgs, PolicyFile, Shown, described,
+};
 pub use self::pattern::matches;
 pub use self::resolve::resolve;
-use super::duration::Limit;
 use crate::model::key::Class;
 use crate::model::reset::ResetRules;
 
@@ -61,22 +66,8 @@ pub enum StaleCode {
     ArchiveAfter,
 }
 
-/// The limits for one class.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClassPolicy {
-    /// Protected from the failure, staleness and count rules.
-    pub protected: Sourced<bool>,
-    /// When it is stale by idleness.
-    pub idle: Sourced<IdleRule>,
-    /// When it is stale by age; `None` is off.
-    pub max_age: Sourced<Option<TimeDelta>>,
-    /// The newest so many of each cron job stay; only for `cron-run`.
-    pub keep_last: Sourced<usize>,
-}
-
 /// Which failures let a binding expire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum FailedMode {
     /// Any failure, conversations included.
     Any,
@@ -98,87 +89,83 @@ pub enum MaxRemovals {
 /// Everything that decides, resolved from flags, policy file, `openclaw.json` and defaults (design §4).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
-    /// Activity within this shields a binding.
-    pub grace: Sourced<TimeDelta>,
-    /// A failed binding goes after this idle time.
-    pub error_idle: Sourced<TimeDelta>,
-    /// `None`: any failure for synthetic classes, permanent ones for conversations.
-    pub failed: Sourced<Option<FailedMode>>,
+    /// The limits that hold for all classes.
+    pub limits: Limits,
     /// Limits by class; every class has one.
     pub classes: BTreeMap<Class, ClassPolicy>,
     /// `session.maintenance.pruneAfter`, when set: idle for longer is stale whatever else holds.
     pub prune_after: Sourced<Option<TimeDelta>>,
     /// OpenClaw's reset rule; `None` when its configuration could not be read.
     pub reset: Option<ResetRules>,
-    /// At most so many bindings for one agent.
-    pub max_bindings: Sourced<Option<usize>>,
-    /// At most so many bindings that a start resumes, in the whole state directory; the others are deferred.
-    pub max_resumes: Sourced<Option<usize>>,
-    /// Keys that stay, as patterns with `*` and `?`, each with its source.
+    /// Keys that stay, as patterns with `*` and `?`.
     pub keep: Vec<Sourced<String>>,
     /// Keys to look at, as patterns; empty means all.
-    pub only: Vec<String>,
+    pub only: Vec<Sourced<String>>,
     /// Take every binding that is not live.
-    pub all: bool,
+    pub all: Sourced<bool>,
     /// Whether orphans are archived.
-    pub orphans: bool,
-    /// Delete OpenClaw's `.deleted.` and `.bak` archives older than this.
-    pub purge_archives: Sourced<Option<TimeDelta>>,
-    /// Delete OpenClaw's `.reset.` archives older than this.
-    pub purge_resets: Sourced<Option<TimeDelta>>,
-    /// Own runs are forgotten after this; `None` keeps them.
-    pub keep_runs: Sourced<Option<TimeDelta>>,
-    /// A plan above this is refused.
-    pub max_removals: Sourced<Option<MaxRemovals>>,
-    /// A session found failed and unchanged at so many starts in a row is taken aside.
-    pub poison_starts: Option<u32>,
+    pub orphans: Sourced<bool>,
     /// Slots of `lane=main`.
     pub slots: Sourced<u32>,
     /// Seconds that one agent run may take.
     pub timeout_seconds: Sourced<u64>,
 }
 
-/// What the command line sets; an inner `None` is `off`.
+/// What the command line sets.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PolicyFlags {
-    /// `--idle`.
-    pub idle: Option<Limit>,
-    /// `--max-age`.
-    pub max_age: Option<Limit>,
-    /// `--error-idle`.
-    pub error_idle: Option<TimeDelta>,
-    /// `--grace`.
-    pub grace: Option<TimeDelta>,
-    /// `--max-bindings`.
-    pub max_bindings: Option<usize>,
-    /// `--max-resumes`.
-    pub max_resumes: Option<usize>,
-    /// `--protect`.
-    pub protect: Vec<Class>,
-    /// `--unprotect`.
-    pub unprotect: Vec<Class>,
-    /// `--keep`.
-    pub keep: Vec<String>,
-    /// `--only`.
-    pub only: Vec<String>,
-    /// `--keep-last`.
-    pub keep_last: Option<usize>,
-    /// `--failed`.
-    pub failed: Option<FailedMode>,
-    /// `--all`.
+    /// Of every command that judges.
+    pub policy: PolicyArgs,
+    /// Of `gc` alone.
+    pub gc: GcLimitArgs,
+}
+
+/// Options that choose bindings, classes and files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct ChoiceArgs {
+    /// Every binding that is not live: the manual recipe, undoable.
+    #[arg(long, help_heading = "What goes")]
     pub all: bool,
-    /// `--no-orphans`.
+    /// Take only keys that match, and no loose files; repeatable.
+    #[arg(long, value_name = "PATTERN", help_heading = "What goes")]
+    pub only: Vec<String>,
+    /// Protect a class: main direct group channel topic thread cron cron-run hook subagent acp heartbeat slash node
+    /// global other; repeatable.
+    #[arg(long, value_enum, value_name = "CLASS", hide_possible_values = true, help_heading = "What stays")]
+    pub protect: Vec<Class>,
+    /// Do not protect a class [protected: main global group channel topic thread]; repeatable.
+    #[arg(long, value_enum, value_name = "CLASS", hide_possible_values = true, help_heading = "What stays")]
+    pub unprotect: Vec<Class>,
+    /// Keep keys that match (`*` and `?`, else exact); repeatable.
+    #[arg(long, value_name = "PATTERN", help_heading = "What stays")]
+    pub keep: Vec<String>,
+    /// Leave transcripts alone that nothing refers to.
+    #[arg(long, help_heading = "What stays")]
     pub no_orphans: bool,
-    /// `--keep-runs`.
-    pub keep_runs: Option<Limit>,
-    /// `--purge-archives`.
-    pub purge_archives: Option<TimeDelta>,
-    /// `--purge-resets`.
-    pub purge_resets: Option<TimeDelta>,
-    /// `--max-removals`.
-    pub max_removals: Option<MaxRemovals>,
-    /// `--boot`, unless `--no-poison`: `--poison-starts`.
-    pub poison_starts: Option<u32>,
+}
+
+impl PolicyArgs {
+    /// Returns the same as flags, with none of `gc`.
+    pub fn flags(&self) -> PolicyFlags {
+        PolicyFlags { policy: self.clone(), ..PolicyFlags::default() }
+    }
+}
+
+impl Policy {
+    /// Returns the place that sets the reset rule of a kind of conversation, or of a channel that has its own.
+    pub fn reset_source(&self, class: Class, channel: Option<&str>) -> Source {
+        let Some(rules) = &self.reset else { return Source::ConfigInvalid };
+        let named = channel.map(str::to_lowercase).filter(|name| rules.by_channel.contains_key(name));
+        let by_type = |name: &str| rules.by_type.contains_key(name).then(|| format!("session.resetByType.{name}"));
+        let kind = ResetRules::kind(class);
+        named
+            .map(|name| format!("session.resetByChannel.{name}"))
+            .or_else(|| by_type(kind))
+            .or_else(|| by_type("dm").filter(|_| kind == "direct"))
+            .or_else(|| rules.base.map(|_| "session.reset".to_owned()))
+            .or_else(|| rules.idle_minutes.map(|_| "session.idleMinutes".to_owned()))
+            .map_or(Source::Default, Source::Openclaw)
+    }
 }
 
 impl fmt::Display for Source {

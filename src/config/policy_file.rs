@@ -1,73 +1,9 @@
 //! The policy file: limits in TOML, where a word that is not known is an error and not a limit silently missing.
 
-use std::collections::BTreeMap;
+use serde::Deserialize;
 
-use chrono::TimeDelta;
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
-
-use super::duration::{self, Limit};
-use super::policy::{FailedMode, MaxRemovals};
+pub use super::policy::PolicyFile;
 use crate::model::key::Class;
-
-/// What a policy file sets; what is absent is left to `openclaw.json` and the defaults.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct PolicyFile {
-    /// `idle`, for every class.
-    #[serde(deserialize_with = "limit")]
-    pub idle: Option<Limit>,
-    /// `max-age`, for every class.
-    #[serde(deserialize_with = "limit")]
-    pub max_age: Option<Limit>,
-    /// `error-idle`.
-    #[serde(deserialize_with = "duration")]
-    pub error_idle: Option<TimeDelta>,
-    /// `grace`.
-    #[serde(deserialize_with = "duration")]
-    pub grace: Option<TimeDelta>,
-    /// `max-bindings`, for each agent.
-    #[serde(deserialize_with = "count")]
-    pub max_bindings: Option<usize>,
-    /// `max-resumes`, for the state directory.
-    pub max_resumes: Option<usize>,
-    /// `max-removals`, a number or a share such as `"50%"`.
-    #[serde(deserialize_with = "max_removals")]
-    pub max_removals: Option<MaxRemovals>,
-    /// `keep-runs`.
-    #[serde(deserialize_with = "limit")]
-    pub keep_runs: Option<Limit>,
-    /// `keep-last`, for each cron job.
-    #[serde(deserialize_with = "count")]
-    pub keep_last: Option<usize>,
-    /// `failed`.
-    pub failed: Option<FailedMode>,
-    /// `purge-archives`.
-    #[serde(deserialize_with = "duration")]
-    pub purge_archives: Option<TimeDelta>,
-    /// `purge-resets`.
-    #[serde(deserialize_with = "duration")]
-    pub purge_resets: Option<TimeDelta>,
-    /// `[class.NAME]`.
-    pub class: BTreeMap<Class, ClassLimits>,
-    /// `[protect]`.
-    pub protect: Protect,
-}
-
-/// `[class.NAME]`: limits of one class, above the general ones.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct ClassLimits {
-    /// `idle`.
-    #[serde(deserialize_with = "limit")]
-    pub idle: Option<Limit>,
-    /// `max-age`.
-    #[serde(deserialize_with = "limit")]
-    pub max_age: Option<Limit>,
-    /// `keep-last`, only for `cron-run`.
-    #[serde(deserialize_with = "count")]
-    pub keep_last: Option<usize>,
-}
 
 /// `[protect]`: what stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -106,43 +42,24 @@ fn located(text: &str, error: &toml::de::Error) -> String {
     format!("line {}: {key}: {message}", line + 1)
 }
 
-fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Limit>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    duration::parse_or_off(&text).map(Some).map_err(D::Error::custom)
-}
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TimeDelta>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    duration::parse(&text).map(Some).map_err(D::Error::custom)
-}
-
-fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
-    match usize::deserialize(deserializer)? {
-        0 => Err(D::Error::custom("0 is no limit: leave the key out, or name a number")),
-        count => Ok(Some(count)),
-    }
-}
-
-fn max_removals<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MaxRemovals>, D::Error> {
-    let text = match toml::Value::deserialize(deserializer)? {
-        toml::Value::String(text) => text,
-        toml::Value::Integer(number) => number.to_string(),
-        _ => return Err(D::Error::custom("expected a number or a share such as \"50%\"")),
-    };
-    MaxRemovals::parse(&text).map(Some).map_err(D::Error::custom)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use chrono::TimeDelta;
+
     use super::*;
+    use crate::config::policy::{FailedMode, IdleRule, Kind, MaxRemovals, StaleCode, Written};
 
     #[track_caller]
     fn refused(text: &str, parts: &[&str]) {
         let problem = parse(text).unwrap_err();
         assert!(parts.iter().all(|part| problem.contains(part)), "{problem}");
         assert!(!problem.contains('\n'), "{problem}");
+    }
+
+    fn value<K: Kind>(written: Option<Written<K>>) -> Option<K::Value> {
+        written.map(|written| written.0)
     }
 
     #[test]
@@ -166,6 +83,7 @@ mod tests {
             failed = "permanent"
             purge-archives = "30d"
             purge-resets = "90d"
+            poison-starts = 5
             [class.cron-run]
             idle = "6h"
             keep-last = 3
@@ -179,15 +97,24 @@ mod tests {
             "#,
         )
         .unwrap();
-        assert_eq!(file.idle, Some(Some(TimeDelta::hours(24))));
-        assert_eq!((file.max_age, file.keep_runs), (Some(None), Some(None)));
-        assert_eq!((file.error_idle, file.grace), (Some(TimeDelta::hours(2)), Some(TimeDelta::minutes(5))));
-        assert_eq!((file.max_bindings, file.max_resumes, file.keep_last), (Some(200), Some(2), Some(4)));
-        assert_eq!(file.max_removals, Some(MaxRemovals::Percent(50.0)));
-        assert_eq!(file.failed, Some(FailedMode::Permanent));
-        assert_eq!((file.purge_archives, file.purge_resets), (Some(TimeDelta::days(30)), Some(TimeDelta::days(90))));
-        assert_eq!(file.class[&Class::CronRun].keep_last, Some(3));
-        assert_eq!(file.class[&Class::Direct].idle, Some(None));
+        let after = |hours| IdleRule::After(TimeDelta::hours(hours), StaleCode::Idle);
+        let [cron_run, direct] = [Class::CronRun, Class::Direct].map(|class| file.class[&class].clone());
+        assert_eq!(
+            (value(file.idle), value(cron_run.idle), value(direct.idle)),
+            (Some(after(24)), Some(after(6)), Some(IdleRule::Off))
+        );
+        assert_eq!((value(file.max_age), value(direct.max_age)), (Some(None), Some(Some(TimeDelta::days(5)))));
+        assert_eq!(
+            (value(file.error_idle), value(file.grace)),
+            (Some(TimeDelta::hours(2)), Some(TimeDelta::minutes(5)))
+        );
+        assert_eq!((value(file.max_bindings), value(file.max_resumes)), (Some(Some(200)), Some(Some(2))));
+        assert_eq!((value(file.keep_last), value(cron_run.keep_last)), (Some(Some(4)), Some(Some(3))));
+        assert_eq!(value(file.poison_starts), Some(Some(5)));
+        assert_eq!(value(file.max_removals), Some(Some(MaxRemovals::Percent(50.0))));
+        assert_eq!(value(file.failed), Some(Some(FailedMode::Permanent)));
+        assert_eq!((value(file.keep_runs), value(file.purge_archives)), (Some(None), Some(Some(TimeDelta::days(30)))));
+        assert_eq!(value(file.purge_resets), Some(Some(TimeDelta::days(90))));
         assert_eq!(file.protect.classes, [Class::Direct, Class::Hook]);
         assert_eq!(file.protect.unprotect, [Class::Group]);
         assert_eq!(file.protect.keys, ["agent:main:telegram:direct:4038*"]);
@@ -195,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_number_of_removals_needs_no_quotes() {
-        assert_eq!(parse("max-removals = 10").unwrap().max_removals, Some(MaxRemovals::Count(10)));
+        assert_eq!(parse("max-removals = 10").unwrap().max_removals.unwrap().0, Some(MaxRemovals::Count(10)));
     }
 
     #[test]
@@ -215,9 +142,12 @@ mod tests {
     #[test]
     fn a_wrong_value_is_refused_with_its_line_and_key() {
         refused("idle = \"24\"", &["line 1: idle", "has no unit"]);
-        refused("max-age = 5", &["line 1: max-age", "string"]);
+        refused("max-age = 5", &["line 1: max-age", "has no unit"]);
+        refused("max-age = 5.5", &["line 1: max-age", "text in quotes"]);
         refused("grace = \"off\"", &["line 1: grace", "not a duration"]);
         refused("max-bindings = -1", &["line 1: max-bindings"]);
+        refused("max-bindings = 0", &["line 1: max-bindings", "1 or more"]);
+        refused("poison-starts = 1", &["line 1: poison-starts", "2 or more", "off"]);
         refused("max-removals = \"0%\"", &["line 1: max-removals", "0%"]);
         refused("failed = \"some\"", &["line 1: failed", "permanent"]);
         refused("idle = \"1h\"\nidle = \"2h\"", &["line 2", "duplicate"]);

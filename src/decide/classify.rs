@@ -72,7 +72,7 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         trail: impl Fn(&Binding) -> Trail,
         verdict: impl Fn(Case<'_>, &mut Trail) -> (Verdict, Vec<Finding>),
     ) -> (Vec<Classified>, Vec<Trail>) {
-        let recent = self.policy.grace.value;
+        let recent = self.policy.limits.grace.value;
         let mut facts: Vec<Vec<Facts>> = Vec::with_capacity(self.inventory.stores.len());
         for store in &self.inventory.stores {
             let of = |binding| Facts::of(binding, &self.inventory.side, self.now, recent);
@@ -99,7 +99,7 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
 
     /// The newest `keep-last` runs of every cron job.
     fn last_runs(&self, facts: &[Vec<Facts>]) -> HashSet<(usize, usize)> {
-        let keep = self.policy.classes.get(&Class::CronRun).map_or(0, |class| class.keep_last.value);
+        let keep = self.policy.classes.get(&Class::CronRun).and_then(|class| class.keep_last.value).unwrap_or(0);
         let mut jobs: HashMap<Job<'_>, Vec<Ranked>> = HashMap::new();
         if keep > 0 {
             for (at, store) in self.inventory.stores.iter().enumerate() {
@@ -121,7 +121,7 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
 
     /// Rule 5: the longest idle ones beyond the count go; protected ones count but stay.
     fn over_count(&self, bindings: &mut [Classified], trails: &mut HashMap<(usize, usize), Trail>) {
-        let Some(limit) = self.policy.max_bindings.value else { return };
+        let Some(limit) = self.policy.limits.max_bindings.value else { return };
         let mut agents: HashMap<String, Vec<usize>> = HashMap::new();
         for (at, one) in bindings.iter().enumerate() {
             if !one.verdict.action.removes() {
@@ -138,7 +138,7 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
                 let over = excess > 0;
                 let trail = trails.entry((one.store, one.index)).or_default();
                 if trail.test(Reason::OverCount, over, || {
-                    let source = &self.policy.max_bindings.source;
+                    let source = &self.policy.limits.max_bindings.source;
                     format!(
                         "{} bindings of {agent} remain; limit {limit} ({source}); {}",
                         kept.len(),
@@ -155,7 +155,7 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
     /// Rule 6: of the bindings that a start resumes those beyond the budget are deferred, a program's first, then the
     /// longest idle; protected ones count but stay.
     fn over_budget(&self, bindings: &mut [Classified], trails: &mut HashMap<(usize, usize), Trail>) {
-        let Some(limit) = self.policy.max_resumes.value else { return };
+        let Some(limit) = self.policy.limits.max_resumes.value else { return };
         let model = Model::of(self.inventory);
         let resumed: Vec<usize> = (0..bindings.len())
             .filter(|&at| !bindings[at].verdict.action.removes() && model.resumes(bindings[at].binding(self.inventory)))
@@ -173,7 +173,7 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
             let over = excess > 0;
             let trail = trails.entry((one.store, one.index)).or_default();
             if trail.test(Reason::OverBudget, over, || {
-                let (model, source) = (model.as_str(), &self.policy.max_resumes.source);
+                let (model, source) = (model.as_str(), &self.policy.limits.max_resumes.source);
                 let words = clock_words(&one.facts);
                 format!("{} resumable remain by {model}; limit {limit} ({source}); {words}", resumed.len())
             }) {
@@ -246,7 +246,7 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
                     keep(Reason::Referenced)
                 } else if file.held {
                     keep(Reason::LockLive)
-                } else if !self.policy.orphans {
+                } else if !self.policy.orphans.value {
                     keep(Reason::OrphansOff)
                 } else if quiet(file.touched_at) && file.last_at().is_none_or(quiet) {
                     (FileAction::Archive, Reason::Orphan)
@@ -258,11 +258,13 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
             FileKind::LockDead if self.inventory.openclaw.locks_are_evidence => keep(Reason::LockEvidence),
             FileKind::LockDead => (FileAction::Remove, Reason::LockDead),
             FileKind::ArchiveDeleted | FileKind::ArchiveBak | FileKind::StoreBak
-                if older(self.policy.purge_archives.value) =>
+                if older(self.policy.limits.purge_archives.value) =>
             {
                 (FileAction::Purge, Reason::PurgeArchives)
             }
-            FileKind::ArchiveReset if older(self.policy.purge_resets.value) => (FileAction::Purge, Reason::PurgeResets),
+            FileKind::ArchiveReset if older(self.policy.limits.purge_resets.value) => {
+                (FileAction::Purge, Reason::PurgeResets)
+            }
             _ => keep(Reason::Left),
         }
     }

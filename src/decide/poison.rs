@@ -14,12 +14,14 @@ pub(super) fn is_suspect(facts: &Facts) -> bool {
     facts.run == RunState::Interrupted || facts.run == RunState::Errored && permanent
 }
 
-/// At how many starts in a row, this one included, a binding was found as it is now.
-pub(super) fn starts(inventory: &Inventory, store: &Store, binding: &Binding) -> u32 {
+/// Returns at how many starts in a row, this one included, a binding was found as it is now; `None` when this is no
+/// start.
+pub(super) fn starts(inventory: &Inventory, store: &Store, binding: &Binding) -> Option<u32> {
+    let sightings = inventory.sightings.as_ref()?;
     let now = sighting(inventory, store, binding);
-    let before = inventory.sightings.get(&(now.store.clone(), now.key.clone()));
+    let before = sightings.get(&(now.store.clone(), now.key.clone()));
     let same = before.filter(|before| (&before.session_id, before.stamp) == (&now.session_id, now.stamp));
-    same.map_or(0, |before| before.starts).saturating_add(1)
+    Some(same.map_or(0, |before| before.starts).saturating_add(1))
 }
 
 fn sighting(inventory: &Inventory, store: &Store, binding: &Binding) -> Sighting {
@@ -43,9 +45,10 @@ pub fn sightings(
         let now = sighting(inventory, store, binding);
         if one.facts.integrity == Integrity::NotChecked {
             // Not looked at this time: what is known of it stays.
-            return inventory.sightings.get(&(now.store, now.key)).cloned();
+            return inventory.sightings.as_ref()?.get(&(now.store, now.key)).cloned();
         }
-        is_suspect(&one.facts).then(|| Sighting { starts: starts(inventory, store, binding), ..now })
+        let starts = starts(inventory, store, binding)?;
+        is_suspect(&one.facts).then_some(Sighting { starts, ..now })
     });
     seen.collect()
 }

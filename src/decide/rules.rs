@@ -98,7 +98,9 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
     /// The rules after damage.
     fn after_damage(&self, case: Case<'_>, trail: &mut Trail, findings: &mut Vec<Finding>) -> Verdict {
         let keep = |reason| Verdict::new(Action::Keep, reason);
-        if trail.test(Reason::All, self.policy.all, || if self.policy.all { "--all" } else { "no --all" }.to_owned()) {
+        if trail.test(Reason::All, self.policy.all.value, || {
+            if self.policy.all.value { "--all" } else { "no --all" }.to_owned()
+        }) {
             return Verdict::new(Action::Expire, Reason::All);
         }
         let unknown = case.facts.idle.is_none();
@@ -159,7 +161,7 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
     }
 
     fn is_recent(&self, facts: &Facts) -> bool {
-        facts.idle.is_some_and(|idle| idle.duration() < self.policy.grace.value)
+        facts.idle.is_some_and(|idle| idle.duration() < self.policy.limits.grace.value)
     }
 
     fn recent_words(&self, facts: &Facts) -> String {
@@ -167,8 +169,8 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         format!(
             "{}; grace {} ({}); gateway {gateway}",
             clock_words(facts),
-            span(self.policy.grace.value),
-            self.policy.grace.source
+            span(self.policy.limits.grace.value),
+            self.policy.limits.grace.source
         )
     }
 
@@ -176,12 +178,13 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
     fn untouchable(&self, case: Case<'_>, trail: &mut Trail) -> Option<Reason> {
         let Case { binding, facts, store, .. } = case;
         let only = &self.policy.only;
-        let deselected = !only.is_empty() && !only.iter().any(|pattern| policy::matches(pattern, &binding.key));
+        let deselected = !only.is_empty() && !only.iter().any(|pattern| policy::matches(&pattern.value, &binding.key));
         let held = binding.lock.as_ref().filter(|lock| lock.state.is_held());
         let pin = self.policy.keep.iter().find(|pattern| policy::matches(&pattern.value, &binding.key));
         let checks: [(Reason, bool, &dyn Fn() -> String); 9] = [
             (Reason::NotSelected, deselected, &|| {
-                if only.is_empty() { "no --only".to_owned() } else { format!("--only {}", only.join(", ")) }
+                let patterns: Vec<&str> = only.iter().map(|pattern| pattern.value.as_str()).collect();
+                if only.is_empty() { "no --only".to_owned() } else { format!("--only {}", patterns.join(", ")) }
             }),
             (Reason::Sqlite, store.state == StoreState::Sqlite, &|| format!("store {}", store.state.as_str())),
             (Reason::LiveLock, held.is_some(), &|| lock_words(binding)),
@@ -218,11 +221,13 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
                 return Some(Verdict::new(action, reason));
             }
         }
-        if let Some(limit) = self.policy.poison_starts {
-            let starts = poison::starts(self.inventory, case.store, case.binding);
-            let applies = poison::is_suspect(case.facts) && starts >= limit;
+        let most = &self.policy.limits.poison_starts;
+        let starts = poison::starts(self.inventory, case.store, case.binding);
+        if let (Some(limit), Some(starts)) = (most.value, starts) {
+            let applies = poison::is_suspect(case.facts) && starts as usize >= limit;
             if trail.test(Reason::PoisonLoop, applies, || {
-                format!("{} and unchanged at {starts} starts in a row; limit {limit}", case.facts.run.as_str())
+                let run = case.facts.run.as_str();
+                format!("{run} and unchanged at {starts} starts in a row; limit {limit} ({})", most.source)
             }) {
                 return Some(Verdict::new(Action::Quarantine, Reason::PoisonLoop));
             }
@@ -292,11 +297,10 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         }) {
             return Some(Reason::ThreadBinding);
         }
-        let class = class.filter(|class| class.keep_last.value > 0 && binding.class == Class::CronRun)?;
+        let last = &class.filter(|_| binding.class == Class::CronRun)?.keep_last;
+        let number = last.value?;
         trail
-            .test(Reason::KeepLast, case.among_last, || {
-                format!("the last {} of each job ({})", class.keep_last.value, class.keep_last.source)
-            })
+            .test(Reason::KeepLast, case.among_last, || format!("the last {number} of each job ({})", last.source))
             .then_some(Reason::KeepLast)
     }
 
@@ -310,9 +314,9 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
             _ => return None,
         };
         let permanent = facts.failure.as_ref().is_some_and(|failure| failure.kind.is_permanent());
-        let limit = self.policy.error_idle.value;
+        let limit = self.policy.limits.error_idle.value;
         let long_enough = facts.idle.is_some_and(|idle| idle.duration() >= limit);
-        let (reason, counts) = match self.policy.failed.value {
+        let (reason, counts) = match self.policy.limits.failed.value {
             Some(FailedMode::Off) => (reason, false),
             Some(FailedMode::Any) => (reason, true),
             None if case.binding.class.is_synthetic() => (reason, true),
@@ -321,7 +325,7 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         let applies = counts && long_enough;
         let applies = trail.test(reason, applies, || {
             let kind = facts.failure.as_ref().map_or_else(String::new, |failure| format!(" {}", failure.kind.as_str()));
-            let mode = self.policy.failed.value.map_or_else(
+            let mode = self.policy.limits.failed.value.map_or_else(
                 || "any failure of a program's session, a permanent one of a conversation".to_owned(),
                 |mode| format!("--failed {mode:?}").to_lowercase(),
             );
@@ -330,7 +334,7 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
                 facts.run.as_str(),
                 clock_words(facts),
                 span(limit),
-                self.policy.error_idle.source
+                self.policy.limits.error_idle.source
             )
         });
         if !applies && !counts && !case.binding.class.is_synthetic() {
@@ -408,7 +412,8 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         let mut parts = vec![clock_words(facts)];
         parts.extend(rule.daily_at_hour.map(|hour| format!("daily reset at {hour}:00 local time")));
         parts.extend(rule.idle_minutes.map(|minutes| format!("reset after {minutes} idle minutes")));
-        parts.join("; ")
+        let source = self.policy.reset_source(binding.class, binding.channel.as_deref());
+        format!("{} ({source})", parts.join("; "))
     }
 }
 

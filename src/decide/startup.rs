@@ -175,6 +175,7 @@ pub fn estimate(
     };
     let ((before, after), (other_before, other_after)) = (count(model), count(other));
     let budget = policy
+        .limits
         .max_resumes
         .value
         .map(|limit| Budget { max_resumes: limit as u64, over: after.resumable.saturating_sub(limit as u64) });

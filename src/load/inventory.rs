@@ -16,7 +16,7 @@ use crate::load::cache::Cache;
 use crate::load::read::Depth;
 use crate::model::entry::Entry;
 use crate::model::inventory::{
-    Access, Binding, Boots, Gateway, Generation, Inventory, Lock, LooseFile, Side, Store, Transcript,
+    Access, Binding, Boots, Gateway, Generation, Inventory, Lock, LooseFile, Side, Sighting, Store, Transcript,
 };
 use crate::model::key;
 use crate::model::names::{self, FileKind, NameKind};
@@ -47,8 +47,8 @@ pub struct Request<'a> {
     pub unseen: Vec<(PathBuf, String)>,
     /// Reads what other files say, meanwhile too.
     pub side: &'a (dyn Fn() -> Side + Sync),
-    /// What earlier starts found, and left unread.
-    pub boots: Boots,
+    /// What earlier starts found, and left unread; `None` when this is no start.
+    pub boots: Option<Boots>,
     /// When to stop reading.
     pub deadline: Deadline,
     /// The files that belong to what past runs took; asked for once there are orphans.
@@ -74,8 +74,8 @@ pub fn load(request: Request<'_>) -> Inventory {
     let ((gateway, side), (stores, files, mut unseen)) =
         rayon::join(|| ((request.gateway)(), (request.side)()), || read_all(&request));
     unseen.extend(request.unseen);
-    let sightings = request.boots.sessions.into_iter();
-    let sightings = sightings.map(|one| ((one.store.clone(), one.key.clone()), one)).collect();
+    let by_binding = |one: Sighting| ((one.store.clone(), one.key.clone()), one);
+    let sightings = request.boots.map(|boots| boots.sessions.into_iter().map(by_binding).collect());
     let orphans = files.iter().any(|file| file.kind == FileKind::Orphan);
     let awaited = if orphans { (request.awaited)() } else { Ok(HashSet::new()) };
     let awaited = awaited.map_err(|why| unseen.push((request.state_dir.to_owned(), why))).ok();

@@ -48,8 +48,8 @@ pub struct Inventory {
     pub files: Vec<LooseFile>,
     /// What other files say of the bindings.
     pub side: Side,
-    /// Bindings that earlier starts found failed or cut off, by store and key.
-    pub sightings: BTreeMap<(PathBuf, String), Sighting>,
+    /// Bindings that earlier starts found failed or cut off, by store and key; `None` when this is no start.
+    pub sightings: Option<BTreeMap<(PathBuf, String), Sighting>>,
     /// Files whose bindings past runs have in their archives, or that a run was cut off before it moved; absent when
     /// a past run cannot be read.
     pub awaited: Option<HashSet<PathBuf>>,

@@ -49,14 +49,19 @@ pub struct ResetPolicy {
 }
 
 impl ResetRules {
-    /// The setting for a binding of this class and channel: the channel's own, else the type's over the base.
-    pub fn resolve(&self, class: Class, channel: Option<&str>) -> ResetPolicy {
-        let by_channel = channel.and_then(|name| self.by_channel.get(&name.to_lowercase()));
-        let kind = match class {
+    /// Returns the kind of conversation that a class is for `session.resetByType`.
+    pub const fn kind(class: Class) -> &'static str {
+        match class {
             Class::Topic | Class::Thread => "thread",
             Class::Group | Class::Channel => "group",
             _ => "direct",
-        };
+        }
+    }
+
+    /// The setting for a binding of this class and channel: the channel's own, else the type's over the base.
+    pub fn resolve(&self, class: Class, channel: Option<&str>) -> ResetPolicy {
+        let by_channel = channel.and_then(|name| self.by_channel.get(&name.to_lowercase()));
+        let kind = Self::kind(class);
         let by_type = match by_channel {
             Some(_) => None,
             None => self.by_type.get(kind).or_else(|| (kind == "direct").then(|| self.by_type.get("dm")).flatten()),

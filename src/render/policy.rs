@@ -9,7 +9,7 @@ use unicode_width::UnicodeWidthStr;
 use super::escape::escape;
 use super::words::{BOLD, DIM};
 use crate::config::duration::{self, Limit};
-use crate::config::policy::{ClassPolicy, IdleRule, Policy, Source, Sourced, StaleCode};
+use crate::config::policy::{Policy, Shown, Source, Sourced};
 use crate::model::key::Class;
 use crate::model::reset::{ResetPolicy, ResetRules};
 
@@ -40,47 +40,24 @@ impl LimitDocument {
 
 /// Every limit; classes for which one is the same share a line.
 pub fn limits(policy: &Policy) -> Vec<LimitDocument> {
-    let count = |number: Option<usize>| number.map_or_else(off, |number| number.to_string());
-    let mut limits = vec![
-        sourced("grace", &policy.grace, |&span| duration::display(span)),
-        sourced("error-idle", &policy.error_idle, |&span| duration::display(span)),
-    ];
-    let failed = |value: &str, what: &str| {
-        LimitDocument::new("failed", value, &policy.failed.source).holds_for(vec![what.to_owned()])
-    };
-    match policy.failed.value {
-        Some(which) => limits.push(sourced("failed", &policy.failed, |_| format!("{which:?}").to_lowercase())),
-        None => limits.extend([failed("any", "programs"), failed("permanent", "conversations")]),
+    let shown = |one: Shown<'_>| LimitDocument::new(one.name, one.value, one.source);
+    let mut limits = by_class(policy);
+    limits.extend(policy.limits.shown().into_iter().map(shown));
+    for (name, patterns) in [("keep", &policy.keep), ("only", &policy.only)] {
+        limits.extend(patterns.iter().map(|pattern| sourced(name, pattern, String::clone)));
     }
-    by_class(&mut limits, "protected", policy, |limits| {
-        Some((if limits.protected.value { "yes" } else { "no" }.to_owned(), &limits.protected.source))
-    });
-    by_class(&mut limits, "idle", policy, |limits| Some((idle(limits.idle.value), &limits.idle.source)));
-    limits.extend(policy.reset.iter().flat_map(resets));
-    by_class(&mut limits, "max-age", policy, |limits| Some((limit(limits.max_age.value), &limits.max_age.source)));
-    limits.push(sourced("prune-after", &policy.prune_after, |&span| limit(span)));
-    limits.push(sourced("max-bindings", &policy.max_bindings, |&number| count(number)));
-    limits.push(sourced("max-resumes", &policy.max_resumes, |&number| count(number)));
-    if let Some(runs) = policy.classes.get(&Class::CronRun) {
-        let keep_last = sourced("keep-last", &runs.keep_last, usize::to_string);
-        limits.push(keep_last.holds_for(vec![Class::CronRun.as_str().to_owned()]));
-    }
-    limits.extend(policy.keep.iter().map(|pattern| sourced("keep", pattern, String::clone)));
-    limits.extend(policy.only.iter().map(|pattern| LimitDocument::new("only", pattern, &Source::Flag("--only"))));
-    if policy.all {
-        limits.push(LimitDocument::new("all", "every binding that is not live", &Source::Flag("--all")));
-    }
-    let orphans = if policy.orphans { ("archived", Source::Default) } else { ("left", Source::Flag("--no-orphans")) };
-    limits.push(LimitDocument::new("orphans", orphans.0, &orphans.1));
-    limits.push(sourced("max-removals", &policy.max_removals, |most| most.map_or_else(off, |most| most.to_string())));
-    for (name, purge) in [("purge-archives", &policy.purge_archives), ("purge-resets", &policy.purge_resets)] {
-        limits.push(sourced(name, purge, |&span| limit(span)));
-    }
-    limits.push(sourced("keep-runs", &policy.keep_runs, |&span| limit(span)));
+    let word = |yes: &'static str, no: &'static str| move |is: &bool| if *is { yes } else { no }.to_owned();
+    limits.push(sourced("all", &policy.all, word("every binding that is not live", OFF)));
+    limits.push(sourced("orphans", &policy.orphans, word("archived", "left")));
+    limits.extend(resets(policy));
+    let prune_after = |span: &Limit| span.map_or_else(|| OFF.to_owned(), duration::display);
+    limits.push(sourced("prune-after", &policy.prune_after, prune_after));
     limits.push(sourced("slots", &policy.slots, u32::to_string));
     limits.push(sourced("timeout", &policy.timeout_seconds, |seconds| format!("{seconds} s")));
     limits
 }
+
+const OFF: &str = "off";
 
 /// One line for each limit that is in force.
 pub fn lines(policy: &Policy) -> Vec<String> {
@@ -125,70 +102,52 @@ fn sourced<T>(name: &'static str, of: &Sourced<T>, value: impl Fn(&T) -> String)
     LimitDocument::new(name, value(&of.value), &of.source)
 }
 
-fn off() -> String {
-    "off".to_owned()
-}
-
-fn limit(limit: Limit) -> String {
-    limit.map_or_else(off, duration::display)
-}
-
-fn idle(rule: IdleRule) -> String {
-    match rule {
-        IdleRule::After(span, StaleCode::ArchiveAfter) => format!("{} after its run", duration::display(span)),
-        IdleRule::After(span, _) => duration::display(span),
-        IdleRule::OpenclawReset => "by OpenClaw's reset rule".to_owned(),
-        IdleRule::Off => off(),
-    }
-}
-
-/// Adds a line for each value and source that this limit has among the classes.
-fn by_class(
-    limits: &mut Vec<LimitDocument>,
-    name: &'static str,
-    policy: &Policy,
-    of: impl Fn(&ClassPolicy) -> Option<(String, &Source)>,
-) {
-    let first = limits.len();
-    for class in Class::ALL {
-        let Some((value, source)) = policy.classes.get(&class).and_then(&of) else { continue };
-        let one = LimitDocument::new(name, value, source);
-        let same = limits[first..].iter_mut().find(|known| known.value == one.value && known.source == one.source);
-        match same {
-            Some(known) => known.holds_for.push(class.as_str().to_owned()),
-            None => limits.push(one.holds_for(vec![class.as_str().to_owned()])),
+/// A line for each value and source that a limit has among the classes.
+fn by_class(policy: &Policy) -> Vec<LimitDocument> {
+    let mut made: Vec<LimitDocument> = Vec::new();
+    for (class, limits) in &policy.classes {
+        let protected = if limits.protected.value { "yes" } else { "no" }.to_owned();
+        let protected = Shown { name: "protected", value: protected, source: &limits.protected.source };
+        for one in limits.shown(*class).into_iter().chain([protected]) {
+            add(&mut made, LimitDocument::new(one.name, one.value, one.source), class.as_str());
         }
     }
-    if let [all] = &mut limits[first..] {
-        all.holds_for.clear();
+    made.sort_by_key(|one| one.limit);
+    let names: Vec<&str> = made.iter().map(|one| one.limit).collect();
+    for one in &mut made {
+        let alone = names.iter().filter(|name| **name == one.limit).count() == 1;
+        if alone && one.holds_for.len() == policy.classes.len() {
+            one.holds_for.clear();
+        }
+    }
+    made
+}
+
+/// Adds a line, or what it holds for to the line that says the same.
+fn add(made: &mut Vec<LimitDocument>, one: LimitDocument, holds_for: &str) {
+    let same =
+        |known: &LimitDocument| (known.limit, &known.value, &known.source) == (one.limit, &one.value, &one.source);
+    match made.iter_mut().find(|known| same(known)) {
+        Some(known) => known.holds_for.push(holds_for.to_owned()),
+        None => made.push(one.holds_for(vec![holds_for.to_owned()])),
     }
 }
 
 /// OpenClaw's reset rule: for each kind of conversation, then for each channel that has its own.
-fn resets(rules: &ResetRules) -> Vec<LimitDocument> {
-    let kinds = [("direct", Class::Direct), ("group", Class::Group), ("thread", Class::Thread)];
+fn resets(policy: &Policy) -> Vec<LimitDocument> {
+    let Some(rules) = &policy.reset else { return vec![LimitDocument::new("reset", OFF, &Source::ConfigInvalid)] };
     let mut made: Vec<LimitDocument> = Vec::new();
-    for (kind, class) in kinds {
-        let written = |name: &str| rules.by_type.contains_key(name);
-        let source = match kind {
-            kind if written(kind) => Source::Openclaw(format!("session.resetByType.{kind}")),
-            "direct" if written("dm") => Source::Openclaw("session.resetByType.dm".to_owned()),
-            _ if rules.base.is_some() => Source::Openclaw("session.reset".to_owned()),
-            _ if rules.idle_minutes.is_some() => Source::Openclaw("session.idleMinutes".to_owned()),
-            _ => Source::Default,
-        };
-        let one = LimitDocument::new("reset", reset(rules.resolve(class, None)), &source);
-        match made.iter_mut().find(|known| known.value == one.value && known.source == one.source) {
-            Some(known) => known.holds_for.push(kind.to_owned()),
-            None => made.push(one.holds_for(vec![kind.to_owned()])),
-        }
+    for class in [Class::Direct, Class::Group, Class::Thread] {
+        let value = reset(rules.resolve(class, None));
+        let one = LimitDocument::new("reset", value, &policy.reset_source(class, None));
+        add(&mut made, one, ResetRules::kind(class));
     }
     if let [all] = &mut made[..] {
         all.holds_for.clear();
     }
     made.extend(rules.by_channel.keys().map(|channel| {
-        let source = Source::Openclaw(format!("session.resetByChannel.{channel}"));
         let value = reset(rules.resolve(Class::Direct, Some(channel)));
+        let source = policy.reset_source(Class::Direct, Some(channel));
         LimitDocument::new("reset", value, &source).holds_for(vec![channel.clone()])
     }));
     made
@@ -199,7 +158,7 @@ fn reset(rule: ResetPolicy) -> String {
     match (rule.daily_at_hour, idle) {
         (Some(hour), None) => format!("daily at {hour}:00"),
         (Some(hour), Some(idle)) => format!("daily at {hour}:00, {idle}"),
-        (None, idle) => idle.unwrap_or_else(off),
+        (None, idle) => idle.unwrap_or_else(|| OFF.to_owned()),
     }
 }
 

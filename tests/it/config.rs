@@ -174,6 +174,37 @@ fn the_policy_file_stands_between_flags_and_openclaw() {
 }
 
 #[test]
+fn off_on_the_command_line_lifts_a_limit_of_the_policy_file() {
+    let store = with(r#"{"session": {"reset": {"mode": "idle", "idleMinutes": 100000}}}"#);
+    store.write(
+        "claw-sessions.toml",
+        "max-bindings = 1\npurge-archives = \"1d\"\nmax-removals = 0\npoison-starts = 7\n",
+    );
+    let shown = |args: &[&str]| {
+        let document = store.run([&["config", "show", "--json"], args].concat()).ok().json();
+        let find = |name: &str| {
+            let one = document["limits"].as_array().unwrap().iter().find(|one| one["limit"] == name).unwrap().clone();
+            format!("{} ({})", one["value"].as_str().unwrap(), one["source"].as_str().unwrap())
+        };
+        ["max-bindings", "purge-archives", "poison-starts", "all", "orphans"].map(find)
+    };
+    assert_eq!(
+        shown(&["--max-bindings", "off", "--all", "--no-orphans"]),
+        [
+            "off (--max-bindings)",
+            "24h (policy file: purge-archives)",
+            "7 (policy file: poison-starts)",
+            "every binding that is not live (--all)",
+            "left (--no-orphans)",
+        ]
+    );
+    assert_eq!(goes(&store, &["--max-removals", "off"]), [KEY, OTHER, HOOK]);
+    assert_eq!(goes(&store, &["--max-bindings", "off"]), [""; 0]);
+    store.gc(["--now", NOW]).code(4);
+    store.gc(["--max-removals", "off", "--now", NOW]).ok();
+}
+
+#[test]
 fn the_policy_file_of_the_user_is_found_too() {
     let store = with("{}");
     let dir = store.home().join(".config/claw-sessions");

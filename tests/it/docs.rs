@@ -7,7 +7,8 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use clap::{Arg, Args as _, Command, CommandFactory as _, Parser as _};
-use claw_sessions::cli::{Cli, EXIT_CODES, PolicyArgs};
+use claw_sessions::cli::{Cli, EXIT_CODES};
+use claw_sessions::config::policy::{Described, PolicyArgs, described};
 use claw_sessions::config::policy_file;
 use claw_sessions::decide::verdict::Reason;
 use walkdir::WalkDir;
@@ -364,6 +365,37 @@ fn the_reference_is_that_of_the_command_line() {
         let cells = line.replace("\\|", "").matches('|').count();
         assert!([3, 4].contains(&cells), "{line}");
     }
+}
+
+/// The part of the page between the two marks is made from the table in `src/config/policy/limits.rs`.
+#[test]
+fn every_limit_has_its_row_in_the_page_of_the_policy_file() {
+    let path = root().join("docs/policy.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once("<!-- limits -->\n").unwrap();
+    let (_, after) = rest.split_once("<!-- /limits -->\n").unwrap();
+    let now = format!("{before}<!-- limits -->\n{}<!-- /limits -->\n{after}", limits());
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, &now).unwrap();
+    }
+    let written = fs::read_to_string(&path).unwrap();
+    assert!(written == now, "docs/policy.md is out of date: run UPDATE_DOCS=1 cargo test --test it docs");
+}
+
+/// Every limit: its value, what holds without it, what it does, and for which classes it can be set apart.
+fn limits() -> String {
+    let mut text = "| key | value | default | what | in `[class.NAME]` |\n|---|---|---|---|---|\n".to_owned();
+    for limit in described() {
+        let classes = match limit.classes.as_deref() {
+            None => "–".to_owned(),
+            Some([]) => "every class".to_owned(),
+            Some(some) => some.iter().map(|class| format!("`{class}`")).collect::<Vec<_>>().join(" "),
+        };
+        let Described { name, placeholder, default, text: what, .. } = limit;
+        let value = placeholder.replace('|', "\\|");
+        writeln!(text, "| `{name}` | `{value}` | {default} | {what} | {classes} |").unwrap();
+    }
+    text
 }
 
 /// Every command, option, default and exit code.

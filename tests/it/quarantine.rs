@@ -175,11 +175,16 @@ fn a_start_between_which_something_happened_does_not_count() {
     transcript.extend_from_slice(b"\n");
     store.write("agents/main/sessions/failed.jsonl", transcript);
     assert_eq!(taken(&boot(&[])), [""; 0], "the transcript changed");
-    assert_eq!(taken(&boot(&["--no-poison"])), [""; 0]);
+    assert_eq!(taken(&boot(&["--poison-starts", "off"])), [""; 0]);
     assert_eq!(taken(&boot(&["--poison-starts", "9"])), [""; 0]);
+    store.write("claw-sessions.toml", "poison-starts = \"off\"\n");
+    assert_eq!(taken(&boot(&[])), [""; 0], "the policy file says so");
+    store.write("claw-sessions.toml", "poison-starts = 5\n");
+    let told = store.run(["explain", FAILED, "--now", NOW]).ok().stdout;
+    assert!(!told.contains("poison-loop"), "only a start counts: {told}");
     store.gc(["--now", NOW]).ok();
-    assert_eq!(taken(&boot(&["--poison-starts", "4"])), [FAILED], "a gc that is no start is not counted");
-    store.run(["gc", "--no-poison"]).code(2);
+    assert_eq!(taken(&boot(&[])), [FAILED], "a gc that is no start is not counted");
+    store.run(["gc", "--poison-starts", "3"]).code(2);
     store.run(["gc", "--boot", "--poison-starts", "1"]).code(2);
 }
 

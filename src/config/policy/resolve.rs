@@ -2,10 +2,9 @@
 
 use chrono::TimeDelta;
 
-use super::{ClassPolicy, IdleRule, Policy, PolicyFlags, Source, Sourced, StaleCode};
+use super::{ClassPolicy, IdleRule, Limits, Policy, PolicyFile, PolicyFlags, Source, Sourced, StaleCode};
 use crate::config::duration::Limit;
 use crate::config::openclaw::{ConfigState, LoadedConfig, OpenclawConfig};
-use crate::config::policy_file::{ClassLimits, PolicyFile};
 use crate::model::key::Class;
 
 /// The policy in force: flags, else the policy file, else `openclaw.json`, else the defaults (design §4). Nothing of
@@ -16,92 +15,39 @@ pub fn resolve(flags: &PolicyFlags, file: Option<&PolicyFile>, config: &LoadedCo
     let usable = config.state != ConfigState::Invalid;
     let config = if usable { &config.config } else { &no_config };
     let layers = Layers { flags, file, config, usable };
+    let choice = &flags.policy.choice;
     Policy {
-        grace: first([flag(flags.grace, "--grace"), setting(file.grace, "grace")], default(TimeDelta::minutes(15))),
-        error_idle: first(
-            [flag(flags.error_idle, "--error-idle"), setting(file.error_idle, "error-idle")],
-            default(TimeDelta::hours(1)),
-        ),
-        failed: first(
-            [flag(flags.failed.map(Some), "--failed"), setting(file.failed.map(Some), "failed")],
-            default(None),
-        ),
-        classes: Class::ALL.into_iter().map(|class| (class, layers.class(class))).collect(),
+        limits: Limits::resolve(&layers),
+        classes: Class::ALL.into_iter().map(|class| (class, ClassPolicy::resolve(&layers, class))).collect(),
         prune_after: layers.prune_after(),
         reset: usable.then(|| config.reset.clone()),
-        max_bindings: first(
-            [
-                flag(flags.max_bindings.map(Some), "--max-bindings"),
-                setting(file.max_bindings.map(Some), "max-bindings"),
-                openclaw(config.max_entries.map(Some), "session.maintenance.maxEntries"),
-            ],
-            default(None),
-        ),
-        max_resumes: first(
-            [flag(flags.max_resumes.map(Some), "--max-resumes"), setting(file.max_resumes.map(Some), "max-resumes")],
-            default(None),
-        ),
-        keep: layers.keep(),
-        only: flags.only.clone(),
-        all: flags.all,
-        orphans: !flags.no_orphans,
-        purge_archives: first(
-            [
-                flag(flags.purge_archives.map(Some), "--purge-archives"),
-                setting(file.purge_archives.map(Some), "purge-archives"),
-            ],
-            default(None),
-        ),
-        purge_resets: first(
-            [
-                flag(flags.purge_resets.map(Some), "--purge-resets"),
-                setting(file.purge_resets.map(Some), "purge-resets"),
-            ],
-            default(None),
-        ),
-        keep_runs: first(
-            [flag(flags.keep_runs, "--keep-runs"), setting(file.keep_runs, "keep-runs")],
-            default(Some(TimeDelta::days(30))),
-        ),
-        max_removals: first(
-            [
-                flag(flags.max_removals.map(Some), "--max-removals"),
-                setting(file.max_removals.map(Some), "max-removals"),
-            ],
-            default(None),
-        ),
-        poison_starts: flags.poison_starts,
+        keep: named(&choice.keep, &Source::Flag("--keep"))
+            .chain(named(&file.protect.keys, &Source::PolicyFile("protect.keys".to_owned())))
+            .collect(),
+        only: named(&choice.only, &Source::Flag("--only")).collect(),
+        all: first([flag(choice.all.then_some(true), "--all")], default(false)),
+        orphans: first([flag(choice.no_orphans.then_some(false), "--no-orphans")], default(true)),
         slots: first([openclaw(config.max_concurrent, "agents.defaults.maxConcurrent")], default(4)),
         timeout_seconds: first([openclaw(config.timeout_seconds, "agents.defaults.timeoutSeconds")], default(600)),
     }
 }
 
 /// The places a limit can come from, strongest first.
-struct Layers<'a> {
-    flags: &'a PolicyFlags,
-    file: &'a PolicyFile,
-    config: &'a OpenclawConfig,
+pub(super) struct Layers<'a> {
+    pub(super) flags: &'a PolicyFlags,
+    pub(super) file: &'a PolicyFile,
+    pub(super) config: &'a OpenclawConfig,
     usable: bool,
 }
 
 impl Layers<'_> {
-    fn class(&self, class: Class) -> ClassPolicy {
-        let limits = self.file.class.get(&class);
-        ClassPolicy {
-            protected: self.protected(class),
-            idle: self.idle(class, limits),
-            max_age: self.max_age(class, limits),
-            keep_last: self.keep_last(class, limits),
-        }
-    }
-
-    fn protected(&self, class: Class) -> Sourced<bool> {
+    pub(super) fn protected(&self, class: Class) -> Sourced<bool> {
         let named = |classes: &[Class], value: bool| classes.contains(&class).then_some(value);
-        let protect = &self.file.protect;
+        let (choice, protect) = (&self.flags.policy.choice, &self.file.protect);
         first(
             [
-                flag(named(&self.flags.unprotect, false), "--unprotect"),
-                flag(named(&self.flags.protect, true), "--protect"),
+                flag(named(&choice.unprotect, false), "--unprotect"),
+                flag(named(&choice.protect, true), "--protect"),
                 setting(named(&protect.unprotect, false), "protect.unprotect"),
                 setting(named(&protect.classes, true), "protect.classes"),
             ],
@@ -109,21 +55,14 @@ impl Layers<'_> {
         )
     }
 
-    fn idle(&self, class: Class, limits: Option<&ClassLimits>) -> Sourced<IdleRule> {
-        let rule = |limit: Limit| limit.map_or(IdleRule::Off, |after| IdleRule::After(after, StaleCode::Idle));
+    /// Returns the idle limit that `openclaw.json` or its absence gives a class.
+    pub(super) fn openclaws_idle(&self, class: Class) -> Sourced<IdleRule> {
         let bindings = self.config.binding_idle.filter(|idle| !idle.is_zero());
+        // What ends by itself keeps its own, shorter retention.
+        let bindings = bindings.filter(|_| !matches!(class, Class::CronRun | Class::Subagent));
+        let rule = |after| IdleRule::After(after, StaleCode::Idle);
         first(
-            [
-                flag(self.flags.idle.map(rule), "--idle"),
-                setting(limits.and_then(|limits| limits.idle).map(rule), format!("class.{class}.idle")),
-                setting(self.file.idle.map(rule), "idle"),
-                self.own_retention(class),
-                // What ends by itself keeps its own, shorter retention.
-                openclaw(
-                    bindings.filter(|_| !matches!(class, Class::CronRun | Class::Subagent)).map(Some).map(rule),
-                    "session.threadBindings.idleHours",
-                ),
-            ],
+            [self.own_retention(class), openclaw(bindings.map(rule), "session.threadBindings.idleHours")],
             self.default_idle(class),
         )
     }
@@ -151,31 +90,16 @@ impl Layers<'_> {
         })
     }
 
-    fn max_age(&self, class: Class, limits: Option<&ClassLimits>) -> Sourced<Limit> {
+    /// Returns the age limit that `openclaw.json` or its absence gives a class.
+    pub(super) fn openclaws_max_age(&self, _: Class) -> Sourced<Limit> {
         let bindings = self.config.binding_max_age.filter(|age| !age.is_zero());
-        first(
-            [
-                flag(self.flags.max_age, "--max-age"),
-                setting(limits.and_then(|limits| limits.max_age), format!("class.{class}.max-age")),
-                setting(self.file.max_age, "max-age"),
-                openclaw(bindings.map(Some), "session.threadBindings.maxAgeHours"),
-            ],
-            default(None),
-        )
+        first([openclaw(bindings.map(Some), "session.threadBindings.maxAgeHours")], default(None))
     }
 
-    fn keep_last(&self, class: Class, limits: Option<&ClassLimits>) -> Sourced<usize> {
-        if class != Class::CronRun {
-            return default(0);
-        }
-        first(
-            [
-                flag(self.flags.keep_last, "--keep-last"),
-                setting(limits.and_then(|limits| limits.keep_last), format!("class.{class}.keep-last")),
-                setting(self.file.keep_last, "keep-last"),
-            ],
-            default(0),
-        )
+    /// Returns the number of runs to keep where none is set; OpenClaw has no such setting.
+    #[expect(clippy::unused_self, reason = "called as the other rows of the table call theirs")]
+    pub(super) fn no_keep_last(&self, _: Class) -> Sourced<Option<usize>> {
+        default(None)
     }
 
     fn prune_after(&self) -> Sourced<Limit> {
@@ -189,12 +113,10 @@ impl Layers<'_> {
             default(None),
         )
     }
+}
 
-    fn keep(&self) -> Vec<Sourced<String>> {
-        let typed = self.flags.keep.iter().filter_map(|pattern| flag(Some(pattern.clone()), "--keep"));
-        let written = self.file.protect.keys.iter();
-        typed.chain(written.filter_map(|pattern| setting(Some(pattern.clone()), "protect.keys"))).collect()
-    }
+fn named<'a>(patterns: &'a [String], source: &'a Source) -> impl Iterator<Item = Sourced<String>> + 'a {
+    patterns.iter().map(|pattern| Sourced { value: pattern.clone(), source: source.clone() })
 }
 
 fn cron_retention(limit: Limit) -> IdleRule {
@@ -205,23 +127,23 @@ fn archive_after(after: TimeDelta) -> IdleRule {
     if after.is_zero() { IdleRule::Off } else { IdleRule::After(after, StaleCode::ArchiveAfter) }
 }
 
-fn first<T, const N: usize>(layers: [Option<Sourced<T>>; N], default: Sourced<T>) -> Sourced<T> {
+pub(super) fn first<T, const N: usize>(layers: [Option<Sourced<T>>; N], default: Sourced<T>) -> Sourced<T> {
     layers.into_iter().flatten().next().unwrap_or(default)
 }
 
-fn flag<T>(value: Option<T>, name: &'static str) -> Option<Sourced<T>> {
+pub(super) fn flag<T>(value: Option<T>, name: &'static str) -> Option<Sourced<T>> {
     value.map(|value| Sourced { value, source: Source::Flag(name) })
 }
 
-fn setting<T>(value: Option<T>, key: impl Into<String>) -> Option<Sourced<T>> {
+pub(super) fn setting<T>(value: Option<T>, key: impl Into<String>) -> Option<Sourced<T>> {
     value.map(|value| Sourced { value, source: Source::PolicyFile(key.into()) })
 }
 
-fn openclaw<T>(value: Option<T>, key: &str) -> Option<Sourced<T>> {
+pub(super) fn openclaw<T>(value: Option<T>, key: &str) -> Option<Sourced<T>> {
     value.map(|value| Sourced { value, source: Source::Openclaw(key.to_owned()) })
 }
 
-fn default<T>(value: T) -> Sourced<T> {
+pub(super) fn default<T>(value: T) -> Sourced<T> {
     Sourced { value, source: Source::Default }
 }
 

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::openclaw::{ConfigState, LoadedConfig, OpenclawConfig};
-use crate::config::policy::{FailedMode, Policy, PolicyFlags, resolve};
+use crate::config::policy::{ChoiceArgs, FailedMode, IdleRule, Policy, PolicyArgs, StaleCode, resolve};
 use crate::model::entry::{Clock, Entry};
 use crate::model::inventory::{Content, Gateway, Generation, Inventory, Lock, Side, Store, SubagentRun, Transcript};
 use crate::model::key;
@@ -22,7 +22,7 @@ fn now() -> DateTime<Utc> {
     DateTime::parse_from_rfc3339("2026-11-22T22:30:00Z").unwrap().with_timezone(&Utc)
 }
 
-fn policy(flags: &PolicyFlags) -> Policy {
+fn policy(flags: &PolicyArgs) -> Policy {
     let config = LoadedConfig {
         path: PathBuf::new(),
         state: ConfigState::Missing,
@@ -31,7 +31,7 @@ fn policy(flags: &PolicyFlags) -> Policy {
         notes: Vec::new(),
         unread: false,
     };
-    resolve(flags, None, &config)
+    resolve(&flags.flags(), None, &config)
 }
 
 fn binding(key: &str, idle: TimeDelta) -> Binding {
@@ -98,6 +98,10 @@ fn lock(state: LockState) -> Lock {
     Lock { path: PathBuf::from("/s/x.lock"), state, pid: Some(7), created_at: None }
 }
 
+fn after(span: TimeDelta) -> IdleRule {
+    IdleRule::After(span, StaleCode::Idle)
+}
+
 fn inventory(bindings: Vec<Binding>) -> Inventory {
     Inventory {
         state_dir: PathBuf::from("/s"),
@@ -121,25 +125,25 @@ fn inventory(bindings: Vec<Binding>) -> Inventory {
         }],
         files: Vec::new(),
         side: Side::default(),
-        sightings: std::collections::BTreeMap::new(),
+        sightings: None,
         unseen: Vec::new(),
         awaited: Some(std::collections::HashSet::new()),
     }
 }
 
-fn judged(inventory: &Inventory, flags: PolicyFlags) -> Vec<(Action, Reason)> {
+fn judged(inventory: &Inventory, flags: PolicyArgs) -> Vec<(Action, Reason)> {
     let policy = policy(&flags);
     let judge = Judge { inventory, policy: &policy, now: now(), zone: &Tz::UTC };
     judge.classify().bindings.into_iter().map(|one| (one.verdict.action, one.verdict.reasons[0])).collect()
 }
 
 #[track_caller]
-fn case(binding: Binding, flags: PolicyFlags, action: Action, reason: Reason) {
+fn case(binding: Binding, flags: PolicyArgs, action: Action, reason: Reason) {
     assert_eq!(judged(&inventory(vec![binding]), flags), [(action, reason)]);
 }
 
-fn none() -> PolicyFlags {
-    PolicyFlags::default()
+fn none() -> PolicyArgs {
+    PolicyArgs::default()
 }
 
 const DIRECT: &str = "agent:main:telegram:direct:1";
@@ -159,7 +163,12 @@ fn by_default_only_what_openclaw_itself_would_discard_goes() {
 fn a_held_lock_and_a_running_mark_make_a_binding_untouchable() {
     let mut live = binding(DIRECT, LONG);
     live.lock = Some(lock(LockState::Live));
-    case(live, PolicyFlags { all: true, ..none() }, Action::Keep, Reason::LiveLock);
+    case(
+        live,
+        PolicyArgs { choice: ChoiceArgs { all: true, ..ChoiceArgs::default() }, ..none() },
+        Action::Keep,
+        Reason::LiveLock,
+    );
     let mut unnamed = damaged(binding(DIRECT, LONG), Integrity::Freezes);
     unnamed.lock = Some(lock(LockState::Unreadable));
     case(unnamed, none(), Action::Keep, Reason::LiveLock);
@@ -207,9 +216,9 @@ fn a_program_expires_after_any_failure_and_a_conversation_after_a_permanent_one(
     case(ended(binding(DIRECT, HOURS), error("401 no")), none(), Action::Expire, Reason::FailedPermanent);
     let soon = TimeDelta::minutes(30);
     case(ended(binding(DIRECT, soon), error("401 no")), none(), Action::Keep, Reason::WithinLimits);
-    let any = PolicyFlags { failed: Some(FailedMode::Any), ..none() };
+    let any = PolicyArgs { failed: Some(Some(FailedMode::Any)), ..none() };
     case(ended(binding(DIRECT, HOURS), error(server)), any, Action::Expire, Reason::Errored);
-    let off = PolicyFlags { failed: Some(FailedMode::Off), ..none() };
+    let off = PolicyArgs { failed: Some(Some(FailedMode::Off)), ..none() };
     case(ended(binding(HOOK, HOURS), error(server)), off, Action::Keep, Reason::WithinLimits);
 }
 
@@ -220,14 +229,14 @@ fn choices_of_a_person_protect_as_long_as_openclaw_would_honor_them() {
         binding.entry.preferences = vec!["thinkingLevel"];
         binding
     };
-    let idle = || PolicyFlags { idle: Some(Some(TimeDelta::hours(1))), ..none() };
+    let idle = || PolicyArgs { idle: Some(after(TimeDelta::hours(1))), ..none() };
     case(chosen(HOURS), idle(), Action::Keep, Reason::Preferences);
     case(chosen(LONG), idle(), Action::Expire, Reason::Idle);
 }
 
 #[test]
 fn a_cron_job_a_pending_subagent_and_a_bound_thread_stay() {
-    let idle = || PolicyFlags { idle: Some(Some(TimeDelta::hours(1))), ..none() };
+    let idle = || PolicyArgs { idle: Some(after(TimeDelta::hours(1))), ..none() };
     let mut with_job = inventory(vec![binding("agent:main:cron:j1", LONG), binding("agent:main:cron:j2", LONG)]);
     with_job.side.cron_jobs = ["j1".to_owned()].into();
     assert_eq!(judged(&with_job, idle()), [(Action::Keep, Reason::CronJob), (Action::Expire, Reason::Idle)]);
@@ -257,7 +266,7 @@ fn programs_have_limits_of_their_own() {
     case(binding("agent:main:cron:j:run:1", LONG), none(), Action::Expire, Reason::CronRetention);
     case(binding("agent:main:cron:j:run:1", HOURS), none(), Action::Keep, Reason::WithinLimits);
     case(binding("agent:main:subagent:s", HOURS), none(), Action::Expire, Reason::ArchiveAfter);
-    let last = PolicyFlags { keep_last: Some(1), ..none() };
+    let last = PolicyArgs { keep_last: Some(Some(1)), ..none() };
     let runs = vec![binding("agent:main:cron:j:run:1", LONG), binding("agent:main:cron:j:run:2", LONG + HOURS)];
     let verdicts = judged(&inventory(runs), last);
     assert_eq!(verdicts[0], (Action::Keep, Reason::KeepLast));
@@ -266,7 +275,7 @@ fn programs_have_limits_of_their_own() {
 
 #[test]
 fn over_the_count_the_longest_idle_go_first_and_protected_ones_count() {
-    let flags = PolicyFlags { max_bindings: Some(2), ..none() };
+    let flags = PolicyArgs { max_bindings: Some(Some(2)), ..none() };
     let bindings = vec![
         binding("agent:main:main", HOURS),
         binding("agent:main:telegram:direct:1", TimeDelta::minutes(40)),
@@ -279,11 +288,13 @@ fn over_the_count_the_longest_idle_go_first_and_protected_ones_count() {
 
 #[test]
 fn all_takes_what_is_protected_but_not_what_is_pinned() {
-    let all = || PolicyFlags { all: true, ..none() };
+    let all = || PolicyArgs { choice: ChoiceArgs { all: true, ..ChoiceArgs::default() }, ..none() };
     case(binding("agent:main:main", HOURS), all(), Action::Expire, Reason::All);
-    let keep = PolicyFlags { keep: vec!["agent:main:m*".to_owned()], ..all() };
+    let mut keep = all();
+    keep.choice.keep = vec!["agent:main:m*".to_owned()];
     case(binding("agent:main:main", HOURS), keep, Action::Keep, Reason::Pinned);
-    let only = PolicyFlags { only: vec!["agent:other:*".to_owned()], ..all() };
+    let mut only = all();
+    only.choice.only = vec!["agent:other:*".to_owned()];
     case(binding("agent:main:main", HOURS), only, Action::Keep, Reason::NotSelected);
 }
 
@@ -380,7 +391,7 @@ proptest! {
     ) {
         let mut inventory = inventory(bindings);
         inventory.gateway.alive = alive;
-        let flags = PolicyFlags { idle: idle.map(|seconds| Some(TimeDelta::seconds(seconds))), max_bindings, ..none() };
+        let flags = PolicyArgs { idle: idle.map(|seconds| after(TimeDelta::seconds(seconds))), max_bindings: Some(max_bindings), ..none() };
         let policy = policy(&flags);
         let judge = Judge { inventory: &inventory, policy: &policy, now: now(), zone: &Tz::UTC };
         let verdicts = judge.classify();
@@ -391,7 +402,7 @@ proptest! {
             if one.verdict.action.removes() {
                 prop_assert!(binding.lock.as_ref().is_none_or(|lock| !lock.state.is_held()));
                 prop_assert!(!binding.entry.pinned);
-                let recent = one.facts.idle.is_some_and(|idle| idle.duration() < policy.grace.value);
+                let recent = one.facts.idle.is_some_and(|idle| idle.duration() < policy.limits.grace.value);
                 prop_assert!(!recent || (!alive && one.verdict.reasons[0].rule() == "damage"));
             } else {
                 prop_assert!(one.file.is_none());

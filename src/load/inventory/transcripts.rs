@@ -93,7 +93,7 @@ enum Turn {
 impl Rank {
     fn of(path: &Path, bound: bool, stamp: Stamp, request: &Request<'_>) -> Self {
         let relative = path.strip_prefix(request.state_dir).unwrap_or(path);
-        let turn = match request.boots.not_checked.get(relative) {
+        let turn = match request.boots.as_ref().and_then(|boots| boots.not_checked.get(relative)) {
             Some(false) => Turn::Left,
             Some(true) => Turn::Endless,
             None if bound => Turn::Bound,

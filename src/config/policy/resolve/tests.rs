@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::{FailedMode, MaxRemovals};
+use super::super::{ChoiceArgs, FailedMode, GcLimitArgs, MaxRemovals, PolicyArgs};
 use super::*;
 use crate::config::policy_file;
 use crate::model::reset::ResetMode;
@@ -18,6 +18,10 @@ fn policy(flags: &PolicyFlags, file: &str, config: &Value) -> Policy {
 
 fn plain(config: &Value) -> Policy {
     resolve(&PolicyFlags::default(), None, &loaded(config, ConfigState::Valid))
+}
+
+fn chosen(choice: ChoiceArgs) -> PolicyFlags {
+    PolicyArgs { choice, ..PolicyArgs::default() }.flags()
 }
 
 fn hours(hours: i64) -> IdleRule {
@@ -41,20 +45,23 @@ fn with_nothing_set_openclaws_own_rules_decide() {
     }
     for (class, limits) in &policy.classes {
         assert_eq!(limits.protected, default(class.is_protected_by_default()));
-        assert_eq!((limits.max_age.value, limits.keep_last.value), (None, 0));
+        assert_eq!((limits.max_age.value, limits.keep_last.value), (None, None));
     }
-    assert_eq!((policy.grace.value, policy.error_idle.value), (TimeDelta::minutes(15), TimeDelta::hours(1)));
-    assert_eq!((policy.prune_after.value, policy.max_bindings.value, policy.failed.value), (None, None, None));
-    assert_eq!(policy.keep_runs, default(Some(TimeDelta::days(30))));
+    let limits = &policy.limits;
+    assert_eq!((limits.grace.value, limits.error_idle.value), (TimeDelta::minutes(15), TimeDelta::hours(1)));
+    assert_eq!((policy.prune_after.value, limits.max_bindings.value, limits.failed.value), (None, None, None));
+    assert_eq!(limits.keep_runs, default(Some(TimeDelta::days(30))));
+    assert_eq!(limits.poison_starts, default(Some(3)));
     assert_eq!((policy.slots.value, policy.timeout_seconds.value), (4, 600));
-    assert!(policy.orphans && !policy.all && policy.keep.is_empty() && policy.only.is_empty());
+    assert_eq!((policy.orphans, policy.all), (default(true), default(false)));
+    assert!(policy.keep.is_empty() && policy.only.is_empty());
 }
 
 #[test]
 fn idle_is_the_flag_then_the_class_then_the_file_then_openclaw() {
     let config = json!({"session": {"threadBindings": {"idleHours": 4}}});
     let file = "idle = \"3h\"\n[class.direct]\nidle = \"2h\"\n";
-    let flags = PolicyFlags { idle: Some(Some(TimeDelta::hours(1))), ..PolicyFlags::default() };
+    let flags = PolicyArgs { idle: Some(hours(1)), ..PolicyArgs::default() }.flags();
     let all = policy(&flags, file, &config);
     idle(&all, Class::Direct, hours(1), "--idle");
     idle(&all, Class::CronRun, hours(1), "--idle");
@@ -107,7 +114,7 @@ fn false_and_zero_switch_openclaws_limits_off() {
 fn max_age_is_the_flag_then_the_class_then_the_file_then_openclaw() {
     let config = json!({"session": {"threadBindings": {"maxAgeHours": 120}}});
     let file = "max-age = \"3d\"\n[class.direct]\nmax-age = \"2d\"\n";
-    let flags = PolicyFlags { max_age: Some(Some(TimeDelta::days(1))), ..PolicyFlags::default() };
+    let flags = PolicyArgs { max_age: Some(Some(TimeDelta::days(1))), ..PolicyArgs::default() }.flags();
     let shown = |policy: &Policy, class| {
         let age = &policy.classes[&class].max_age;
         (age.value.map(|age| age.num_days()), age.source.to_string())
@@ -125,20 +132,20 @@ fn maintenance_limits_hold_only_when_written() {
     let policy = plain(&json!({"session": {"maintenance": {"pruneAfter": 14, "pruneDays": 7, "maxEntries": 100}}}));
     assert_eq!(policy.prune_after.value, Some(TimeDelta::days(14)));
     assert_eq!(policy.prune_after.source.to_string(), "openclaw.json: session.maintenance.pruneAfter");
-    assert_eq!(policy.max_bindings.value, Some(100));
+    assert_eq!(policy.limits.max_bindings.value, Some(100));
     let older = plain(&json!({"session": {"maintenance": {"pruneDays": 7}}}));
     assert_eq!(older.prune_after.value, Some(TimeDelta::days(7)));
-    assert_eq!(older.max_bindings, default(None));
+    assert_eq!(older.limits.max_bindings, default(None));
 }
 
 #[test]
 fn protection_is_the_flags_then_the_file_then_the_class() {
     let file = "[protect]\nclasses = [\"hook\", \"cron\"]\nunprotect = [\"group\", \"topic\"]\n";
-    let flags = PolicyFlags {
+    let flags = chosen(ChoiceArgs {
         protect: vec![Class::Group, Class::Slash],
         unprotect: vec![Class::Hook, Class::Slash],
-        ..PolicyFlags::default()
-    };
+        ..ChoiceArgs::default()
+    });
     let policy = policy(&flags, file, &json!({}));
     for (class, expected, source) in [
         (Class::Group, true, "--protect"),
@@ -158,53 +165,65 @@ fn protection_is_the_flags_then_the_file_then_the_class() {
 fn only_cron_runs_have_a_number_to_keep() {
     let file = "keep-last = 2\n[class.cron-run]\nkeep-last = 3\n";
     let from_file = policy(&PolicyFlags::default(), file, &json!({}));
-    assert_eq!(from_file.classes[&Class::CronRun].keep_last.value, 3);
-    assert_eq!(from_file.classes[&Class::Cron].keep_last, default(0));
-    let flags = PolicyFlags { keep_last: Some(1), ..PolicyFlags::default() };
-    assert_eq!(policy(&flags, file, &json!({})).classes[&Class::CronRun].keep_last.value, 1);
+    assert_eq!(from_file.classes[&Class::CronRun].keep_last.value, Some(3));
+    assert_eq!(from_file.classes[&Class::Cron].keep_last, default(None));
+    let flags = PolicyArgs { keep_last: Some(Some(1)), ..PolicyArgs::default() }.flags();
+    assert_eq!(policy(&flags, file, &json!({})).classes[&Class::CronRun].keep_last.value, Some(1));
 }
 
 #[test]
 fn keys_to_keep_add_up_and_name_their_source() {
-    let flags = PolicyFlags { keep: vec!["a*".into()], only: vec!["b".into()], ..PolicyFlags::default() };
+    let flags = chosen(ChoiceArgs { keep: vec!["a*".into()], only: vec!["b".into()], ..ChoiceArgs::default() });
     let policy = policy(&flags, "[protect]\nkeys = [\"c\"]\n", &json!({}));
     let keep: Vec<_> = policy.keep.iter().map(|keep| (keep.value.as_str(), keep.source.to_string())).collect();
     assert_eq!(keep, [("a*", "--keep".to_owned()), ("c", "policy file: protect.keys".to_owned())]);
-    assert_eq!(policy.only, ["b"]);
+    let only: Vec<_> = policy.only.iter().map(|only| (only.value.as_str(), only.source.to_string())).collect();
+    assert_eq!(only, [("b", "--only".to_owned())]);
 }
 
 #[test]
 fn every_other_flag_is_stronger_than_the_file() {
     let file = "grace = \"1m\"\nerror-idle = \"2m\"\nfailed = \"off\"\nmax-bindings = 1\nkeep-runs = \"off\"\n\
-        max-removals = 5\npurge-archives = \"3d\"\npurge-resets = \"4d\"\n";
-    let written = policy(&PolicyFlags::default(), file, &json!({}));
+        max-removals = 5\npurge-archives = \"3d\"\npurge-resets = \"4d\"\npoison-starts = 4\n";
+    let written = policy(&PolicyFlags::default(), file, &json!({})).limits;
     assert_eq!(written.grace.source.to_string(), "policy file: grace");
     assert_eq!(written.failed.value, Some(FailedMode::Off));
     assert_eq!((written.max_bindings.value, written.keep_runs.value), (Some(1), None));
     assert_eq!(written.max_removals.value, Some(MaxRemovals::Count(5)));
     assert_eq!(written.max_removals.source.to_string(), "policy file: max-removals");
     assert_eq!(written.purge_archives.value, Some(TimeDelta::days(3)));
+    assert_eq!(
+        (written.poison_starts.value, written.poison_starts.source.to_string()),
+        (Some(4), "policy file: poison-starts".into())
+    );
     let day = TimeDelta::days(1);
+    let choice = ChoiceArgs { all: true, no_orphans: true, ..ChoiceArgs::default() };
     let flags = PolicyFlags {
-        grace: Some(day),
-        error_idle: Some(day),
-        failed: Some(FailedMode::Any),
-        max_bindings: Some(9),
-        keep_runs: Some(Some(day)),
-        max_removals: Some(MaxRemovals::Percent(1.0)),
-        purge_archives: Some(day),
-        purge_resets: Some(day),
-        all: true,
-        no_orphans: true,
-        ..PolicyFlags::default()
+        policy: PolicyArgs {
+            grace: Some(day),
+            error_idle: Some(day),
+            failed: Some(Some(FailedMode::Any)),
+            max_bindings: Some(Some(9)),
+            choice,
+            ..PolicyArgs::default()
+        },
+        gc: GcLimitArgs {
+            keep_runs: Some(Some(day)),
+            max_removals: Some(Some(MaxRemovals::Percent(1.0))),
+            purge_archives: Some(Some(day)),
+            purge_resets: Some(Some(day)),
+            poison_starts: Some(None),
+        },
     };
-    let typed = policy(&flags, file, &json!({}));
+    let Policy { limits: typed, all, orphans, .. } = policy(&flags, file, &json!({}));
     assert_eq!((typed.grace.value, typed.error_idle.value), (day, day));
     assert_eq!((typed.failed.value, typed.max_bindings.value), (Some(FailedMode::Any), Some(9)));
     assert_eq!((typed.keep_runs.value, typed.max_removals.value), (Some(day), Some(MaxRemovals::Percent(1.0))));
     assert_eq!((typed.purge_archives.value, typed.purge_resets.value), (Some(day), Some(day)));
     assert_eq!(typed.purge_resets.source.to_string(), "--purge-resets");
-    assert!(typed.all && !typed.orphans);
+    assert_eq!((typed.poison_starts.value, typed.poison_starts.source.to_string()), (None, "--poison-starts".into()));
+    assert_eq!((all.value, all.source.to_string()), (true, "--all".into()));
+    assert_eq!((orphans.value, orphans.source.to_string()), (false, "--no-orphans".into()));
 }
 
 #[test]
@@ -225,9 +244,9 @@ fn an_invalid_configuration_makes_nothing_stale_by_itself() {
         idle(&bare, class, IdleRule::Off, "default while openclaw.json is invalid");
         assert_eq!(bare.classes[&class].max_age, default(None));
     }
-    assert_eq!((bare.max_bindings.value, bare.prune_after.value), (None, None));
+    assert_eq!((bare.limits.max_bindings.value, bare.prune_after.value), (None, None));
     assert_eq!(bare.reset, None);
-    let flags = PolicyFlags { idle: Some(Some(TimeDelta::hours(1))), ..PolicyFlags::default() };
+    let flags = PolicyArgs { idle: Some(hours(1)), ..PolicyArgs::default() }.flags();
     idle(&resolve(&flags, None, &invalid), Class::Direct, hours(1), "--idle");
 }
 
