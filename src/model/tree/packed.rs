@@ -4,7 +4,8 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{Error as _, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserializer, Serializer};
+use serde_bytes::ByteBuf;
 
 use super::{Judging, RoleCode};
 
@@ -59,7 +60,8 @@ fn pack<T, const N: usize, S: Serializer>(
     bytes: impl Fn(&T) -> [u8; N],
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(items.chunks(TOGETHER).map(|items| Bytes(items.iter().flat_map(&bytes).collect())))
+    let together = |items: &[T]| ByteBuf::from(items.iter().flat_map(&bytes).collect::<Vec<u8>>());
+    serializer.collect_seq(items.chunks(TOGETHER).map(together))
 }
 
 fn unpack<'de, T, const N: usize, D: Deserializer<'de>>(
@@ -84,44 +86,12 @@ impl<'de, T, F: Fn(&[u8; N]) -> Option<T>, const N: usize> Visitor<'de> for Piec
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut pieces: A) -> Result<Vec<T>, A::Error> {
         let mut items = Vec::new();
-        while let Some(Bytes(bytes)) = pieces.next_element()? {
+        while let Some(bytes) = pieces.next_element::<ByteBuf>()? {
             for bytes in bytes.as_chunks().0 {
                 items.push((self.item)(bytes).ok_or_else(|| A::Error::custom("unknown"))?);
             }
         }
         Ok(items)
-    }
-}
-
-struct Bytes(Vec<u8>);
-
-impl Serialize for Bytes {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Bytes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_byte_buf(BytesVisitor)
-    }
-}
-
-struct BytesVisitor;
-
-impl Visitor<'_> for BytesVisitor {
-    type Value = Bytes;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("bytes")
-    }
-
-    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Bytes, E> {
-        Ok(Bytes(bytes.to_vec()))
-    }
-
-    fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Bytes, E> {
-        Ok(Bytes(bytes))
     }
 }
 
