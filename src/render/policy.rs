@@ -1,12 +1,11 @@
 //! The policy in words: every limit and where it came from.
 
-use std::fmt::Write as _;
-
+use anstyle::Style;
 use schemars::JsonSchema;
 use serde::Serialize;
-use unicode_width::UnicodeWidthStr;
 
 use super::escape::escape;
+use super::table::list;
 use super::words::{BOLD, DIM};
 use crate::config::duration::{self, Limit};
 use crate::config::policy::{Policy, Shown, Source, Sourced};
@@ -72,21 +71,12 @@ pub fn lines(policy: &Policy) -> Vec<String> {
 /// The limits for people: one each, in columns. What is too long for the terminal goes on in the next line, since a limit
 /// that is shortened says nothing.
 pub fn table(limits: &[LimitDocument]) -> String {
-    let widest = |of: fn(&LimitDocument) -> &str| limits.iter().map(|one| of(one).width()).max().unwrap_or(0);
-    let (name, value) = (widest(|one| one.limit), widest(|one| &one.value).min(WIDEST_VALUE));
-    let mut text = String::new();
-    for one in limits {
-        let shown = escape(&one.value);
-        let pad = " ".repeat(value.saturating_sub(shown.width()));
-        let _ = writeln!(
-            text,
-            "{:<name$}  {BOLD}{shown}{BOLD:#}{pad}  {}{DIM}{}{DIM:#}",
-            one.limit,
-            escape(&one.source),
-            escape(&one.words())
-        );
-    }
-    text
+    let row = |one: &LimitDocument| {
+        let from = format!("{}{DIM}{}{DIM:#}", escape(&one.source), escape(&one.words()));
+        let plain = Style::new();
+        vec![(plain, one.limit.to_owned()), (BOLD, escape(&one.value).into_owned()), (plain, from)]
+    };
+    list(&limits.iter().map(row).collect::<Vec<_>>(), WIDEST_VALUE)
 }
 
 /// Longer values stand out of their column.

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use anstyle::Style;
-use comfy_table::{CellAlignment, ContentArrangement, Table};
 use unicode_width::UnicodeWidthStr;
 
 /// A column.
@@ -51,10 +50,12 @@ pub struct Row {
     pub style: Style,
 }
 
-const GAP: usize = 2;
+/// Stands between two columns.
+const BETWEEN: &str = "  ";
+const GAP: usize = BETWEEN.len();
 
 /// Lays out a table for `width` characters.
-pub fn lay_out(columns: &[Column], rows: &[Row], width: usize) -> String {
+pub fn lay_out<'a>(columns: &'a [Column], rows: &'a [Row], width: usize) -> String {
     let mut shown: Vec<usize> = (0..columns.len()).collect();
     let widest = |column: usize| {
         let cells = rows.iter().map(|row| row.cells[column].width());
@@ -89,24 +90,40 @@ pub fn lay_out(columns: &[Column], rows: &[Row], width: usize) -> String {
         };
         limits[widest] -= 1;
     }
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(shown.iter().map(|&column| shorten(columns[column].head, limits[column])));
-    for row in rows {
-        table.add_row(shown.iter().map(|&column| shorten(&row.cells[column], limits[column])));
-    }
-    for (at, &column) in shown.iter().enumerate() {
-        if let Some(made) = table.column_mut(at) {
-            made.set_padding((0, if at + 1 == shown.len() { 0 } else { GAP as u16 }));
-            made.set_cell_alignment(if columns[column].right { CellAlignment::Right } else { CellAlignment::Left });
-        }
-    }
-    let styles = std::iter::once(Style::new().bold()).chain(rows.iter().map(|row| row.style));
     let mut text = String::new();
-    for (line, style) in table.to_string().lines().zip(styles) {
+    let mut line = |cell: &dyn Fn(usize) -> &'a str, style: Style| {
+        let cell = |&column: &usize| pad(&shorten(cell(column), limits[column]), limits[column], columns[column].right);
+        let line = shown.iter().map(cell).collect::<Vec<_>>().join(BETWEEN);
         let _ = writeln!(text, "{style}{}{style:#}", line.trim_end());
+    };
+    line(&|column| columns[column].head, Style::new().bold());
+    for row in rows {
+        line(&|column| &row.cells[column], row.style);
     }
     text
+}
+
+/// Lays out a list without heads. A cell that is wider than `most` stands out of its column; none is shortened.
+pub fn list(rows: &[Vec<(Style, String)>], most: usize) -> String {
+    let widest = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|(_, cell)| cell.width()).max();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, (style, cell)) in row.iter().enumerate() {
+            let width = if column + 1 == row.len() { 0 } else { widest(column).unwrap_or(0).min(most) };
+            let gap = if column == 0 { "" } else { BETWEEN };
+            let padded = pad(cell, width, false);
+            let _ = write!(line, "{gap}{style}{cell}{style:#}{}", &padded[cell.len()..]);
+        }
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text
+}
+
+/// Fills a cell up to its width.
+fn pad(cell: &str, width: usize, right: bool) -> String {
+    let spaces = " ".repeat(width.saturating_sub(cell.width()));
+    if right { spaces + cell } else { cell.to_owned() + &spaces }
 }
 
 /// Shortens in the middle: both ends of a key tell something.
