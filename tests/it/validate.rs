@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::{lchown, symlink};
 use std::process::Command;
 
+use crate::schema::Documents;
 use claw_sessions::model::problem::{About, Code, Remedy, Severity};
 use rayon::prelude::*;
 use serde_json::{Value, json};
@@ -62,19 +63,9 @@ fn is_bad([severity, ..]: &Told) -> bool {
     severity == "fatal" || severity == "high"
 }
 
-/// Checks a document against `docs/schema/validate.v1.json`.
-#[track_caller]
-fn valid(document: &Value) {
-    let path = support::repository("docs/schema/validate.v1.json");
-    let schema: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
-    let validator = jsonschema::draft202012::new(&schema).unwrap();
-    let problems: Vec<String> =
-        validator.iter_errors(document).map(|error| format!("{}: {error}", error.instance_path())).collect();
-    assert!(problems.is_empty(), "{}", problems.join("\n"));
-}
-
 #[test]
 fn every_crafted_defect_is_told_where_it_is_and_nothing_else() {
+    let documents = Documents::default();
     let wrong: Vec<String> = truth()
         .into_par_iter()
         .filter_map(|(folder, truth)| {
@@ -83,7 +74,7 @@ fn every_crafted_defect_is_told_where_it_is_and_nothing_else() {
             let output = validate(&store, &["--archives", "--json"]);
             assert_eq!(output.code, Some(i32::from(truth.iter().any(is_bad))), "{folder}: {output}");
             let document = output.json();
-            valid(&document);
+            documents.add(&document);
             let found = told(&document);
             one_line_for_each(&folder, &found, &validate(&store, &["--archives", "-v"]));
             for said in SAID {
@@ -94,6 +85,7 @@ fn every_crafted_defect_is_told_where_it_is_and_nothing_else() {
         })
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    documents.check("every_crafted_defect_is_told_where_it_is_and_nothing_else");
 }
 
 /// The text has a line for each problem, which begins with severity, code and place, and one for the counts.
@@ -132,6 +124,7 @@ const NEED_MORE: [&str; 6] = ["outside", "relocated", "shared-file", "mixed-file
 
 #[test]
 fn a_file_that_lies_anywhere_is_told_the_same() {
+    let documents = Documents::default();
     truth().into_par_iter().for_each(|(folder, truth)| {
         let store = Store::crafted(&folder);
         let names: Vec<String> = vec!["sessions.json".to_owned(), format!("{ID}.jsonl")];
@@ -139,7 +132,7 @@ fn a_file_that_lies_anywhere_is_told_the_same() {
         let paths = names.iter().map(|name| store.path(format!("{SESSIONS}/{name}")).display().to_string());
         let args = ["validate", "--json", "--now", NOW].map(str::to_owned).into_iter().chain(paths);
         let document = store.run_bare(args, &[]).json();
-        valid(&document);
+        documents.add(&document);
         assert_eq!(document["stateDir"], Value::Null);
         let mut truth: Vec<Told> = truth
             .into_iter()
@@ -160,6 +153,7 @@ fn a_file_that_lies_anywhere_is_told_the_same() {
             assert!(!remedy.starts_with("claw-sessions "), "{folder}: nothing mends a file elsewhere: {problem}");
         }
     });
+    documents.check("a_file_that_lies_anywhere_is_told_the_same");
 }
 
 #[test]
@@ -329,6 +323,7 @@ const CASES: &[Case] = &[
 
 #[test]
 fn what_only_a_file_system_shows_is_told_too() {
+    let documents = Documents::default();
     for (code, make) in CASES {
         let store = Store::crafted("healthy");
         let truth = make(&store);
@@ -338,10 +333,11 @@ fn what_only_a_file_system_shows_is_told_too() {
         let hidden = code.contains("unreadable");
         let status = if hidden { 3 } else { i32::from(truth.iter().any(is_bad)) };
         let document = output.code(status).json();
-        valid(&document);
+        documents.add(&document);
         assert_eq!(told(&document), truth, "{code}: {document:#}");
         one_line_for_each(code, &truth, &validate(&store, &["-v"]));
     }
+    documents.check("what_only_a_file_system_shows_is_told_too");
 }
 
 #[test]
@@ -431,6 +427,7 @@ const DAMAGE: [(&str, &[Damaged]); 2] = [
 
 #[test]
 fn recorded_stores_have_the_damage_that_was_done_to_them_and_no_other() {
+    let documents = Documents::default();
     for (name, damage) in DAMAGE {
         let store = Store::recorded(name);
         let before = store.tree().exact();
@@ -438,7 +435,7 @@ fn recorded_stores_have_the_damage_that_was_done_to_them_and_no_other() {
         before.assert_same(&store.tree().exact());
         assert!(!output.stdout.contains("Incorrect API key"), "{name}: an error message is told");
         let document = output.json();
-        valid(&document);
+        documents.add(&document);
         let mut found: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for one in document["problems"].as_array().unwrap() {
             if ["fatal", "high"].contains(&one["severity"].as_str().unwrap()) {
@@ -449,6 +446,7 @@ fn recorded_stores_have_the_damage_that_was_done_to_them_and_no_other() {
             damage.iter().map(|(key, codes)| (*key, codes.iter().copied().collect())).collect();
         assert_eq!(found, truth, "{name}");
     }
+    documents.check("recorded_stores_have_the_damage_that_was_done_to_them_and_no_other");
 }
 
 #[test]
