@@ -367,7 +367,7 @@ pub struct ReportArgs {
   claw-sessions restore --stuck-bak                   what the manual recipe left behind")]
 pub struct RestoreArgs {
     /// A run (its id, a unique prefix, or `latest`), or the key of a binding.
-    #[arg(value_name = "RUN|KEY", required_unless_present_any = ["adopt", "deferred", "stuck_bak"])]
+    #[arg(value_name = "RUN|KEY", required_unless_present_any = ["adopt", "deferred", "from_files", "stuck_bak"])]
     pub what: Option<String>,
     /// Readmit what the startup budget took out, what was active last first; a key that was bound anew stays as it is.
     #[arg(long, conflicts_with_all = ["what", "as_new", "adopt"])]
@@ -388,6 +388,10 @@ pub struct RestoreArgs {
     /// --agent and --store narrow it.
     #[arg(long, conflicts_with_all = ["what", "as_new", "adopt", "deferred"])]
     pub stuck_bak: bool,
+    /// Bring back what lies in the archive of a run whose manifest is lost or damaged: transcripts by their names, entries
+    /// as they stand in what was cut out of the store.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["what", "as_new", "adopt", "deferred", "stuck_bak"])]
+    pub from_files: Option<String>,
     /// Work although a live gateway of a version without store lock may write at the same moment.
     #[arg(long)]
     pub online: bool,

@@ -37,6 +37,7 @@ pub mod commands {
     mod near;
     mod quarantine;
     mod report;
+    mod rescue;
     mod restore;
     mod runs;
     mod scan;
@@ -82,6 +83,7 @@ pub mod model {
     pub mod database;
     pub mod entry;
     pub mod failure;
+    pub mod ids;
     pub mod inventory;
     pub mod json;
     pub mod key;
@@ -90,6 +92,7 @@ pub mod model {
     pub mod lock;
     pub mod mend;
     pub mod names;
+    pub mod places;
     pub mod problem;
     pub mod proof;
     pub mod reset;
@@ -162,13 +165,18 @@ pub mod load {
 pub mod change {
     //! The only writer: carries plans out, keeps what it takes, and gives it back.
     pub mod apply;
-    pub mod archive;
+    mod archive;
     pub mod boots;
+    pub mod clock;
     pub mod deferred;
     pub mod history;
     pub mod journal;
+    mod locking;
     pub mod manifest;
+    pub mod outcome;
     pub mod purge;
+    pub mod rescue;
+    pub mod run;
     pub mod settle;
     pub mod stuck;
     pub mod undo;
@@ -182,8 +190,10 @@ pub mod render {
     pub mod mended;
     pub mod policy;
     pub mod quarantine;
+    pub mod refusal;
     pub mod report;
     pub mod schema;
+    pub mod settled;
     pub mod sqlite;
     mod startup;
     pub mod stuck;

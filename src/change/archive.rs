@@ -1,75 +1,121 @@
-//! Moving one file into a run's archive and back: a rename where that is possible, else a copy that is checked before
-//! the original goes.
+//! Moving one file into a run's archive and back, and finding out after a crash where it is.
+//!
+//! A file is known by more than its inode number, which the file system gives to the next file once it is free. A name
+//! in the archive says that all of the file is there: a copy gets it only when it is whole. No copy is removed unless
+//! the original is proven to be in its place, byte for byte.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context as _;
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
 
-use crate::change::journal::Run;
-use crate::change::manifest::{Manifest, MendRecord, MoveRecord, StepState};
+use crate::change::manifest::{After, Before, Change, Manifest, Step, StepState};
+use crate::change::outcome::{Changed, Refusal};
+use crate::change::run::Run;
 use crate::disk::atomic;
 use crate::disk::carry::{carry, duplicate};
+use crate::disk::deadline::Deadline;
 use crate::disk::dir::{Dir, FileInfo};
-use crate::model::proof::Stamp;
-use crate::model::proof::{DirId, sha256};
+use crate::model::proof::{DirId, Stamp, hex, sha256};
 use crate::openclaw::files::lock::{held_by, lock_name};
 
-/// What came of a move.
-pub(crate) enum Moved {
-    /// The file is in its new place. `frees`: no other hard link keeps its bytes.
-    Yes {
-        /// Whether its bytes are free now.
-        frees: bool,
-    },
-    /// It is not the file that was meant; why.
-    Changed(String),
+/// Bytes that are compared or hashed at once.
+const CHUNK: usize = 256 * 1024;
+
+/// The directory and the name of a path.
+pub(crate) fn parts(path: &Path) -> anyhow::Result<(&Path, &OsStr)> {
+    path.parent().zip(path.file_name()).with_context(|| format!("{} names no file", path.display()))
 }
 
-/// Moves a file into the run's archive, if it is still the planned one and nobody holds its lock.
-pub(crate) fn out(run: &Run, record: &MoveRecord) -> anyhow::Result<Moved> {
-    let (from, name) = match source_dir(record)? {
-        Ok(found) => found,
-        Err(why) => return Ok(Moved::Changed(why)),
-    };
-    let Some(info) = from.info(&name)? else { return Ok(Moved::Changed("it is gone".to_owned())) };
-    if !info.regular || info.stamp != record.stamp {
-        return Ok(Moved::Changed("it is not the file that was planned".to_owned()));
+/// Moves a file into the run's archive, if it is still the planned one and nobody holds its lock. Returns whether its
+/// bytes are free now: not while another hard link keeps them.
+pub(crate) fn out(run: &Run, step: &Step) -> anyhow::Result<Result<bool, Changed>> {
+    let Some((from, name)) = source_dir(step)? else { return Ok(Err(Changed::Directory)) };
+    let (Some(before), Some(kept)) = (&step.before, step.kept()) else { return Ok(Err(Changed::Gone)) };
+    let Some(info) = from.info(&name)? else { return Ok(Err(Changed::Gone)) };
+    if !info.regular || info.stamp != before.stamp {
+        return Ok(Err(Changed::File));
     }
-    let lock = lock_name(&name);
-    if let Some(owner) = held_by(&from, &lock)? {
-        return Ok(Moved::Changed(owner));
+    if let Some(holder) = held_by(&from, &lock_name(&name))? {
+        return Ok(Err(Changed::Held(holder)));
     }
-    let (archive, to) = run.locate(&record.to)?;
+    let (archive, to) = run.locate(kept)?;
     carry(&from, &name, &archive, &to, &info)?;
     let arrived = archive.info(&to)?;
-    if arrived.is_none_or(|arrived| !same_content(&arrived.stamp, &record.stamp)) {
+    if arrived.is_none_or(|arrived| !same_content(&arrived.stamp, &before.stamp)) {
         // Swapped between the look and the rename: whatever it is, it goes back.
-        archive.move_to(&to, &from, &name).with_context(|| format!("cannot move {} back", record.from.display()))?;
-        return Ok(Moved::Changed("it was replaced at the last moment".to_owned()));
+        archive.move_to(&to, &from, &name).with_context(|| format!("cannot move {} back", step.path.display()))?;
+        return Ok(Err(Changed::Replaced));
     }
-    Ok(Moved::Yes { frees: info.links == 1 })
+    Ok(Ok(info.links == 1))
 }
 
-/// Moves a file from the run's archive back to `directory/name`; `Changed` when that name is taken.
-pub(crate) fn back(run: &Run, record: &MoveRecord, name: &OsStr) -> anyhow::Result<Moved> {
-    let place = record.from.parent().unwrap_or(Path::new("/"));
+/// Moves a file from the run's archive back to its directory, under `name`. What is there is compared with what was
+/// put there first.
+pub(crate) fn back(run: &Run, step: &Step, name: &OsStr) -> anyhow::Result<Result<(), Refusal>> {
+    let (place, _) = parts(&step.path)?;
     if !run.manifest.is_ours(place) {
-        return Ok(Moved::Changed("it lies outside the state directory, which was moved since".to_owned()));
+        return Ok(Err(Refusal::Outside));
     }
     let to = Dir::open_below(&run.manifest.state_dir, place)?;
-    let (archive, from) = run.locate(&record.to)?;
-    let Some(info) = archive.info(&from)? else {
-        return Ok(Moved::Changed(format!("{} is not in the archive any more", record.to.display())));
-    };
+    let Some(kept) = step.kept() else { return Ok(Err(Refusal::NotArchived(step.path.clone()))) };
+    let (archive, from) = run.locate(kept)?;
+    let Some(info) = archive.info(&from)? else { return Ok(Err(Refusal::NotArchived(kept.to_owned()))) };
+    if !is_whole(&archive, &from, step.before.as_ref())? {
+        return Ok(Err(Refusal::Damaged(kept.to_owned())));
+    }
     if to.info(name)?.is_some() {
-        return Ok(Moved::Changed(format!("{} exists", to.join(name).display())));
+        return Ok(Err(Refusal::Taken(to.join(name))));
     }
     carry(&archive, &from, &to, name, &info)?;
     to.sync()?;
-    Ok(Moved::Yes { frees: info.links == 1 })
+    Ok(Ok(()))
+}
+
+/// Whether a file of the archive is, byte for byte, what was put there, as far as that is recorded.
+pub(crate) fn is_whole(archive: &Dir, name: &OsStr, before: Option<&Before>) -> anyhow::Result<bool> {
+    let Some(before) = before else { return Ok(true) };
+    let (file, info) = archive.open_file(name)?;
+    if info.stamp.size != before.stamp.size {
+        return Ok(false);
+    }
+    let Some(expected) = &before.sha256 else { return Ok(true) };
+    let hash = hash_of(file).with_context(|| format!("cannot read {}", archive.join(name).display()))?;
+    Ok(hash == *expected)
+}
+
+fn hash_of(mut file: File) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match file.read(&mut chunk)? {
+            0 => return Ok(hex(&hash.finalize())),
+            read => hash.update(&chunk[..read]),
+        }
+    }
+}
+
+/// Records the hashes of what the run has in its archive and did not hash yet. After the deadline the rest goes without:
+/// then sizes alone are compared when it comes back.
+pub(crate) fn record_hashes(run: &mut Run, deadline: Deadline) {
+    let here: &Run = run;
+    let hash = |step: &Step| {
+        let before = step.before.as_ref().filter(|before| before.sha256.is_none() && step.state == StepState::Done)?;
+        let (archive, name) = here.locate(step.kept().filter(|_| !deadline.has_passed())?).ok()?;
+        let (file, info) = archive.open_file(&name).ok()?;
+        hash_of(file).ok().filter(|_| info.stamp.size == before.stamp.size)
+    };
+    let hashes: Vec<Option<String>> = here.manifest.steps.par_iter().map(hash).collect();
+    for (step, hash) in run.manifest.steps.iter_mut().zip(hashes) {
+        if let (Some(before), Some(hash)) = (&mut step.before, hash) {
+            before.sha256 = Some(hash);
+        }
+    }
 }
 
 /// Gives a file a second name in the archive, so that another can take its place without it ever being gone. Where that
@@ -109,10 +155,11 @@ pub(crate) fn swap_back(
 pub(crate) fn put_over(archive: &Dir, name: &OsStr, to: &Dir, new: &OsStr, info: &FileInfo) -> anyhow::Result<()> {
     match archive.replace_in(name, to, new) {
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-            let temp = atomic::temp_name(new);
-            to.remove(&temp)?;
-            duplicate(archive, name, to, &temp, info)?;
-            to.replace(&temp, new)?;
+            // As beside a store that is written: what a crash leaves there is known by its name.
+            let beside = atomic::temp_name(&beside_name(new));
+            to.remove(&beside)?;
+            duplicate(archive, name, to, &beside, info)?;
+            to.replace(&beside, new)?;
             to.sync()?;
             archive.remove(name)
         }
@@ -123,79 +170,112 @@ pub(crate) fn put_over(archive: &Dir, name: &OsStr, to: &Dir, new: &OsStr, info:
     }
 }
 
+fn beside_name(name: &OsStr) -> OsString {
+    let mut beside = name.to_owned();
+    beside.push(".original");
+    beside
+}
+
 /// Makes durable where the files of a run are, and that its locks are gone, before a manifest says that it is done. First
 /// the archive's directories, then the others: where a power cut can split a rename, two names of a file are left, never
 /// none. Gives the directories that could not be synced; one that is gone has nothing to lose.
 pub(crate) fn sync(run: &Run) -> Vec<(PathBuf, anyhow::Error)> {
-    let Manifest { moves, mends, stores, .. } = &run.manifest;
-    let moves = moves.iter().filter(|record| record.state == StepState::Done);
-    let mends = mends.iter().filter(|record| record.state == StepState::Done);
-    let stores = stores.iter().filter(|record| record.state == StepState::Done);
-    let kept = moves.clone().map(|record| &record.to).chain(mends.clone().filter_map(|record| record.to.as_ref()));
-    let archives: BTreeSet<PathBuf> =
-        kept.filter_map(|to| run.locate(to).ok()).map(|(dir, _)| dir.path().to_owned()).collect();
-    let files = moves.map(|record| &record.from).chain(mends.map(|record| &record.path));
-    let places: BTreeSet<PathBuf> =
-        files.chain(stores.map(|record| &record.path)).filter_map(|file| Some(file.parent()?.to_owned())).collect();
+    let Manifest { steps, batches, .. } = &run.manifest;
+    let steps = steps.iter().filter(|step| step.state == StepState::Done && step.change != Change::Delete);
+    let stores = batches.iter().filter(|batch| batch.state == StepState::Done);
+    let kept = steps.clone().filter_map(Step::kept).filter_map(|kept| run.locate(kept).ok());
+    let archives: BTreeSet<PathBuf> = kept.map(|(dir, _)| dir.path().to_owned()).collect();
+    let files = steps.map(|step| &step.path).chain(stores.map(|batch| &batch.store));
+    let places: BTreeSet<PathBuf> = files.filter_map(|file| Some(file.parent()?.to_owned())).collect();
     let there = archives.into_iter().chain(places).filter(|path| fs_err::symlink_metadata(path).is_ok());
     there.filter_map(|path| Dir::open(&path).and_then(|dir| dir.sync()).err().map(|error| (path, error))).collect()
 }
 
-/// Whether the file is in the archive, whole. A rename shows by its inode, whatever stands in the old place by now.
-/// Across file systems a copy is whole once its original is gone; beside its untouched original it may be half a copy
-/// and is removed, so that the move can be made again.
-pub(crate) fn arrived(run: &Run, record: &MoveRecord) -> anyhow::Result<bool> {
-    let (archive, name) = run.locate(&record.to)?;
-    let Some(there) = archive.info(&name)? else { return Ok(false) };
-    let same = |stamp: Stamp| (stamp.dev, stamp.ino) == (record.stamp.dev, record.stamp.ino);
-    if same(there.stamp) {
-        return Ok(true);
+/// Finds out whether a file is in the archive; what has its name by now is then another file. Where a move was cut off
+/// between its two halves the file is in both places: then the archive's copy goes, and the move can be made again.
+pub(crate) fn arrived(run: &Run, step: &Step) -> anyhow::Result<bool> {
+    let Some((kept, before)) = step.kept().zip(step.before.as_ref()) else { return Ok(false) };
+    let (archive, name) = run.locate(kept)?;
+    if archive.info(&name)?.is_none() {
+        return Ok(false);
     }
-    let place = record.from.parent().and_then(|dir| Dir::open(dir).ok());
-    let here = place.and_then(|dir| dir.info(record.from.file_name()?).ok().flatten());
-    if here.is_some_and(|here| same(here.stamp)) {
+    let (place, from) = parts(&step.path)?;
+    let Ok(dir) = Dir::open(place) else { return Ok(true) };
+    let untouched = dir.info(from)?.is_some_and(|here| here.regular && here.stamp == before.stamp);
+    if untouched && same_bytes((&dir, from), (&archive, &name))? {
         archive.remove(&name)?;
         return Ok(false);
     }
     Ok(true)
 }
 
-/// Whether a mended file took the place of its original, which the archive keeps. If not, the original is in its place
-/// and its second name goes.
-pub(crate) fn mended(run: &Run, record: &MendRecord) -> anyhow::Result<bool> {
-    let name = record.path.file_name().unwrap_or_default();
-    let dir = record.path.parent().and_then(|parent| Dir::open(parent).ok());
+/// Whether two files have the same bytes.
+pub(crate) fn same_bytes((dir, name): (&Dir, &OsStr), (other, its_name): (&Dir, &OsStr)) -> anyhow::Result<bool> {
+    let ((mut one, info), (mut two, its_info)) = (dir.open_file(name)?, other.open_file(its_name)?);
+    if (info.stamp.dev, info.stamp.ino) == (its_info.stamp.dev, its_info.stamp.ino) {
+        return Ok(true);
+    }
+    if info.stamp.size != its_info.stamp.size {
+        return Ok(false);
+    }
+    let cannot_read = || format!("cannot compare {} and {}", dir.join(name).display(), other.join(its_name).display());
+    let (mut here, mut there) = (vec![0; CHUNK], vec![0; CHUNK]);
+    let mut left = info.stamp.size;
+    while left > 0 {
+        let length = usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK));
+        one.read_exact(&mut here[..length]).with_context(cannot_read)?;
+        two.read_exact(&mut there[..length]).with_context(cannot_read)?;
+        if here[..length] != there[..length] {
+            return Ok(false);
+        }
+        left -= length as u64;
+    }
+    Ok(true)
+}
+
+/// Finds out whether another file took the place of the original, which the archive keeps. If not, the original is in its
+/// place, and its second name goes.
+pub(crate) fn replaced(run: &Run, step: &Step) -> anyhow::Result<bool> {
+    let Change::Replace { to, after, .. } = &step.change else { return Ok(false) };
+    let (place, name) = parts(&step.path)?;
+    let dir = Dir::open(place).ok();
     let now = dir.as_ref().map(|dir| dir.info(name)).transpose()?.flatten();
-    let Some((old, to)) = record.old.zip(record.to.as_ref()) else {
+    let Some((before, to)) = step.before.as_ref().zip(to.as_ref()) else {
         // There was no file: what is there now is ours, or somebody else's.
-        let (Some(dir), true) = (dir, now.is_some()) else { return Ok(false) };
-        let mut text = Vec::new();
-        dir.open_file(name)?.0.read_to_end(&mut text)?;
-        return Ok(Some(sha256(&text)) == record.store_sha256);
+        let (Some(dir), Some(info), After::Store { sha256: expected }) = (dir, now, after) else { return Ok(false) };
+        return Ok(info.regular && *expected == sha256(&read_whole(&dir, name)?.0));
     };
     let (archive, kept) = run.locate(to)?;
-    let same = now.is_some_and(|now| (now.stamp.dev, now.stamp.ino) == (old.dev, old.ino));
-    let mended = !same && archive.info(&kept)?.is_some();
-    if !mended {
-        archive.remove(&kept)?;
+    if archive.info(&kept)?.is_none() {
+        return Ok(false);
     }
-    Ok(mended)
+    let untouched = now.is_some_and(|now| now.regular && now.stamp == before.stamp);
+    if let (true, Some(dir)) = (untouched, &dir)
+        && same_bytes((dir, name), (&archive, &kept))?
+    {
+        archive.remove(&kept)?;
+        return Ok(false);
+    }
+    Ok(true)
 }
 
 /// Opens the directory that a recorded file was in: component by component from the sessions directory, which must be
-/// the recorded one.
-fn source_dir(record: &MoveRecord) -> anyhow::Result<Result<(Dir, std::ffi::OsString), String>> {
-    let name = record.from.file_name().unwrap_or_default().to_owned();
+/// the recorded one; `None` when it is not in its place any more.
+fn source_dir(step: &Step) -> anyhow::Result<Option<(Dir, OsString)>> {
+    let (place, name) = parts(&step.path)?;
     // The recorded directory is the sessions directory; the file may lie in a directory below it.
-    for base in record.from.ancestors().skip(1) {
+    for base in place.ancestors() {
         let Ok(dir) = Dir::open(base) else { continue };
-        if dir.id()? == record.dir {
-            let below = record.from.parent().and_then(|parent| parent.strip_prefix(base).ok()).unwrap_or(Path::new(""));
-            return Ok(Ok((descend(dir, below)?, name)));
+        if is_dir(&dir, step.dir)? {
+            let below = place.strip_prefix(base).unwrap_or(Path::new(""));
+            return Ok(Some((descend(dir, below)?, name.to_owned())));
         }
     }
-    let DirId { dev, ino } = record.dir;
-    Ok(Err(format!("its directory (device {dev}, inode {ino}) is not in its place any more")))
+    Ok(None)
+}
+
+fn is_dir(dir: &Dir, id: DirId) -> anyhow::Result<bool> {
+    Ok(dir.id()? == id)
 }
 
 fn descend(mut dir: Dir, below: &Path) -> anyhow::Result<Dir> {
@@ -209,4 +289,13 @@ fn descend(mut dir: Dir, below: &Path) -> anyhow::Result<Dir> {
 
 fn same_content(now: &Stamp, then: &Stamp) -> bool {
     now.size == then.size && now.mtime_ns == then.mtime_ns
+}
+
+/// Reads a store, with what it is.
+pub(crate) fn read_whole(dir: &Dir, name: &OsStr) -> anyhow::Result<(Vec<u8>, FileInfo)> {
+    let (mut file, info) = dir.open_file(name)?;
+    let cannot_read = || format!("cannot read {}", dir.join(name).display());
+    let mut text = crate::disk::memory::room(info.stamp.size).with_context(cannot_read)?;
+    file.read_to_end(&mut text).with_context(cannot_read)?;
+    Ok((text, info))
 }

@@ -5,23 +5,21 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
-use crate::change::apply::{Left, read_locked};
+use crate::change::archive::{parts, read_whole};
 use crate::change::journal::Journal;
-use crate::change::manifest::{Manifest, RunState, StepState};
+use crate::change::manifest::{Manifest, RunState};
+use crate::change::outcome::{Left, Refusal, Subject};
 use crate::disk::dir::Dir;
+use crate::model::ids::{BindingId, RunId};
 use crate::model::store;
 
 /// A deferred binding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deferred {
     /// The run that took it.
-    pub run: String,
-    /// When that run began.
-    pub started_at: DateTime<Utc>,
-    /// Its store.
-    pub store: PathBuf,
-    /// Its key.
-    pub key: String,
+    pub run: RunId,
+    /// Its store, and its key there.
+    pub id: BindingId,
     /// When it was last active.
     pub active_at: Option<DateTime<Utc>>,
 }
@@ -31,16 +29,12 @@ pub fn of(runs: &[Manifest]) -> Vec<Deferred> {
     let mut found = Vec::new();
     // What a run took that was cut off is not known before it is finished.
     for run in runs.iter().rev().filter(|run| run.state != RunState::Unfinished) {
-        for record in run.stores.iter().filter(|record| record.state == StepState::Done) {
-            let due = record.entries.iter().filter(|entry| entry.is_deferred());
-            found.extend(due.map(|entry| Deferred {
-                run: run.id.clone(),
-                started_at: run.started_at,
-                store: record.path.clone(),
-                key: entry.key.clone(),
-                active_at: entry.active_at,
-            }));
-        }
+        let due = run.taken().filter(|(_, entry)| entry.is_deferred());
+        found.extend(due.map(|(batch, entry)| Deferred {
+            run: run.id.clone(),
+            id: BindingId::new(&batch.store, &entry.key),
+            active_at: entry.active_at,
+        }));
     }
     // Stable: of the same time that of the newer run comes first.
     found.sort_by_key(|one| std::cmp::Reverse(one.active_at));
@@ -61,37 +55,36 @@ pub struct Sorted {
 /// Tells deferred bindings apart, and notes in their runs which are superseded.
 pub fn sort(journal: &Journal, found: Vec<Deferred>) -> anyhow::Result<Sorted> {
     let mut bound: HashMap<PathBuf, Option<HashSet<String>>> = HashMap::new();
-    let mut newest: HashMap<(PathBuf, String), (DateTime<Utc>, String)> = HashMap::new();
+    let mut newest: HashMap<BindingId, RunId> = HashMap::new();
     let mut unreadable = Vec::new();
     for one in &found {
-        bound.entry(one.store.clone()).or_insert_with(|| {
-            let keys = keys(&one.store);
-            keys.map_err(|error| unreadable.push(Left::new(one.store.display(), format!("{error:#}")))).ok()
+        bound.entry(one.id.store.clone()).or_insert_with(|| {
+            let keys = keys(&one.id.store).unwrap_or_else(|error| Err(error.into()));
+            keys.map_err(|refusal| unreadable.push(Left::new(Subject::Path(one.id.store.clone()), refusal))).ok()
         });
-        let run = (one.started_at, one.run.clone());
-        let known = newest.entry((one.store.clone(), one.key.clone())).or_insert_with(|| run.clone());
-        if *known < run {
-            *known = run;
+        let known = newest.entry(one.id.clone()).or_insert_with(|| one.run.clone());
+        if *known < one.run {
+            *known = one.run.clone();
         }
     }
     let (mut due, mut superseded) = (Vec::new(), Vec::new());
     for one in found {
-        let Some(Some(keys)) = bound.get(&one.store) else { continue };
-        let last = newest.get(&(one.store.clone(), one.key.clone())).is_some_and(|(_, run)| *run == one.run);
-        if last && !keys.contains(&one.key) {
+        let Some(Some(keys)) = bound.get(&one.id.store) else { continue };
+        let last = newest.get(&one.id).is_some_and(|run| *run == one.run);
+        if last && !keys.contains(&one.id.key) {
             due.push(one);
         } else {
             superseded.push(one);
         }
     }
-    let runs: HashSet<&str> = superseded.iter().map(|one| one.run.as_str()).collect();
+    let runs: HashSet<&RunId> = superseded.iter().map(|one| &one.run).collect();
     for id in runs {
         let mut run = journal.open_run(id)?;
-        for record in &mut run.manifest.stores {
-            for entry in &mut record.entries {
-                entry.superseded |=
-                    superseded.iter().any(|one| one.run == id && one.store == record.path && one.key == entry.key);
-            }
+        for batch in &mut run.manifest.batches {
+            let gone = |key: &str| {
+                superseded.iter().any(|one| one.run == *id && one.id.store == batch.store && one.id.key == key)
+            };
+            batch.entries.iter_mut().for_each(|entry| entry.superseded |= gone(&entry.key));
         }
         run.save()?;
     }
@@ -99,15 +92,15 @@ pub fn sort(journal: &Journal, found: Vec<Deferred>) -> anyhow::Result<Sorted> {
 }
 
 /// The keys that a store binds now; none where there is no store.
-fn keys(path: &Path) -> anyhow::Result<HashSet<String>> {
-    let dir = Dir::open(path.parent().unwrap_or(Path::new("/")))?;
-    let name = path.file_name().unwrap_or_default();
+fn keys(path: &Path) -> anyhow::Result<Result<HashSet<String>, Refusal>> {
+    let (parent, name) = parts(path)?;
+    let dir = Dir::open(parent)?;
     if dir.info(name)?.is_none() {
-        return Ok(HashSet::new());
+        return Ok(Ok(HashSet::new()));
     }
-    let (text, _) = read_locked(&dir, name)?;
-    let Ok(document) = store::read(&text) else {
-        anyhow::bail!("{} is no readable store now: put it right first", path.display())
-    };
-    Ok(document.effective(&text).into_iter().map(|place| place.key).collect())
+    let (text, _) = read_whole(&dir, name)?;
+    Ok(match store::read(&text) {
+        Ok(document) => Ok(document.effective(&text).into_iter().map(|place| place.key).collect()),
+        Err(defect) => Err(Refusal::broken(&defect)),
+    })
 }

@@ -4,13 +4,14 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::decide::plan::Totals;
+use crate::model::ids::RunId;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Line {
     /// The run's id.
-    pub run: String,
+    pub run: RunId,
     /// Its verb.
     pub command: String,
     /// When it began.

@@ -1,4 +1,4 @@
-//! The journal: what claw-sessions owns under `<state>/claw-sessions/`, and the manifest of every run (design §5).
+//! The journal: what claw-sessions owns under `<state>/claw-sessions/`, and the runs in it.
 //!
 //! A manifest is written and synced before the first change, so that whatever a crash leaves can be completed or
 //! reverted, and whatever a run took can be brought back.
@@ -7,24 +7,26 @@ use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::change::clock::{Clock, Days};
 use crate::change::history;
-use crate::change::manifest::{Manifest, MoveRecord, RunState, SCHEMA, StepState};
+use crate::change::manifest::{Kind, Manifest, RunState, SCHEMA};
+use crate::change::outcome::{Left, Refusal, Subject};
+use crate::change::run::{self, FILES, MANIFEST, Run, private_subdir};
 use crate::decide::plan::Totals;
-use crate::decide::verdict::Reason;
 use crate::disk::atomic;
 use crate::disk::dir::{Dir, FileInfo, give};
-use crate::openclaw::files::lock::{held_by, lock_name};
+use crate::model::ids::RunId;
+use crate::model::places::{OWN, Places};
 
-const OWN: &str = "claw-sessions";
-const MANIFEST: &str = "manifest.json";
 const HISTORY: &str = "history.jsonl";
+const DAYS: &str = "days.json";
 
 /// Behind the id of a run that is being forgotten.
 const FORGOTTEN: &str = ".forgotten";
@@ -36,32 +38,43 @@ const LONGEST_HISTORY: u64 = 1 << 20;
 #[derive(Debug)]
 #[must_use = "the lock is released when it is dropped"]
 pub struct Journal {
-    state_dir: PathBuf,
+    places: Places,
     own: Dir,
     runs: Dir,
     _lock: File,
     like: FileInfo,
+    /// The times of stores and of their directories, before this process changed any.
+    seen: Vec<DateTime<Utc>>,
 }
 
-/// What became of old runs: their ids.
+/// What became of old runs.
 #[derive(Debug, Default)]
 pub struct Forgotten {
     /// Forgotten.
-    pub forgotten: Vec<String>,
-    /// Kept, because what they quarantined is still there.
-    pub kept: Vec<String>,
-    /// What could not be forgotten, or not whole, in words.
-    pub failed: Vec<String>,
+    pub forgotten: Vec<RunId>,
+    /// Kept, because what they set aside is still there.
+    pub kept: Vec<RunId>,
+    /// What could not be forgotten, or not whole.
+    pub left: Vec<Left>,
 }
 
 /// Another claw-sessions is at work.
 #[derive(Debug)]
 pub struct Busy;
 
+/// The past runs of a state directory.
+#[derive(Debug, Default)]
+pub struct Past {
+    /// Those that can be read, in their order.
+    pub runs: Vec<Manifest>,
+    /// What cannot be read, or not be believed.
+    pub unread: Vec<Left>,
+}
+
 impl Journal {
     /// Opens the journal for writing, making it if need be, and takes our lock.
-    pub fn open(state_dir: &Path, patience: Duration) -> anyhow::Result<Result<Self, Busy>> {
-        let state = Dir::open(state_dir)?;
+    pub fn open(places: Places, patience: Duration) -> anyhow::Result<Result<Self, Busy>> {
+        let state = Dir::open(&places.state_dir)?;
         let like = state.own_info()?;
         let own = private_subdir(&state, OsStr::new(OWN), &like)?;
         let lock = own.append(OsStr::new("lock"), 0o600)?;
@@ -77,61 +90,82 @@ impl Journal {
             std::thread::sleep(Duration::from_millis(50).min(patience));
         }
         let runs = private_subdir(&own, OsStr::new("runs"), &like)?;
-        Ok(Ok(Self { state_dir: state_dir.to_owned(), own, runs, _lock: lock, like }))
+        let seen = times(&places);
+        Ok(Ok(Self { places, own, runs, _lock: lock, like, seen }))
+    }
+
+    /// Returns where sessions may be.
+    pub fn places(&self) -> &Places {
+        &self.places
     }
 
     /// Begins a run: a directory of its own, and nothing in it yet.
-    pub fn begin(&self, command: &str, now: DateTime<Utc>, started_at: DateTime<Utc>) -> anyhow::Result<Run> {
-        let stamp = started_at.format("%Y%m%dT%H%M%SZ");
-        for salt in 0_u32.. {
-            let id = format!("{stamp}-{:04x}", (std::process::id().wrapping_mul(40_503) ^ salt) & 0xffff);
-            if self.runs.info(OsStr::new(&id))?.is_some() {
-                continue;
-            }
-            let dir = private_subdir(&self.runs, OsStr::new(&id), &self.like)?;
-            self.runs.sync()?;
-            let files = private_subdir(&dir, OsStr::new("files"), &self.like)?;
-            let manifest = Manifest {
-                schema: SCHEMA.to_owned(),
-                id,
-                command: command.to_owned(),
-                started_at,
-                finished_at: None,
-                now,
-                state_dir: self.state_dir.clone(),
-                moved: false,
-                pid: std::process::id(),
-                touches: Vec::new(),
-                state: RunState::Unfinished,
-                of: None,
-                keys: Vec::new(),
-                as_new: false,
-                deferred: false,
-                mends: Vec::new(),
-                renames: Vec::new(),
-                stores: Vec::new(),
-                moves: Vec::new(),
-                purged: Vec::new(),
-                before: None,
-                totals: Totals::default(),
-                problems: Vec::new(),
-            };
-            return Ok(Run { dir, files, like: self.like, manifest });
-        }
-        anyhow::bail!("no free run id")
+    pub(crate) fn begin(&self, kind: Kind, now: DateTime<Utc>, started_at: DateTime<Utc>) -> anyhow::Result<Run> {
+        let manifest = Manifest {
+            schema: SCHEMA.to_owned(),
+            id: RunId::new(started_at, self.next_number()?),
+            kind,
+            started_at,
+            not_before: self.clock(started_at, false).newest(),
+            finished_at: None,
+            now,
+            state_dir: self.places.state_dir.clone(),
+            moved: false,
+            pids: vec![std::process::id()],
+            stores: Vec::new(),
+            state: RunState::Unfinished,
+            batches: Vec::new(),
+            steps: Vec::new(),
+            before: None,
+            totals: Totals::default(),
+            problems: Vec::new(),
+        };
+        Run::make(&self.runs, self.like, manifest)
+    }
+
+    /// Returns a number that is higher than that of any run that is, or is remembered.
+    fn next_number(&self) -> anyhow::Result<u64> {
+        let there = names(&self.runs)?.into_iter().filter_map(|name| {
+            let name = name.to_str()?;
+            RunId::parse(name.strip_suffix(FORGOTTEN).unwrap_or(name))
+        });
+        let remembered = self.last_line().map(|line| line.run);
+        let last = there.chain(remembered).map(|id| id.number()).max();
+        last.map_or(Some(1), |last| last.checked_add(1)).context("no free number for a run")
     }
 
     /// Opens a past run for changing its manifest.
-    pub fn open_run(&self, id: &str) -> anyhow::Result<Run> {
-        let dir = self.runs.existing_subdir(OsStr::new(id))?;
-        let manifest = read_manifest(&dir, &self.state_dir)?;
-        let files = dir.existing_subdir(OsStr::new("files"))?;
-        Ok(Run { dir, files, like: self.like, manifest })
+    pub(crate) fn open_run(&self, id: &RunId) -> anyhow::Result<Run> {
+        Run::open(&self.runs, self.like, id, &self.places)
+    }
+
+    /// Whether there is a run of this name, readable or not.
+    pub fn has_run(&self, id: &RunId) -> anyhow::Result<bool> {
+        Ok(self.runs.info(OsStr::new(id.as_str()))?.is_some())
+    }
+
+    /// Returns the directories of a run's archive, each with its name.
+    pub(crate) fn shelves(&self, id: &RunId) -> anyhow::Result<Vec<(OsString, Dir)>> {
+        let files = self.runs.existing_subdir(OsStr::new(id.as_str()))?.existing_subdir(OsStr::new(FILES))?;
+        let shelves =
+            names(&files)?.into_iter().filter_map(|name| Some((name.clone(), files.existing_subdir(&name).ok()?)));
+        Ok(shelves.collect())
+    }
+
+    /// Whether no file lies in the archive of a run.
+    pub(crate) fn is_bare(&self, id: &RunId) -> anyhow::Result<bool> {
+        let run = self.runs.existing_subdir(OsStr::new(id.as_str()))?;
+        Ok(run.existing_subdir(OsStr::new(FILES)).map_or(true, |files| is_bare(&files)))
+    }
+
+    /// Returns the past runs.
+    pub fn past(&self) -> Past {
+        past(&self.places)
     }
 
     /// Removes what was cut off while it was written, and the directories of runs that were cut off before their
     /// manifest was, and so did nothing. We have our lock: nobody writes them now.
-    pub fn sweep(&self) -> anyhow::Result<()> {
+    pub(crate) fn sweep(&self) -> anyhow::Result<()> {
         atomic::sweep(&self.own);
         for name in names(&self.runs)? {
             let Ok(run) = self.runs.existing_subdir(&name) else { continue };
@@ -142,7 +176,7 @@ impl Journal {
             atomic::sweep(&run);
             if matches!(run.info(OsStr::new(MANIFEST)), Ok(None)) {
                 // Both fail on a directory that holds anything: then it is none of these.
-                let _ = run.remove_dir(OsStr::new("files"));
+                let _ = run.remove_dir(OsStr::new(FILES));
                 let _ = self.runs.remove_dir(&name);
             }
         }
@@ -150,57 +184,92 @@ impl Journal {
     }
 
     /// Forgets a run: its directory and all in it. Bytes die here.
-    pub fn forget(&self, id: &str) -> anyhow::Result<()> {
+    pub(crate) fn forget(&self, id: &RunId) -> anyhow::Result<()> {
         // Under this name it is no run any more, and the next sweep removes what is left of it.
-        let mut gone = OsString::from(id);
-        gone.push(FORGOTTEN);
+        let gone = OsString::from(format!("{id}{FORGOTTEN}"));
         // Not with NOREPLACE: where that is not known, a link takes its place, and a directory has none.
-        self.runs.replace(OsStr::new(id), &gone)?;
+        self.runs.replace(OsStr::new(id.as_str()), &gone)?;
         self.runs.sync()?;
         fs_err::remove_dir_all(self.runs.join(&gone))?;
         Ok(())
     }
 
-    /// Forgets runs that ended longer ago than `age`; those with quarantined bindings stay, and so does `own`, which has
-    /// just ended.
-    pub fn forget_older(&self, now: DateTime<Utc>, age: TimeDelta, own: Option<&str>) -> Forgotten {
+    /// Forgets the runs that ended longer ago than `age`, as a person asked: by the system's clock alone.
+    pub fn prune(&self, now: DateTime<Utc>, age: TimeDelta) -> Forgotten {
+        let Past { runs, .. } = self.past();
+        self.forget_those(&runs, |run| run.is_old(now, age))
+    }
+
+    /// Forgets the runs that ended longer ago than `age` by both clocks. `own` has just ended, and stays.
+    pub fn forget_older(&self, now: DateTime<Utc>, age: TimeDelta, own: Option<&RunId>) -> Forgotten {
+        let Past { runs, .. } = self.past();
+        let clock = self.clock(now, true);
+        let is_due = |run: &Manifest| Some(&run.id) != own && run.is_old(now, age);
+        let mut done = Forgotten::default();
+        if let Some(jump) = clock.jump() {
+            if runs.iter().any(is_due) {
+                done.left.push(Left::new(Subject::Runs, Refusal::Clock(jump)));
+            }
+        } else {
+            done = self.forget_those(&runs, |run| is_due(run) && clock.agrees(run.ended(), age));
+        }
+        if !runs.is_empty()
+            && let Err(error) = self.note_day(now)
+        {
+            done.left.push(Left::new(Subject::Runs, error));
+        }
+        done
+    }
+
+    /// Forgets those of the runs that are due; those that hold what somebody set aside, or that a restore is not done
+    /// with, stay.
+    fn forget_those(&self, runs: &[Manifest], is_due: impl Fn(&Manifest) -> bool) -> Forgotten {
         let mut done = Forgotten::default();
         if let Err(error) = self.sweep() {
-            done.failed.push(format!("{error:#}"));
+            done.left.push(Left::new(Subject::Runs, error));
         }
-        let others = |name: &OsStr| own.is_none_or(|own| name != own);
-        for run in read_runs(&self.state_dir, others).0.into_iter().filter(|run| run.is_old(now, age)) {
-            if run.holds_quarantined() {
-                done.kept.push(run.id);
+        let unfinished = runs.iter().filter(|run| run.state == RunState::Unfinished);
+        let needed: HashSet<&RunId> = unfinished.filter_map(|run| Some(&run.asked()?.of)).collect();
+        for run in runs.iter().filter(|run| is_due(run)) {
+            if run.holds_what_waits() || needed.contains(&run.id) {
+                done.kept.push(run.id.clone());
                 continue;
             }
             match self.forget(&run.id) {
-                Ok(()) => done.forgotten.push(run.id),
-                Err(error) => done.failed.push(format!("the run {} cannot be forgotten: {error:#}", run.id)),
+                Ok(()) => done.forgotten.push(run.id.clone()),
+                Err(error) => done.left.push(Left::new(Subject::Run(run.id.clone()), error)),
             }
         }
         done
     }
 
+    /// The system's clock beside the traces of time here; `all` of them, or those that tell the newest.
+    fn clock(&self, now: DateTime<Utc>, all: bool) -> Clock {
+        let days = Days::parse(&read_own(&self.places.state_dir, DAYS, LONGEST_HISTORY).unwrap_or_default());
+        let lines = if all { history(&self.places.state_dir) } else { self.last_line().into_iter().collect() };
+        let ends = lines.into_iter().map(|line| line.finished_at.unwrap_or(line.started_at));
+        Clock::new(now, self.seen.iter().copied().chain(days.traces()).chain(ends))
+    }
+
+    /// Notes that there was a gc on this day.
+    fn note_day(&self, now: DateTime<Utc>) -> anyhow::Result<()> {
+        let days = Days::parse(&read_own(&self.places.state_dir, DAYS, LONGEST_HISTORY).unwrap_or_default());
+        days.with(now).map_or(Ok(()), |days| self.write_own(DAYS, &days.text()?))
+    }
+
     /// Says in the manifest of `run`, or in one of its own, what could not be done.
-    pub fn note(
-        &self,
-        run: Option<&str>,
-        command: &str,
-        started_at: DateTime<Utc>,
-        problems: Vec<String>,
-    ) -> anyhow::Result<()> {
+    pub fn note(&self, run: Option<&RunId>, started_at: DateTime<Utc>, problems: Vec<Left>) -> anyhow::Result<()> {
         if let Some(id) = run {
             let mut run = self.open_run(id)?;
             run.manifest.problems = problems;
             return run.save();
         }
         // What fails at every start is noted once.
-        let last = past_runs(&self.state_dir).0.pop().filter(|last| last.is_note() && last.problems == problems);
+        let last = self.past().runs.pop().filter(|last| last.kind == Kind::Note && last.problems == problems);
         let again = last.is_some();
         let mut run = match last {
             Some(last) => self.open_run(&last.id)?,
-            None => self.begin(command, started_at, started_at)?,
+            None => self.begin(Kind::Note, started_at, started_at)?,
         };
         run.manifest.problems = problems;
         run.manifest.state = RunState::Done;
@@ -215,6 +284,15 @@ impl Journal {
         atomic::replace(&self.own, OsStr::new(name), [bytes], &like, || Ok(()))
     }
 
+    /// Returns the last line of the history.
+    fn last_line(&self) -> Option<history::Line> {
+        let (mut file, info) = self.own.open_file(OsStr::new(HISTORY)).ok()?;
+        file.seek(SeekFrom::Start(info.stamp.size.saturating_sub(LONGEST_LINE))).ok()?;
+        let mut text = Vec::new();
+        file.take(LONGEST_LINE).read_to_end(&mut text).ok()?;
+        history::parse(&String::from_utf8_lossy(&text)).pop()
+    }
+
     /// Whether the last line was cut off: the next one must not hang on it.
     fn history_is_torn(&self) -> bool {
         let mut last = [b'\n'];
@@ -225,7 +303,7 @@ impl Journal {
     }
 
     /// Adds a line to `history.jsonl`. Of one that is too large the older half goes.
-    pub fn remember(&self, line: &history::Line) -> anyhow::Result<()> {
+    pub(crate) fn remember(&self, line: &history::Line) -> anyhow::Result<()> {
         let line = serde_json::to_string(line)?;
         let mut file = self.own.append(OsStr::new(HISTORY), 0o600)?;
         let write = |file: &mut File| {
@@ -240,172 +318,34 @@ impl Journal {
             return Ok(());
         }
         let mut text = Vec::new();
-        let (mut file, _) = self.own.open_file(OsStr::new(HISTORY))?;
-        file.read_to_end(&mut text).with_context(|| format!("cannot read {}", self.own.join(HISTORY).display()))?;
+        let (file, _) = self.own.open_file(OsStr::new(HISTORY))?;
+        file.take(2 * LONGEST_HISTORY)
+            .read_to_end(&mut text)
+            .with_context(|| format!("cannot read {}", self.own.join(HISTORY).display()))?;
         let half = text.len() / 2;
         let kept = text[half..].iter().position(|&byte| byte == b'\n').map_or(half, |at| half + at + 1);
         self.write_own(HISTORY, &text[kept..])
     }
 }
 
-fn private_subdir(parent: &Dir, name: &OsStr, like: &FileInfo) -> anyhow::Result<Dir> {
-    let made = parent.info(name)?.is_none();
-    let dir = parent.subdir(name, 0o700)?;
-    if made {
-        let info = dir.own_info()?;
-        let opened = File::open(dir.path()).with_context(|| format!("cannot open {}", dir.path().display()))?;
-        give(&opened, &info, like.uid, like.gid)
-            .and_then(|()| opened.set_permissions(PermissionsExt::from_mode(0o700)))
-            .with_context(|| format!("cannot set the owner of {}", dir.path().display()))?;
-        parent.sync()?;
-    }
-    Ok(dir)
+/// Bytes in which the last line of the history lies.
+const LONGEST_LINE: u64 = 16 * 1024;
+
+/// The times of the stores and of their directories.
+fn times(places: &Places) -> Vec<DateTime<Utc>> {
+    let files = places.stores.iter().flat_map(|store| [Some(store.as_path()), store.parent()]).flatten();
+    let metas = files.filter_map(|path| fs_err::symlink_metadata(path).ok());
+    metas.filter_map(|meta| DateTime::from_timestamp(meta.mtime(), 0)).collect()
 }
 
 fn give_new(file: &File, like: &FileInfo) -> std::io::Result<()> {
-    use std::os::unix::fs::MetadataExt;
     let meta = file.metadata()?;
     give(file, &FileInfo { uid: meta.uid(), gid: meta.gid(), mode: 0o600, ..*like }, like.uid, like.gid)
 }
 
-/// A run in progress, or a past one that is being restored from.
-#[derive(Debug)]
-pub struct Run {
-    dir: Dir,
-    files: Dir,
-    like: FileInfo,
-    /// What it did, or is about to do. Nothing of it is durable before [`save`](Self::save).
-    pub manifest: Manifest,
-}
-
-impl Run {
-    /// The run's id.
-    pub fn id(&self) -> &str {
-        &self.manifest.id
-    }
-
-    /// Makes the manifest durable.
-    pub fn save(&self) -> anyhow::Result<()> {
-        let text = serde_json::to_vec(&self.manifest).context("cannot write a manifest")?;
-        let like = FileInfo { mode: 0o600, ..self.like };
-        atomic::replace(&self.dir, OsStr::new(MANIFEST), [text.as_slice()], &like, || Ok(()))
-    }
-
-    /// A dead lock in our way is recorded before it is moved.
-    pub(crate) fn announce_dead_lock(
-        &mut self,
-        dir: &Dir,
-        store: &OsStr,
-        archive: &Dir,
-        below: &Path,
-    ) -> anyhow::Result<()> {
-        let name = lock_name(store);
-        let Some(info) = dir.info(&name)?.filter(|info| info.regular) else { return Ok(()) };
-        if held_by(dir, &name)?.is_some() {
-            return Ok(());
-        }
-        let to = archive.free_name(&name, |_| false)?;
-        self.manifest.moves.push(MoveRecord {
-            from: dir.join(&name),
-            dir: dir.id()?,
-            to: below.join(to),
-            stamp: info.stamp,
-            why: Reason::LockDead,
-            state: StepState::Planned,
-            restored: false,
-            purged: false,
-        });
-        // What is not durable must not be done: a later step would take it for planned.
-        self.save().inspect_err(|_| drop(self.manifest.moves.pop()))
-    }
-
-    /// Says what became of it, whether or not the lock was taken: it is where it is.
-    pub(crate) fn settle_dead_lock(&mut self, dir: &Dir, store: &OsStr, archive: &Dir) {
-        let from = dir.join(lock_name(store));
-        for record in self.manifest.moves.iter_mut().filter(|record| record.from == from) {
-            if record.state == StepState::Planned {
-                // Its name in the archive was free when it was announced.
-                record.state = match archive.info(record.to.file_name().unwrap_or_default()) {
-                    Ok(Some(info)) if info.stamp.mtime_ns == record.stamp.mtime_ns => StepState::Done,
-                    Ok(_) => StepState::Skipped,
-                    // The next run finds out.
-                    Err(_) => StepState::Planned,
-                };
-            }
-        }
-    }
-
-    /// Removes what this run was writing into its archive when it was cut off.
-    pub(crate) fn sweep(&self) {
-        for entry in fs_err::read_dir(self.files.path()).into_iter().flatten().filter_map(Result::ok) {
-            if let Ok(dir) = self.files.existing_subdir(&entry.file_name()) {
-                atomic::sweep(&dir);
-            }
-        }
-    }
-
-    /// The archive directory of an agent, and its path below the run's directory.
-    pub fn agent_dir(&self, agent: &str) -> anyhow::Result<(Dir, PathBuf)> {
-        let name: String =
-            agent.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' }).collect();
-        let name = if name.is_empty() { "main".to_owned() } else { name };
-        let dir = private_subdir(&self.files, OsStr::new(&name), &self.like)?;
-        Ok((dir, Path::new("files").join(name)))
-    }
-
-    /// Writes and syncs a file of the run's own.
-    pub fn write_new<'a>(
-        &self,
-        dir: &Dir,
-        name: &OsStr,
-        pieces: impl IntoIterator<Item = &'a [u8]>,
-    ) -> anyhow::Result<()> {
-        let like = FileInfo { mode: 0o600, ..self.like };
-        atomic::replace(dir, name, pieces, &like, || Ok(()))
-    }
-
-    /// Opens the directory and gives the name of a file below the run's directory.
-    pub fn locate(&self, below: &Path) -> anyhow::Result<(Dir, OsString)> {
-        locate(Dir::open(self.dir.path())?, below)
-    }
-
-    /// Reads a file below the run's directory.
-    pub fn read(&self, below: &Path) -> anyhow::Result<Vec<u8>> {
-        let (dir, name) = self.locate(below)?;
-        let (mut file, _) = dir.open_file(&name)?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).with_context(|| format!("cannot read {}", dir.join(&name).display()))?;
-        Ok(bytes)
-    }
-}
-
 /// Opens the directory and gives the name of a file in the archive of a past run. Reads only.
-pub fn archived(state_dir: &Path, run: &str, below: &Path) -> anyhow::Result<(Dir, OsString)> {
-    locate(runs_dir(state_dir)?.existing_subdir(OsStr::new(run))?, below)
-}
-
-fn locate(mut dir: Dir, below: &Path) -> anyhow::Result<(Dir, OsString)> {
-    let parents = below.parent().unwrap_or(Path::new(""));
-    for component in parents.components() {
-        let std::path::Component::Normal(name) = component else {
-            anyhow::bail!("{} leads out of the run's directory", below.display());
-        };
-        dir = dir.existing_subdir(name)?;
-    }
-    let name = below.file_name().with_context(|| format!("{} names no file", below.display()))?;
-    Ok((dir, name.to_owned()))
-}
-
-fn read_manifest(dir: &Dir, state_dir: &Path) -> anyhow::Result<Manifest> {
-    let (mut file, _) = dir.open_file(OsStr::new(MANIFEST))?;
-    let mut text = Vec::new();
-    let path = dir.join(MANIFEST);
-    file.read_to_end(&mut text).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut manifest: Manifest =
-        serde_json::from_slice(&text).with_context(|| format!("{} is no manifest of this version", path.display()))?;
-    anyhow::ensure!(manifest.schema == SCHEMA, "{} has the unknown schema {}", path.display(), manifest.schema);
-    manifest.follow(state_dir);
-    Ok(manifest)
+pub fn archived(state_dir: &Path, id: &RunId, below: &Path) -> anyhow::Result<(Dir, OsString)> {
+    run::locate(runs_dir(state_dir)?.existing_subdir(OsStr::new(id.as_str()))?, below)
 }
 
 /// The directory of claw-sessions' own, not through a link.
@@ -447,56 +387,82 @@ pub fn exists(state_dir: &Path) -> bool {
     !is_absent(&state_dir.join(OWN))
 }
 
-/// The files that belong to what past runs have in their archives, or that a run was cut off before it moved; why they
-/// are not known when a run cannot be read. Reads only.
-pub fn awaited(state_dir: &Path) -> Result<HashSet<PathBuf>, String> {
-    let (runs, problems) = past_runs(state_dir);
-    match problems.into_iter().next() {
+/// Returns the files that belong to what past runs have in their archives, or that a run was cut off before it moved;
+/// what keeps them from being known when a run cannot be read. Reads only.
+pub fn awaited(places: &Places) -> Result<HashSet<PathBuf>, Box<Left>> {
+    let Past { runs, unread } = past(places);
+    match unread.into_iter().next() {
         None => Ok(runs.iter().flat_map(Manifest::awaited).cloned().collect()),
-        Some(problem) => Err(problem),
+        Some(problem) => Err(Box::new(problem)),
     }
 }
 
-/// What past runs did, oldest first; kept longer than the runs themselves. Reads only.
+/// Returns a line for each past run, oldest first; they are kept longer than the runs themselves. Reads only.
 pub fn history(state_dir: &Path) -> Vec<history::Line> {
     let text = read_own(state_dir, HISTORY, 2 * LONGEST_HISTORY).unwrap_or_default();
     history::parse(&String::from_utf8_lossy(&text))
 }
 
-/// The past runs of a state directory, oldest first, and what could not be read. Reads only.
-pub fn past_runs(state_dir: &Path) -> (Vec<Manifest>, Vec<String>) {
-    read_runs(state_dir, |_| true)
-}
-
-fn read_runs(state_dir: &Path, wanted: impl Fn(&OsStr) -> bool) -> (Vec<Manifest>, Vec<String>) {
-    let (mut runs, mut problems) = (Vec::new(), Vec::new());
-    let listed = runs_dir(state_dir).and_then(|dir| Ok((names(&dir)?, dir)));
+/// Returns the past runs of a state directory. Reads only.
+pub fn past(places: &Places) -> Past {
+    let mut past = Past::default();
+    let listed = runs_dir(&places.state_dir).and_then(|dir| Ok((names(&dir)?, dir)));
     let (names, dir) = match listed {
         Ok(listed) => listed,
         Err(error) => {
             let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
             if kind != Some(ErrorKind::NotFound) {
-                problems.push(format!("the past runs are not known: {error:#}"));
+                let why = format!("the past runs are not known: {error:#}");
+                past.unread.push(Left::new(Subject::Runs, Refusal::Unreadable(why)));
             }
-            return (runs, problems);
+            return past;
         }
     };
-    for name in names.into_iter().filter(|name| !is_forgotten(name) && wanted(name)) {
-        let read = match dir.existing_subdir(&name) {
-            // A directory without a manifest: a run that was cut off before it changed anything.
-            Ok(run) if matches!(run.info(OsStr::new(MANIFEST)), Ok(None)) => continue,
-            Ok(run) => read_manifest(&run, state_dir),
-            // A file that somebody left there is no run; a link to elsewhere is not followed, and told.
-            Err(error) => match dir.info(&name) {
-                Ok(Some(info)) if info.regular => continue,
-                _ => Err(error),
-            },
-        };
-        match read {
-            Ok(manifest) => runs.push(manifest),
-            Err(error) => problems.push(format!("{error:#}")),
+    for name in names.into_iter().filter(|name| !is_forgotten(name)) {
+        match past_run(&dir, &name, places) {
+            Ok(Some(run::Read { manifest, damaged })) => {
+                past.unread.extend(
+                    damaged.map(|why| Left::new(Subject::Run(manifest.id.clone()), Refusal::VersionBefore(why))),
+                );
+                past.runs.push(manifest);
+            }
+            Ok(None) => {}
+            Err(error) => past.unread.push(unread(&name, format!("{error:#}"))),
         }
     }
-    runs.sort_by(|a, b| (a.started_at, &a.id).cmp(&(b.started_at, &b.id)));
-    (runs, problems)
+    past.runs.sort_by(|one, other| one.id.cmp(&other.id));
+    past
+}
+
+fn unread(name: &OsStr, why: String) -> Left {
+    match name.to_str().and_then(RunId::parse) {
+        Some(id) => Left::new(Subject::Run(id.clone()), Refusal::LostManifest { id, why }),
+        None => Left::new(Subject::Runs, Refusal::Unreadable(why)),
+    }
+}
+
+/// Reads one directory of a run; `None` when it is none.
+fn past_run(dir: &Dir, name: &OsStr, places: &Places) -> anyhow::Result<Option<run::Read>> {
+    let own = match dir.existing_subdir(name) {
+        Ok(own) => own,
+        // A file that somebody left there is no run; a link to elsewhere is not followed, and told.
+        Err(error) => {
+            let is_file = matches!(dir.info(name), Ok(Some(info)) if info.regular);
+            return if is_file { Ok(None) } else { Err(error) };
+        }
+    };
+    // A run that was cut off before it changed anything has nothing in it.
+    if own.info(OsStr::new(MANIFEST))?.is_none() && is_bare(&own) {
+        return Ok(None);
+    }
+    let Some(id) = name.to_str().and_then(RunId::parse) else {
+        anyhow::bail!("{} is no name of a run: give the directory back the name it had", own.path().display());
+    };
+    run::read(&own, &id, places).map(Some)
+}
+
+/// Whether nothing lies in a directory, or in those below it.
+fn is_bare(dir: &Dir) -> bool {
+    let files = walkdir::WalkDir::new(dir.path()).min_depth(1).into_iter();
+    files.filter_map(Result::ok).all(|entry| entry.file_type().is_dir())
 }

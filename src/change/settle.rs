@@ -1,31 +1,34 @@
-//! Recover: what a run that was cut off left, completed or reverted (design §5.7).
+//! Settle: what a run that was cut off left, completed or reverted.
 //!
-//! A store is either still the old one, then nothing of that store happened and its files stay; or the new one, then
-//! its files follow. Which of the two is read from the store itself, never guessed.
+//! A store is either still the old one, then nothing of that batch happened and its files stay; or the new one, then
+//! its files follow. Which of the two is read from the store itself, never guessed; the same holds for each step. A
+//! restore and the undoing of the manual recipe are continued.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::change::apply::{Left, read_locked, references_now};
-use crate::change::archive;
-use crate::change::journal::{Journal, Run, past_runs};
-use crate::change::manifest::{Manifest, MoveRecord, RunState, StepState, StoreRecord};
-use crate::change::stuck;
-use crate::change::undo;
-use crate::decide::verdict::{Action, Reason};
+use crate::change::apply::references_now;
+use crate::change::archive::{self, parts, read_whole};
+use crate::change::journal::Journal;
+use crate::change::manifest::{Batch, Change, Kind, Manifest, RunState, Step, StepState, Undone};
+use crate::change::outcome::{Left, Outcome, Refusal, Subject};
+use crate::change::run::Run;
+use crate::change::{stuck, undo};
+use crate::decide::references::References;
 use crate::disk::atomic;
-use crate::disk::deadline::{Deadline, OVER};
+use crate::disk::deadline::Deadline;
 use crate::disk::dir::Dir;
+use crate::model::ids::{BindingId, RunId};
+use crate::model::lock::LockPayload;
 use crate::model::proof::sha256;
 use crate::model::store;
 use crate::openclaw::files::lock::{held_by, lock_name};
 use crate::openclaw::rows::place;
 
-/// How to recover.
+/// How to settle.
 #[derive(Clone, Copy)]
 pub struct Options {
     /// The time now.
@@ -36,245 +39,202 @@ pub struct Options {
     pub deadline: Deadline,
 }
 
-/// What was found unfinished.
+/// What was found unfinished, and what became of it.
 #[derive(Debug, Default)]
-pub struct Recovered {
-    /// What became of each run, one sentence each.
-    pub told: Vec<String>,
+pub struct Settled {
+    /// What became of each run.
+    pub runs: Vec<Ended>,
     /// What could not be finished, or read, and waits for a later run.
-    pub failed: Vec<Left>,
+    pub left: Vec<Left>,
+    /// Bindings that a restore brought back which was finished now.
+    pub back: Vec<BindingId>,
+}
+
+/// What became of a run that was cut off.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// The run.
+    pub run: RunId,
+    /// What kind of run it is, by name.
+    pub kind: &'static str,
+    /// How it ended.
+    pub how: Ending,
+}
+
+/// How a run ended that was cut off.
+#[derive(Clone, Debug, Default)]
+pub enum Ending {
+    /// It is finished.
+    Finished(Finished),
+    /// It had changed nothing, and is forgotten.
+    Nothing,
+    /// It is still unfinished: nothing may be changed now, or the time is over.
+    #[default]
+    Waits,
+    /// It was only looked at.
+    Pending,
+    /// Its other files follow with a later run.
+    WaitsForFiles,
+}
+
+/// How much of a run was finished.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Finished {
+    /// Bindings that it took, or brought back.
+    pub bindings: usize,
+    /// Files that followed.
+    pub files: usize,
+    /// Things that stay as they are.
+    pub left: usize,
+    /// Files that are mended.
+    pub mended: usize,
 }
 
 /// Finishes or reverts what was cut off.
-pub fn recover(journal: &Journal, state_dir: &Path, options: &Options) -> anyhow::Result<Recovered> {
-    let Options { started_at, patience, deadline } = *options;
+pub fn settle(journal: &Journal, options: &Options) -> anyhow::Result<Settled> {
     journal.sweep()?;
-    let (runs, problems) = past_runs(state_dir);
-    let mut recovered = Recovered::default();
-    recovered.failed.extend(problems.into_iter().map(|why| Left::new("claw-sessions/runs", why)));
-    let Recovered { told, failed } = &mut recovered;
-    for manifest in runs.into_iter().filter(|manifest| manifest.state == RunState::Unfinished) {
-        let id = manifest.id.clone();
-        if deadline.has_passed() {
-            told.push(format!("the run {id} was cut off; {OVER}, the next run finishes it"));
+    let past = journal.past();
+    let mut settled = Settled { left: past.unread, ..Settled::default() };
+    for manifest in past.runs.into_iter().filter(|manifest| manifest.state == RunState::Unfinished) {
+        let Manifest { id, kind, .. } = &manifest;
+        let ended = |how| Ended { run: id.clone(), kind: kind.as_str(), how };
+        if options.deadline.has_passed() {
+            settled.runs.push(ended(Ending::Waits));
             continue;
         }
-        if let Some(why) = moved_since(&manifest, state_dir) {
-            failed.push(Left::new(format!("the run {id}"), format!("was cut off, and is not finished: {why}")));
+        if let Some(problem) = moved_since(&manifest) {
+            settled.left.push(Left::new(Subject::Run(id.clone()), Refusal::Migrated { problem }));
             continue;
         }
-        let done = journal.open_run(&id).and_then(|run| {
-            run.sweep();
-            sweep_own(&run);
-            match manifest.of {
-                Some(of) => {
-                    let (keys, as_new, deferred) = (&manifest.keys, manifest.as_new, manifest.deferred);
-                    let options = undo::Options { of: &of, keys, as_new, deferred, started_at, patience, deadline };
-                    finish_restore(journal, run, &options, failed)
-                }
-                None if !manifest.renames.is_empty() => finish_stuck(journal, run, patience, failed),
-                None => finish(journal, run, deadline, failed),
-            }
-        });
         // What cannot be finished now is told, and stays for a later run: it must not stop this one.
-        match done {
-            Ok(sentence) => told.push(sentence),
-            Err(error) => failed.push(Left::new(format!("the run {id}"), format!("cannot be finished: {error:#}"))),
+        match settle_run(journal, id, options, &mut settled) {
+            Ok(how) => settled.runs.push(ended(how)),
+            Err(error) => settled.left.push(Left::new(Subject::Run(id.clone()), error)),
         }
     }
-    Ok(recovered)
+    Ok(settled)
 }
 
-fn finish_restore(
-    journal: &Journal,
-    run: Run,
-    options: &undo::Options<'_>,
-    failed: &mut Vec<Left>,
-) -> anyhow::Result<String> {
-    let id = run.id().to_owned();
-    let mut outcome = undo::continue_restore(journal, run, options)?;
-    let (bindings, files) = (outcome.bindings.len(), outcome.files);
-    let left = outcome.refused.len() + outcome.failed.len();
-    failed.append(&mut outcome.failed);
-    Ok(format!(
-        "the restore {id} was cut off and is finished now: {bindings} bindings, {files} files, {left} left alone"
-    ))
+fn settle_run(journal: &Journal, id: &RunId, options: &Options, settled: &mut Settled) -> anyhow::Result<Ending> {
+    let mut run = journal.open_run(id)?;
+    run.take_over()?;
+    run.sweep();
+    sweep_places(&run);
+    if let Some(batch) = run.manifest.batches.iter().find(|batch| !run.manifest.is_ours(&batch.store)) {
+        settled.left.push(Left::new(Subject::Path(batch.store.clone()), Refusal::Outside));
+        return Ok(Ending::Waits);
+    }
+    find_out(&mut run)?;
+    let outcome = match run.manifest.kind.clone() {
+        Kind::Restore(asked) => {
+            let options = undo::Options {
+                asked: &asked,
+                started_at: options.started_at,
+                patience: options.patience,
+                deadline: options.deadline,
+            };
+            undo::resume(journal, run, &options)?
+        }
+        Kind::StuckBak => stuck::resume(journal, run, options.patience)?,
+        Kind::Gc | Kind::Quarantine | Kind::Repair | Kind::Adopt | Kind::Note => {
+            return finish(journal, run, options.deadline, &mut settled.left);
+        }
+    };
+    settled.back.extend(outcome.back.bindings.iter().map(|bound| bound.id.clone()));
+    Ok(continued(outcome, &mut settled.left))
 }
 
-fn finish_stuck(journal: &Journal, run: Run, patience: Duration, failed: &mut Vec<Left>) -> anyhow::Result<String> {
-    let id = run.id().to_owned();
-    let mut outcome = stuck::resume(journal, run, patience)?;
-    let (bindings, files) = (outcome.bindings.len(), outcome.files);
-    let left = outcome.refused.len() + outcome.failed.len();
-    failed.append(&mut outcome.failed);
-    Ok(format!(
-        "the run {id} was cut off and is finished now: {files} more transcripts and {bindings} more bindings are back, {left} left alone"
-    ))
-}
-
-/// Removes the temporary files and the lock that a dead process left in the stores' directories.
-fn sweep_own(run: &Run) {
-    let mended = run.manifest.mends.iter().map(|record| &record.path);
-    for file in run.manifest.touches.iter().chain(mended).filter(|file| run.manifest.is_ours(file)) {
-        sweep(&run.manifest.state_dir, file, run.manifest.pid);
+/// What became of a run that brings something back.
+fn continued(outcome: Outcome, left: &mut Vec<Left>) -> Ending {
+    let Outcome { run, back, left: mut new, unfinished, .. } = outcome;
+    let finished = Finished { bindings: back.bindings.len(), files: back.files, left: new.len(), mended: 0 };
+    left.append(&mut new);
+    match run {
+        _ if unfinished => Ending::Waits,
+        None if finished.bindings + finished.files == 0 => Ending::Nothing,
+        _ => Ending::Finished(finished),
     }
 }
 
-fn sweep(state_dir: &Path, file: &Path, pid: u32) {
-    if pid == std::process::id() {
-        return;
+/// Removes the temporary files and the locks that dead processes left in the stores' directories.
+fn sweep_places(run: &Run) {
+    let replaced = run.manifest.steps.iter().map(|step| &step.path);
+    let files = run.manifest.stores.iter().chain(replaced).filter(|file| run.manifest.is_ours(file));
+    let mut dirs: HashMap<&Path, HashSet<&Path>> = HashMap::new();
+    for file in files {
+        if let Ok((parent, _)) = parts(file) {
+            dirs.entry(parent).or_default().insert(file);
+        }
     }
-    let name = file.file_name().unwrap_or_default();
-    let Some(dir) = file.parent().and_then(|parent| Dir::open_below(state_dir, parent).ok()) else { return };
+    for (parent, files) in dirs {
+        let Ok(dir) = Dir::open_below(&run.manifest.state_dir, parent) else { continue };
+        atomic::sweep(&dir);
+        for file in files {
+            sweep_lock(run, &dir, file);
+        }
+    }
+}
+
+fn sweep_lock(run: &Run, dir: &Dir, file: &Path) {
+    let Ok((_, name)) = parts(file) else { return };
     let lock = lock_name(name);
-    for left in [atomic::temp_name_of(name, pid), atomic::temp_name_of(&lock, pid)] {
-        let _ = dir.remove(&left);
-    }
-    let ours = dir.open_file(&lock).ok().is_some_and(|(mut file, _)| {
+    let own = std::process::id();
+    let ours = dir.open_file(&lock).ok().is_some_and(|(file, _)| {
         let mut bytes = Vec::new();
-        let read = std::io::Read::read_to_end(&mut file, &mut bytes).is_ok();
-        read && crate::model::lock::LockPayload::read(&bytes).pid == Some(pid)
+        let read = std::io::Read::read_to_end(&mut std::io::Read::take(file, 4096), &mut bytes).is_ok();
+        let pid = LockPayload::read(&bytes).pid.filter(|pid| *pid != own);
+        read && pid.is_some_and(|pid| run.manifest.pids.contains(&pid))
     });
-    if ours && matches!(held_by(&dir, &lock), Ok(None)) {
+    if ours && matches!(held_by(dir, &lock), Ok(None)) {
         let _ = dir.remove(&lock);
     }
 }
 
-fn finish(journal: &Journal, mut run: Run, deadline: Deadline, failed: &mut Vec<Left>) -> anyhow::Result<String> {
-    if let Some(elsewhere) = run.manifest.stores.iter().find(|record| !run.manifest.is_ours(&record.path)) {
-        anyhow::bail!("{} lies outside the state directory, which was moved since", elsewhere.path.display());
-    }
-    for index in 0..run.manifest.mends.len() {
-        let record = &run.manifest.mends[index];
-        if record.state == StepState::Planned {
-            let mended = archive::mended(&run, record)?;
-            run.manifest.mends[index].state = if mended { StepState::Done } else { StepState::Skipped };
+/// Finds out which batches and steps of a run happened. What is noted as done may not have been durable, and a damaged
+/// manifest may be an old one: what counts is what is in the stores and in the archive.
+pub(crate) fn find_out(run: &mut Run) -> anyhow::Result<()> {
+    let state = |happened| if happened { StepState::Done } else { StepState::Skipped };
+    for at in 0..run.manifest.batches.len() {
+        let Manifest { state_dir, batches, .. } = &mut run.manifest;
+        if batches[at].state == StepState::Planned {
+            find_out_batch(state_dir, &mut batches[at])?;
         }
     }
-    for index in 0..run.manifest.stores.len() {
-        if run.manifest.stores[index].state == StepState::Planned {
-            let Manifest { state_dir, stores, .. } = &mut run.manifest;
-            settle_store(state_dir, &mut stores[index])?;
+    for at in 0..run.manifest.steps.len() {
+        let step = &run.manifest.steps[at];
+        if step.is_replacement() && step.state == StepState::Planned {
+            run.manifest.steps[at].state = state(archive::replaced(run, step)?);
         }
     }
-    // A run of OpenClaw that was under way may have bound a file again: then the file stays where it is.
-    let references = references_now(&run.manifest.touches);
-    let bound = |record: &MoveRecord| {
-        references.as_ref().map_or(true, |references| references.iter().any(|one| one.refer_to(&record.from, None)))
-    };
-    let reverted: HashSet<PathBuf> = of_stores(&run, StepState::Skipped);
-    let (mut moved, mut left) = (0, 0);
-    for index in 0..run.manifest.moves.len() {
-        let record = run.manifest.moves[index].clone();
-        // What an unfinished run notes as done may not have been durable: then the file is back in its place.
-        if record.state == StepState::Skipped || record.restored || record.purged {
-            continue;
-        }
-        if deadline.has_passed() {
-            run.save()?;
-            return Ok(format!("the run {} was cut off; {OVER}, the next run moves its other files", run.id()));
-        }
-        if let Err(error) = &references
-            && record.why != Reason::LockDead
-            && !archive::arrived(&run, &record)?
-        {
-            run.save()?;
-            let why = format!("its files follow once every store that may refer to them can be read: {error:#}");
-            failed.push(Left::new(format!("the run {}", run.id()), why));
-            return Ok(format!("the run {} was cut off and waits for a later run", run.id()));
-        }
-        let stays = match record.why {
-            // A store's dead lock goes only to make room for ours.
-            Reason::LockDead => is_store_lock(&record.from),
-            _ => reverted.contains(&record.from) || bound(&record),
-        };
-        let done = match archive::arrived(&run, &record) {
-            Ok(false) if !stays => archive::out(&run, &record).map(|moved| matches!(moved, archive::Moved::Yes { .. })),
-            known => known,
-        };
-        match done {
-            Ok(true) => {
-                moved += usize::from(record.state != StepState::Done);
-                run.manifest.moves[index].state = StepState::Done;
-            }
-            Ok(false) => {
-                left += 1;
-                run.manifest.moves[index].state = StepState::Skipped;
-            }
-            // It stays planned: a later run finds out where it is, and tries again.
-            Err(error) => {
-                failed.push(Left::new(record.from.display(), format!("{error:#}")));
-                run.manifest.moves[index].state = StepState::Planned;
-            }
-        }
-    }
-    if run.manifest.moves.iter().any(|record| record.state == StepState::Planned) {
-        run.save()?;
-        return Ok(format!("the run {} was cut off; the next run tries again to move its other files", run.id()));
-    }
-    let manifest = &mut run.manifest;
-    manifest.purged.retain(|path| fs_err::symlink_metadata(path).is_err());
-    let stores = manifest.stores.iter().filter(|record| record.state == StepState::Done);
-    let taken: Vec<Action> =
-        stores.flat_map(|record| &record.entries).filter(|entry| !entry.restored).map(|entry| entry.action).collect();
-    let done = taken.len();
-    let count = |wanted: Action| taken.iter().filter(|action| **action == wanted).count();
-    (manifest.totals.quarantine, manifest.totals.defer) = (count(Action::Quarantine), count(Action::Defer));
-    manifest.totals.expire = done - manifest.totals.quarantine - manifest.totals.defer;
-    manifest.totals.transcripts = manifest.moves.iter().filter(|record| record.state == StepState::Done).count();
-    let mended = |store: bool| {
-        let records = manifest.mends.iter().filter(|record| record.state == StepState::Done);
-        records.filter(|record| record.store_sha256.is_some() == store).count()
-    };
-    (manifest.totals.repair, manifest.totals.salvage) = (mended(false), mended(true));
-    let mended = manifest.totals.repair + manifest.totals.salvage;
-    if done == 0 && mended == 0 && manifest.totals.transcripts == 0 && manifest.purged.is_empty() {
-        let id = run.id().to_owned();
-        journal.forget(&id)?;
-        return Ok(format!("the run {id} was cut off before it changed anything"));
-    }
-    manifest.state = RunState::Done;
-    manifest.finished_at = Some(Utc::now());
-    if let Some((_, error)) = archive::sync(&run).pop() {
-        return Err(error);
-    }
-    run.save()?;
-    let told = journal.remember(&run.manifest.history_line());
-    let told = told.err().map_or_else(String::new, |error| format!("; {error:#}"));
-    Ok(format!(
-        "the run {} was cut off and is finished now: {done} bindings were out, {moved} files followed, {left} stay{}{told}",
-        run.id(),
-        if mended > 0 { format!(", {mended} are mended") } else { String::new() }
-    ))
+    Ok(())
 }
 
 /// Finds out what became of a store: by its hash, or, when somebody wrote it since, by what it still holds. An entry
 /// that it holds as it was is bound, whoever bound it; the others were taken.
-fn settle_store(state_dir: &Path, record: &mut StoreRecord) -> anyhow::Result<()> {
-    let Some(text) = read_if_there(state_dir, &record.path)? else {
+fn find_out_batch(state_dir: &Path, batch: &mut Batch) -> anyhow::Result<()> {
+    let Some(text) = read_if_there(state_dir, &batch.store)? else {
         // Gone with all that was in it: what was taken out before can still be brought back.
-        record.state = StepState::Done;
+        batch.state = StepState::Done;
         return Ok(());
     };
     let hash = sha256(&text);
-    let document = store::read(&text);
-    record.state = match (&document, hash) {
-        (_, hash) if hash == record.new_sha256 => StepState::Done,
-        (_, hash) if hash == record.old_sha256 => StepState::Skipped,
-        (Err(_), _) => StepState::Done,
-        (Ok(document), _) => {
-            let bound: HashMap<String, String> = document
-                .effective(&text)
-                .into_iter()
-                .map(|place| (place.key, sha256(document.members[place.member].entry.span.of(&text))))
-                .collect();
-            for entry in &mut record.entries {
-                entry.restored = bound.get(&entry.key) == Some(&entry.entry_sha256);
-            }
-            let untouched = record.entries.iter().all(|entry| entry.restored);
-            if untouched { StepState::Skipped } else { StepState::Done }
-        }
+    if hash == batch.new_sha256 || hash == batch.old_sha256 {
+        batch.state = if hash == batch.new_sha256 { StepState::Done } else { StepState::Skipped };
+        return Ok(());
+    }
+    let Ok(document) = store::read(&text) else {
+        batch.state = StepState::Done;
+        return Ok(());
     };
+    let places = document.effective(&text).into_iter();
+    let bound: HashMap<String, String> =
+        places.map(|place| (place.key, sha256(document.members[place.member].entry.span.of(&text)))).collect();
+    for entry in &mut batch.entries {
+        let is_bound = bound.get(&entry.key) == Some(&entry.entry_sha256);
+        entry.undone = is_bound.then_some(Undone::Restored);
+    }
+    let untouched = batch.entries.iter().all(|entry| !entry.is_away());
+    batch.state = if untouched { StepState::Skipped } else { StepState::Done };
     Ok(())
 }
 
@@ -282,31 +242,127 @@ fn read_if_there(state_dir: &Path, store: &Path) -> anyhow::Result<Option<Vec<u8
     if fs_err::symlink_metadata(store).is_err() {
         return Ok(None);
     }
-    let dir = Dir::open_below(state_dir, store.parent().unwrap_or(Path::new("/")))?;
-    read_locked(&dir, store.file_name().unwrap_or_default()).map(|(text, _)| Some(text))
+    let (parent, name) = parts(store)?;
+    read_whole(&Dir::open_below(state_dir, parent)?, name).map(|(text, _)| Some(text))
 }
 
-fn of_stores(run: &Run, state: StepState) -> HashSet<PathBuf> {
-    let records = run.manifest.stores.iter().filter(|record| record.state == state);
-    records.flat_map(|record| &record.entries).filter_map(|entry| entry.file.clone()).collect()
+/// Whether a file stays where it is, although its move was planned.
+struct Stays {
+    /// The files of entries that did not leave.
+    reverted: HashSet<PathBuf>,
+    /// What the stores refer to now; `None` when one of them cannot be read.
+    references: Option<Vec<References>>,
 }
 
-fn is_store_lock(path: &Path) -> bool {
-    path.file_name().and_then(OsStr::to_str).is_some_and(|name| !name.contains(".jsonl"))
+impl Stays {
+    fn of(run: &Run) -> (Self, Option<anyhow::Error>) {
+        let skipped = run.manifest.batches.iter().filter(|batch| batch.state == StepState::Skipped);
+        let reverted = skipped.flat_map(|batch| &batch.entries).filter_map(|entry| entry.file.clone()).collect();
+        // A run of OpenClaw that was under way may have bound a file again: then the file stays where it is.
+        match references_now(&run.manifest.stores) {
+            Ok(references) => (Self { reverted, references: Some(references) }, None),
+            Err(error) => (Self { reverted, references: None }, Some(error)),
+        }
+    }
+
+    /// `None` when it cannot be told now.
+    fn stays(&self, step: &Step) -> Option<bool> {
+        // A store's dead lock goes only to make room for ours.
+        if matches!(step.change, Change::ClearLock { .. }) {
+            return Some(true);
+        }
+        // The lock of a transcript is no file that a binding refers to.
+        let is_lock = step.path.extension().is_some_and(|extension| extension == "lock");
+        let references = if is_lock { &[][..] } else { self.references.as_deref()? };
+        Some(self.reverted.contains(&step.path) || references.iter().any(|one| one.refer_to(&step.path, None)))
+    }
 }
 
-/// What says that sessions of a store that this run touched live in SQLite by now: what came back would stand beside
-/// their rows, and be seen by nobody.
-pub fn moved_since(run: &Manifest, state_dir: &Path) -> Option<String> {
-    let stores = run.stores.iter().map(|record| &record.path).chain(run.mends.iter().map(|record| &record.path));
-    let files = run.moves.iter().map(|record| &record.from).chain(run.renames.iter().map(|record| &record.from));
+/// Lets the files follow the entries that left, and ends the run.
+fn finish(journal: &Journal, mut run: Run, deadline: Deadline, left: &mut Vec<Left>) -> anyhow::Result<Ending> {
+    let (stays, unknown) = Stays::of(&run);
+    let mut finished = Finished::default();
+    for at in 0..run.manifest.steps.len() {
+        let step = run.manifest.steps[at].clone();
+        if !step.is_move() || step.state == StepState::Skipped || step.undone.is_some() {
+            continue;
+        }
+        if deadline.has_passed() {
+            run.save()?;
+            return Ok(Ending::WaitsForFiles);
+        }
+        let moved = archive::arrived(&run, &step).and_then(|arrived| match (arrived, stays.stays(&step)) {
+            (true, _) => Ok(Some(true)),
+            (false, Some(true)) => Ok(Some(false)),
+            (false, Some(false)) => archive::out(&run, &step).map(|moved| Some(moved.is_ok())),
+            (false, None) => Ok(None),
+        });
+        run.manifest.steps[at].state = match moved {
+            Ok(Some(true)) => {
+                finished.files += usize::from(step.state != StepState::Done);
+                StepState::Done
+            }
+            Ok(Some(false)) => {
+                finished.left += 1;
+                StepState::Skipped
+            }
+            Ok(None) => StepState::Planned,
+            // It stays planned: a later run finds out where it is, and tries again.
+            Err(error) => {
+                left.push(Left::new(Subject::Path(step.path), error));
+                StepState::Planned
+            }
+        };
+    }
+    if run.manifest.steps.iter().any(|step| step.is_move() && step.state == StepState::Planned) {
+        let why = unknown.map(|error| Refusal::Unknowable(format!("{error:#}")));
+        left.extend(why.map(|why| Left::new(Subject::Run(run.id().clone()), why)));
+        run.save()?;
+        return Ok(Ending::WaitsForFiles);
+    }
+    settle_deletions(&mut run.manifest);
+    let totals = run.manifest.count();
+    run.manifest.totals = totals;
+    finished.bindings = totals.expire + totals.quarantine + totals.defer;
+    finished.mended = totals.repair + totals.salvage;
+    let deleted = run.manifest.steps.iter().any(|step| step.change == Change::Delete && step.state == StepState::Done);
+    if finished.bindings + finished.mended + totals.transcripts == 0 && !deleted {
+        journal.forget(run.id())?;
+        return Ok(Ending::Nothing);
+    }
+    archive::record_hashes(&mut run, deadline);
+    run.manifest.state = RunState::Done;
+    run.manifest.finished_at = Some(Utc::now());
+    if let Some((_, error)) = archive::sync(&run).pop() {
+        return Err(error);
+    }
+    run.save()?;
+    if let Err(error) = journal.remember(&run.manifest.history_line()) {
+        left.push(Left::new(Subject::History, error));
+    }
+    Ok(Ending::Finished(finished))
+}
+
+/// Says of what was to be deleted whether it is gone.
+fn settle_deletions(manifest: &mut Manifest) {
+    for step in manifest.steps.iter_mut().filter(|step| step.change == Change::Delete) {
+        let gone = fs_err::symlink_metadata(&step.path).is_err();
+        step.state = if gone { StepState::Done } else { StepState::Skipped };
+    }
+}
+
+/// Returns why this run can no longer be restored: sessions of a store that it touched moved to SQLite, and what came
+/// back would stand beside their rows, seen by nobody.
+pub fn moved_since(run: &Manifest) -> Option<String> {
     let mut dirs: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
-    for path in files.chain(&run.touches) {
+    for path in run.steps.iter().map(|step| &step.path).chain(&run.stores) {
         let Some(dir) = path.parent() else { continue };
         dirs.entry(dir.to_owned()).or_insert_with(|| dir.join("sessions.json"));
     }
-    for path in stores.filter(|path| path.extension().is_none_or(|extension| extension != "jsonl")) {
-        dirs.extend(path.parent().map(|dir| (dir.to_owned(), path.clone())));
+    let batches = run.batches.iter().map(|batch| &batch.store);
+    let replaced = run.steps.iter().filter(|step| step.is_replacement()).map(|step| &step.path);
+    for store in batches.chain(replaced).filter(|path| path.extension().is_none_or(|extension| extension != "jsonl")) {
+        dirs.extend(store.parent().map(|dir| (dir.to_owned(), store.clone())));
     }
-    dirs.values().find_map(|store| place::moved(state_dir, store))
+    dirs.values().find_map(|store| place::moved(&run.state_dir, store))
 }

@@ -13,19 +13,22 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 
-use crate::change::apply::{Left, read_locked, references_now};
-use crate::change::archive;
-use crate::change::journal::{Journal, Run};
-use crate::change::manifest::{Manifest, MendRecord, RenameRecord, RunState, StepState};
+use crate::change::apply::references_now;
+use crate::change::archive::{self, parts, read_whole};
+use crate::change::journal::Journal;
+use crate::change::locking::lock_store;
+use crate::change::manifest::{After, Before, Change, Kind, Manifest, RunState, Step, StepState};
+use crate::change::outcome::{Bound, Changed, List, Outcome, Refusal, Subject};
+use crate::change::run::Run;
 use crate::decide::references::References;
 use crate::decide::verdict::Reason;
 use crate::disk::dir::Dir;
 use crate::model::entry::{self, Entry};
+use crate::model::ids::BindingId;
 use crate::model::names::is_session_id;
-use crate::model::proof::Stamp;
-use crate::model::proof::sha256;
+use crate::model::proof::{DirId, Stamp, sha256};
 use crate::model::store;
-use crate::openclaw::files::lock::{Acquired, StoreLock, held_by, lock_name};
+use crate::openclaw::files::lock::{held_by, lock_name};
 use crate::openclaw::files::salvage;
 
 /// A file of the recipe.
@@ -36,6 +39,8 @@ pub struct Stuck {
     pub path: PathBuf,
     /// What it is.
     pub stamp: Stamp,
+    /// Its directory.
+    pub dir: DirId,
 }
 
 /// What the recipe put behind a transcript's name.
@@ -51,39 +56,21 @@ pub struct Options<'a> {
     pub patience: Duration,
 }
 
-/// What came of it.
-#[derive(Debug, Default)]
-#[must_use = "an outcome may hold failures"]
-pub struct Outcome {
-    /// The run; `None` when nothing was changed.
-    pub run: Option<String>,
-    /// Keys that are bound again.
-    pub bindings: Vec<String>,
-    /// Transcripts that have their names back.
-    pub files: usize,
-    /// Their bytes, entries included.
-    pub bytes: u64,
-    /// What was left alone.
-    pub refused: Vec<Left>,
-    /// What failed.
-    pub failed: Vec<Left>,
-    /// The key that the newest backup had for a transcript, whether or not it came back.
-    pub known: BTreeMap<PathBuf, String>,
-}
-
 /// Puts the files and their bindings back.
 pub fn put_back(journal: &Journal, stuck: Vec<Stuck>, options: &Options<'_>) -> anyhow::Result<Outcome> {
-    let mut run = journal.begin("stuck-bak", options.started_at, options.started_at)?;
-    run.manifest.touches = options.stores.to_vec();
-    run.manifest.renames = stuck
+    let mut run = journal.begin(Kind::StuckBak, options.started_at, options.started_at)?;
+    run.manifest.stores = options.stores.to_vec();
+    run.manifest.steps = stuck
         .into_iter()
-        .map(|one| RenameRecord {
+        .map(|one| Step {
             agent: one.agent,
-            to: one.path.with_extension(""),
-            from: one.path,
-            stamp: one.stamp,
+            change: Change::Rename { to: one.path.with_extension("") },
+            path: one.path,
+            dir: one.dir,
+            before: Some(Before { stamp: one.stamp, sha256: None }),
+            why: Reason::Adopted,
             state: StepState::Planned,
-            restored: false,
+            undone: None,
         })
         .collect();
     run.save()?;
@@ -92,79 +79,75 @@ pub fn put_back(journal: &Journal, stuck: Vec<Stuck>, options: &Options<'_>) -> 
 
 /// The same for a run that exists already.
 pub(crate) fn resume(journal: &Journal, mut run: Run, patience: Duration) -> anyhow::Result<Outcome> {
-    settle(&mut run)?;
+    find_out_moves(&mut run)?;
     let mut outcome = Outcome::default();
-    for index in 0..run.manifest.renames.len() {
-        let record = &run.manifest.renames[index];
-        if record.state != StepState::Planned {
+    for at in 0..run.manifest.steps.len() {
+        let step = &run.manifest.steps[at];
+        if step.state != StepState::Planned || !matches!(step.change, Change::Rename { .. }) {
             continue;
         }
-        let state = match give_name(&run.manifest, record, Way::Back) {
+        let subject = Subject::Path(step.path.clone());
+        let state = match give_name(&run.manifest, step, Way::Back) {
             Ok(Ok(())) => {
-                outcome.files += 1;
-                outcome.bytes += record.stamp.size;
+                outcome.back.files += 1;
+                outcome.back.bytes += step.bytes();
                 StepState::Done
             }
-            Ok(Err(why)) => {
-                outcome.refused.push(Left::new(record.from.display(), why));
+            Ok(Err(refusal)) => {
+                outcome.leave(subject, refusal);
                 StepState::Skipped
             }
             Err(error) => {
-                outcome.failed.push(Left::new(record.from.display(), format!("{error:#}")));
+                outcome.leave(subject, error);
                 // The error may have come after the rename. When not even that can be told, the next run finds out.
-                match is_back(record) {
+                match is_back(step) {
                     Ok(true) => StepState::Done,
                     Ok(false) => StepState::Skipped,
                     Err(_) => StepState::Planned,
                 }
             }
         };
-        run.manifest.renames[index].state = state;
+        run.manifest.steps[at].state = state;
     }
     let bindings = Bindings { run: &mut run, outcome: &mut outcome, patience };
-    let tried = bindings.come_back();
-    finish(journal, run, tried, &mut outcome)?;
+    bindings.come_back();
+    finish(journal, run, &mut outcome)?;
     Ok(outcome)
 }
 
-/// What became of the stores, and of the dead locks of stores, that a run was about to replace or to move.
-fn settle(run: &mut Run) -> anyhow::Result<()> {
-    let state = |done| if done { StepState::Done } else { StepState::Skipped };
-    for index in 0..run.manifest.mends.len() {
-        if run.manifest.mends[index].state == StepState::Planned {
-            run.manifest.mends[index].state = state(archive::mended(run, &run.manifest.mends[index])?);
-        }
-    }
-    for index in 0..run.manifest.moves.len() {
-        if run.manifest.moves[index].state == StepState::Planned {
-            run.manifest.moves[index].state = state(archive::arrived(run, &run.manifest.moves[index])?);
+/// Says which dead locks of stores went into the archive.
+fn find_out_moves(run: &mut Run) -> anyhow::Result<()> {
+    for at in 0..run.manifest.steps.len() {
+        let step = &run.manifest.steps[at];
+        if step.is_move() && step.state == StepState::Planned {
+            let there = archive::arrived(run, step)?;
+            run.manifest.steps[at].state = if there { StepState::Done } else { StepState::Skipped };
         }
     }
     Ok(())
 }
 
-/// `tried`: nothing is left for the next run to try again.
-fn finish(journal: &Journal, mut run: Run, tried: bool, outcome: &mut Outcome) -> anyhow::Result<()> {
-    let manifest = &mut run.manifest;
-    let states = || {
-        let renames = manifest.renames.iter().map(|record| record.state);
-        let mends = manifest.mends.iter().map(|record| record.state);
-        renames.chain(mends).chain(manifest.moves.iter().map(|record| record.state))
-    };
-    if states().all(|state| state == StepState::Skipped) {
+/// Ends the run, unless something is left for the next run to try again.
+fn finish(journal: &Journal, mut run: Run, outcome: &mut Outcome) -> anyhow::Result<()> {
+    if run.manifest.steps.iter().all(|step| step.state == StepState::Skipped) && !outcome.unfinished {
         return journal.forget(run.id());
     }
-    let ended = tried && states().all(|state| state != StepState::Planned);
-    if ended {
+    outcome.unfinished |= run.manifest.steps.iter().any(|step| step.state == StepState::Planned);
+    archive::record_hashes(&mut run, crate::disk::deadline::Deadline::default());
+    let manifest = &mut run.manifest;
+    if !outcome.unfinished {
         manifest.state = RunState::Done;
         manifest.finished_at = Some(Utc::now());
     }
-    manifest.totals.transcripts = manifest.renames.iter().filter(|record| record.state == StepState::Done).count();
-    manifest.problems = outcome.failed.iter().map(|left| format!("{}: {}", left.what, left.why)).collect();
+    let renamed = |step: &&Step| step.state == StepState::Done && matches!(step.change, Change::Rename { .. });
+    manifest.totals.transcripts = manifest.steps.iter().filter(renamed).count();
+    manifest.problems = outcome.in_list(List::Failed).cloned().collect();
     run.save()?;
-    outcome.run = Some(run.id().to_owned());
-    if ended && let Err(error) = journal.remember(&run.manifest.history_line()) {
-        outcome.failed.push(Left::new("history.jsonl", format!("{error:#}")));
+    outcome.run = Some(run.id().clone());
+    if !outcome.unfinished
+        && let Err(error) = journal.remember(&run.manifest.history_line())
+    {
+        outcome.leave(Subject::History, error);
     }
     Ok(())
 }
@@ -180,24 +163,25 @@ enum Way {
 
 /// Gives a recorded file its other name, if it is still the recorded one and nobody holds its lock; else why not. Done
 /// already is as good.
-fn give_name(manifest: &Manifest, record: &RenameRecord, way: Way) -> anyhow::Result<Result<(), String>> {
-    let place = record.from.parent().unwrap_or(Path::new("/"));
+fn give_name(manifest: &Manifest, step: &Step, way: Way) -> anyhow::Result<Result<(), Refusal>> {
+    let (Change::Rename { to }, Some(before)) = (&step.change, &step.before) else { return Ok(Ok(())) };
+    let (place, stuck) = parts(&step.path)?;
+    let (_, transcript) = parts(to)?;
     if !manifest.is_ours(place) {
-        return Ok(Err("it lies outside the state directory, which was moved since".to_owned()));
+        return Ok(Err(Refusal::Outside));
     }
-    let transcript = record.to.file_name().unwrap_or_default();
     let (old, new) = match way {
-        Way::Back => (record.from.file_name().unwrap_or_default(), transcript),
-        Way::Undo => (transcript, record.from.file_name().unwrap_or_default()),
+        Way::Back => (stuck, transcript),
+        Way::Undo => (transcript, stuck),
     };
     let dir = Dir::open_below(&manifest.state_dir, place)?;
     // In a copied state directory it is another inode.
     let content = |stamp: Stamp| (stamp.size, stamp.mtime_ns);
-    let same = |stamp: Stamp| stamp == record.stamp || manifest.moved && content(stamp) == content(record.stamp);
+    let same = |stamp: Stamp| stamp == before.stamp || manifest.moved && content(stamp) == content(before.stamp);
     let (here, there) = (dir.info(old)?, dir.info(new)?);
     if let Some(there) = there {
         if !same(there.stamp) {
-            return Ok(Err(format!("{} exists", dir.join(new).display())));
+            return Ok(Err(Refusal::Taken(dir.join(new))));
         }
         // Where a rename that overwrites nothing is made of a link and a removal, both names may be left.
         if here.is_some_and(|here| here.stamp == there.stamp) {
@@ -206,40 +190,52 @@ fn give_name(manifest: &Manifest, record: &RenameRecord, way: Way) -> anyhow::Re
         return dir.sync().map(Ok);
     }
     match here {
-        None => return Ok(Err(format!("{} is gone", dir.join(old).display()))),
-        Some(info) if !info.regular => return Ok(Err("it is no regular file".to_owned())),
-        Some(info) if !same(info.stamp) => return Ok(Err("it was written since".to_owned())),
+        None => return Ok(Err(Changed::Gone.into())),
+        Some(info) if !info.regular || !same(info.stamp) => return Ok(Err(Changed::File.into())),
         Some(_) => {}
     }
-    if let Some(owner) = held_by(&dir, &lock_name(transcript))? {
-        return Ok(Err(owner));
+    if let Some(holder) = held_by(&dir, &lock_name(transcript))? {
+        return Ok(Err(holder.into()));
     }
     match dir.move_to(old, &dir, new) {
         Ok(()) => dir.sync().map(Ok),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            Ok(Err(format!("{} exists", dir.join(new).display())))
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(Err(Refusal::Taken(dir.join(new)))),
         Err(error) => Err(anyhow::Error::new(error).context(format!("cannot rename {}", dir.join(old).display()))),
     }
 }
 
 /// Whether a file has its own name.
-fn is_back(record: &RenameRecord) -> anyhow::Result<bool> {
-    let dir = Dir::open(record.to.parent().unwrap_or(Path::new("/")))?;
-    let now = dir.info(record.to.file_name().unwrap_or_default())?;
-    Ok(now.is_some_and(|now| now.stamp == record.stamp))
+fn is_back(step: &Step) -> anyhow::Result<bool> {
+    let (Change::Rename { to }, Some(before)) = (&step.change, &step.before) else { return Ok(false) };
+    let (parent, name) = parts(to)?;
+    Ok(Dir::open(parent)?.info(name)?.is_some_and(|now| now.stamp == before.stamp))
 }
 
 /// Takes a transcript's name again, to undo the run: not while a binding refers to it.
-pub(crate) fn undo(
-    manifest: &Manifest,
-    record: &RenameRecord,
-    references: &[References],
-) -> anyhow::Result<Result<(), String>> {
-    if references.iter().any(|one| one.refer_to(&record.to, None)) {
-        return Ok(Err(format!("{} is bound", record.to.display())));
+pub(crate) fn undo(manifest: &Manifest, step: &Step, references: &[References]) -> anyhow::Result<Result<(), Refusal>> {
+    let Change::Rename { to } = &step.change else { return Ok(Ok(())) };
+    if references.iter().any(|one| one.refer_to(to, None)) {
+        return Ok(Err(Refusal::Referred));
     }
-    give_name(manifest, record, Way::Undo)
+    give_name(manifest, step, Way::Undo)
+}
+
+/// Returns the key that the newest backup of a store had for each transcript, whether or not it came back.
+pub fn known_keys(stores: &[PathBuf]) -> BTreeMap<PathBuf, String> {
+    let mut known = BTreeMap::new();
+    for store in stores {
+        let Ok((parent, name)) = parts(store) else { continue };
+        let backups = Dir::open(parent).and_then(|dir| salvage::backups(&dir, name)).unwrap_or_default();
+        for (key, entry) in backups.iter().flat_map(salvage::Backup::entries) {
+            // A file that is in the way of the recipe's is not the one that was bound.
+            if let Some(file) = transcript(entry)
+                && fs_err::symlink_metadata(parent.join(stuck_name(&file))).is_err()
+            {
+                known.entry(parent.join(file)).or_insert(key);
+            }
+        }
+    }
+    known
 }
 
 /// The second half of a run: the bindings.
@@ -250,38 +246,36 @@ struct Bindings<'a> {
 }
 
 impl Bindings<'_> {
-    /// Lets the bindings follow into the stores beside the files; whether none failed.
-    fn come_back(mut self) -> bool {
-        let mut tried = true;
-        let renames = self.run.manifest.renames.iter().filter(|record| record.state == StepState::Done);
+    /// Lets the bindings follow into the stores beside the files.
+    fn come_back(mut self) {
+        let steps = self.run.manifest.steps.iter().filter(|step| step.state == StepState::Done);
+        let renamed = steps.filter(|step| matches!(step.change, Change::Rename { .. }));
         let agents: BTreeMap<PathBuf, String> =
-            renames.filter_map(|record| Some((record.to.parent()?.to_owned(), record.agent.clone()))).collect();
-        for store in self.run.manifest.touches.clone() {
+            renamed.filter_map(|step| Some((step.path.parent()?.to_owned(), step.agent.clone()))).collect();
+        for store in self.run.manifest.stores.clone() {
             let Some(agent) = store.parent().and_then(|dir| agents.get(dir)) else { continue };
+            // The files are back by now: the next run looks for their bindings again.
             match self.bind(&store, agent) {
-                Ok(None) => {}
-                // The files are back by now, and the next run would not look for their bindings.
-                Ok(Some(why)) => {
-                    let why = format!("{why}; no binding came back: restore this run, then try again");
-                    self.outcome.refused.push(Left::new(store.display(), why));
+                Ok(Ok(())) => {}
+                Ok(Err(refusal)) => {
+                    self.outcome.unfinished |= matches!(refusal, Refusal::Busy(_));
+                    self.outcome.leave(Subject::Path(store), refusal);
                 }
                 Err(error) => {
-                    tried = false;
-                    let why = format!("{error:#}; no binding came back: the next run tries again");
-                    self.outcome.failed.push(Left::new(store.display(), why));
+                    self.outcome.unfinished = true;
+                    self.outcome.leave(Subject::Path(store), error);
                 }
             }
         }
-        tried
     }
 
     /// Adds what the backups of one store still have, or says why not.
-    fn bind(&mut self, path: &Path, agent: &str) -> anyhow::Result<Option<String>> {
-        let name = path.file_name().unwrap_or_default();
-        let dir = Dir::open_below(&self.run.manifest.state_dir, path.parent().unwrap_or(Path::new("/")))?;
+    fn bind(&mut self, path: &Path, agent: &str) -> anyhow::Result<Result<(), Refusal>> {
+        let (parent, name) = parts(path)?;
+        let dir = Dir::open_below(&self.run.manifest.state_dir, parent)?;
         let backups = salvage::backups(&dir, name)?;
         if backups.is_empty() {
-            return Ok(None);
+            return Ok(Ok(()));
         }
         let unseen = RefCell::new(None);
         let is_file = |name: &OsStr| match dir.info(name) {
@@ -293,25 +287,14 @@ impl Bindings<'_> {
         };
         // A file that is in the way of the recipe's is not the one that was bound.
         let in_the_way = |file: &OsStr| is_file(&stuck_name(file));
-        for (key, entry) in backups.iter().flat_map(salvage::Backup::entries) {
-            let file = transcript(entry).filter(|file| !in_the_way(file));
-            if let Some(file) = file {
-                self.outcome.known.entry(dir.join(file)).or_insert(key);
-            }
-        }
-        let (archive, below) = self.run.agent_dir(agent)?;
-        self.run.announce_dead_lock(&dir, name, &archive, &below)?;
-        let taken = StoreLock::acquire(&dir, name, &archive, self.patience);
-        self.run.settle_dead_lock(&dir, name, &archive);
-        let lock = match taken? {
-            Acquired::Ours(lock) => lock,
-            Acquired::Busy(owner) => return Ok(Some(owner)),
+        let shelf = self.run.shelf(agent)?;
+        let lock = match lock_store(self.run, agent, &dir, name, &shelf, self.patience)? {
+            Ok(lock) => lock,
+            Err(holder) => return Ok(Err(holder.into())),
         };
-        let (text, info) = read_locked(&dir, name)?;
-        let Ok(document) = store::read(&text) else {
-            return Ok(Some("it became unreadable".to_owned()));
-        };
-        let references = references_now(&self.run.manifest.touches)
+        let (text, info) = read_whole(&dir, name)?;
+        let Ok(document) = store::read(&text) else { return Ok(Err(Changed::Unreadable.into())) };
+        let references = references_now(&self.run.manifest.stores)
             .context("another store cannot be read now, and may refer to its transcripts")?;
         let waits = |file: &OsStr| {
             let path = dir.join(file);
@@ -323,32 +306,45 @@ impl Bindings<'_> {
             return Err(error);
         }
         if returning.is_empty() {
-            return Ok(None);
+            return Ok(Ok(()));
         }
         let (keys, members): (Vec<_>, Vec<_>) = returning.into_iter().map(|one| (one.key, one.member)).unzip();
         let new = document.with_members(&text, &members);
-        let to = archive.free_name(name, |_| false)?;
-        self.run.manifest.mends.push(MendRecord {
+        let known = document.effective(&text).into_iter().map(|place| place.key);
+        anyhow::ensure!(
+            store::has_keys(&new, known.chain(keys.iter().cloned())),
+            "{} would not be a store with what is to come back",
+            path.display()
+        );
+        let to = shelf.dir.free_name(name, |_| false)?;
+        self.run.manifest.steps.push(Step {
+            agent: agent.to_owned(),
             path: path.to_owned(),
-            to: Some(below.join(&to)),
-            old: Some(info.stamp),
-            new: None,
-            store_sha256: Some(sha256(&new)),
+            dir: dir.id()?,
+            before: Some(Before { stamp: info.stamp, sha256: Some(sha256(&text)) }),
+            change: Change::Replace {
+                to: Some(shelf.below.join(&to)),
+                after: After::Store { sha256: sha256(&new) },
+                codes: Vec::new(),
+                bindings: Vec::new(),
+            },
             why: Reason::Adopted,
-            codes: Vec::new(),
-            keys: Vec::new(),
             state: StepState::Planned,
-            restored: false,
+            undone: None,
         });
         self.run.save()?;
-        let kept = archive::keep(&dir, name, &archive, &to, &info);
+        let kept = archive::keep(&dir, name, &shelf.dir, &to, &info);
         let written = kept.and_then(|()| lock.replace_store([new.as_slice()], &info, Some(info.stamp)));
         drop(lock);
-        settle(self.run)?;
+        let replaced = self.run.manifest.steps.last().map_or(Ok(false), |step| archive::replaced(self.run, step))?;
+        if let Some(step) = self.run.manifest.steps.last_mut() {
+            step.state = if replaced { StepState::Done } else { StepState::Skipped };
+        }
         written?;
-        self.outcome.bytes += members.iter().map(|(_, entry)| entry.len() as u64).sum::<u64>();
-        self.outcome.bindings.extend(keys);
-        Ok(None)
+        self.outcome.back.bytes += members.iter().map(|(_, entry)| entry.len() as u64).sum::<u64>();
+        let bound = |key| Bound { agent: agent.to_owned(), id: BindingId::new(path, key) };
+        self.outcome.back.bindings.extend(keys.into_iter().map(bound));
+        Ok(Ok(()))
     }
 }
 
@@ -360,7 +356,7 @@ fn stuck_name(transcript: &OsStr) -> OsString {
 }
 
 /// The name of the transcript that an entry points to (F§4.2), wherever the state directory was when it was written.
-fn transcript(entry: &[u8]) -> Option<OsString> {
+pub(crate) fn transcript(entry: &[u8]) -> Option<OsString> {
     let Entry { session_id, session_file, .. } = entry::read(entry).ok()?;
     match session_file {
         Some(file) => Path::new(&file).file_name().map(OsStr::to_owned),

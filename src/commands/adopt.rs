@@ -5,18 +5,19 @@ use std::path::Path;
 use chrono::Utc;
 
 use super::context::{Context, directory_id, schema};
-use super::permit::{Limits, Work, left};
+use super::permit::{Limits, Lists, Work, lists};
 use super::{Exit, Failure, Session};
-use crate::change::apply::Outcome;
+use crate::change::manifest::Kind;
 use crate::config::policy::PolicyFlags;
 use crate::decide::plan::{MendItem, Mending, Plan};
 use crate::decide::verdict::Reason;
+use crate::model::ids::BindingId;
 use crate::model::inventory::{Content, Inventory, LooseFile, Store};
 use crate::model::key;
 use crate::model::names::{FileKind, is_session_id};
 use crate::model::store::StoreState;
 use crate::model::transcript::Summary;
-use crate::render::json::RestoreDocument;
+use crate::render::json::{BoundDocument, RestoreDocument};
 use crate::render::text;
 
 /// Binds `file` under `key`.
@@ -33,21 +34,23 @@ pub(super) fn run(session: &Session, file: &Path, key: &str, online: bool) -> Re
         dir: store_dir(store)?,
         reason: Reason::Adopted,
         codes: Vec::new(),
-        keys: vec![key.to_owned()],
+        bindings: vec![BindingId::new(&store.path, key)],
         how: Mending::Adopt { key: key.to_owned(), entry: entry(loose, summary) },
     };
     let plan = Plan::mending(&inventory.state_dir, context.now, item);
     let path = context.view().path(&loose.path);
     let hint = summary.integrity.is_fatal();
-    let outcome: Outcome = work.carry_out(&context, plan, None, "adopt")?;
+    let agent = store.agent.clone();
+    let outcome = work.carry_out(&context, plan, None, Kind::Adopt)?;
     let bound = outcome.run.is_some();
+    let Lists { skipped, failed, refused, late: _ } = lists(&context, outcome.left.iter().chain(&work.settled.left));
     let document = RestoreDocument {
-        run: outcome.run,
+        run: outcome.run.map(String::from),
         adopted: bound.then_some(path),
-        bindings: if bound { vec![key.to_owned()] } else { Vec::new() },
-        recovered: work.recovered.told,
-        refused: left(&context, outcome.refused.into_iter().chain(outcome.skipped)),
-        failed: left(&context, outcome.failed.into_iter().chain(work.recovered.failed)),
+        bindings: if bound { vec![BoundDocument { agent, key: key.to_owned() }] } else { Vec::new() },
+        recovered: work.recovered(),
+        refused: refused.into_iter().chain(skipped).collect(),
+        failed,
         ..RestoreDocument::new(schema("restore"), &context.home.state_dir)
     };
     if session.cli.global.json {

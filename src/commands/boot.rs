@@ -7,11 +7,12 @@ use std::time::Duration;
 use chrono::{TimeDelta, Utc};
 
 use super::context::Context;
+use super::gc::Passed;
 use super::permit::{self, Limits};
 use super::{Exit, Failure, Session, session};
-use crate::render::json::GcDocument;
+use crate::change::outcome::{Left, List, Refusal, Subject};
+use crate::model::ids::RunId;
 use crate::render::text;
-use crate::render::view::LeftDocument;
 
 /// Priorities of syslog, which the journal reads from the beginning of a line.
 const ERROR: u8 = 3;
@@ -78,20 +79,20 @@ fn give_up(text: String) {
 }
 
 /// Tells and notes what was done.
-pub(super) fn tell(session: &Session, context: &Context<'_>, document: &GcDocument) -> Exit {
-    let lists = [&document.failed, &document.refused, &document.late];
-    let problems: Vec<String> = lists.into_iter().flatten().map(sentence).collect();
+pub(super) fn tell(session: &Session, context: &Context<'_>, passed: Passed) -> Exit {
+    let Passed { document, run, left } = passed;
+    let problems: Vec<Left> = left.into_iter().filter(|left| left.refusal.list() != List::Skipped).collect();
     let priority = if problems.is_empty() { INFO } else { WARNING };
     if !problems.is_empty() && !document.dry_run {
-        note(context, document.run.as_deref(), problems);
+        note(context, run.as_ref(), problems);
     }
     let seconds = (Utc::now() - session.started_at).as_seconds_f64();
-    line(session, priority, &text::boot(document, seconds));
+    line(session, priority, &text::boot(&document, seconds));
     if session.cli.global.json {
-        let _ = session.print_document(document);
+        let _ = session.print_document(&document);
     } else if session.on_terminal() {
         let details = context.details(&document.preamble.gateway);
-        let _ = session.print(&text::gc(document, &details, &session.layout()));
+        let _ = session.print(&text::gc(&document, &details, &session.layout()));
     }
     Exit::Done
 }
@@ -100,7 +101,7 @@ pub(super) fn tell(session: &Session, context: &Context<'_>, document: &GcDocume
 pub(super) fn forgive(session: &Session, context: Option<&Context<'_>>, failure: &Failure) -> Exit {
     let error = format!("{:#}", failure.error);
     if let Some(context) = context {
-        note(context, None, vec![error.clone()]);
+        note(context, None, vec![Left::new(Subject::Start, Refusal::Error(error.clone()))]);
     }
     line(session, ERROR, &format!("{error}; the gateway starts as it is"));
     if session.cli.global.json {
@@ -111,18 +112,14 @@ pub(super) fn forgive(session: &Session, context: Option<&Context<'_>>, failure:
 
 /// Notes in the run's manifest, or in one of its own, what could not be done. Where nothing can be written, the line
 /// has to do.
-fn note(context: &Context<'_>, run: Option<&str>, mut problems: Vec<String>) {
+fn note(context: &Context<'_>, run: Option<&RunId>, mut problems: Vec<Left>) {
     let more = problems.len().saturating_sub(NOTED);
     problems.truncate(NOTED);
-    problems.extend((more > 0).then(|| format!("and {more} more")));
+    problems.extend((more > 0).then(|| Left::new(Subject::Start, Refusal::More(more))));
     let limits = Limits { patience: Duration::ZERO, ..Limits::default() };
     if let Ok(journal) = permit::open(context, limits) {
-        let _ = journal.note(run, "gc", context.session.started_at, problems);
+        let _ = journal.note(run, context.session.started_at, problems);
     }
-}
-
-fn sentence(left: &LeftDocument) -> String {
-    format!("{}: {}", left.what, left.why)
 }
 
 fn line(session: &Session, priority: u8, text: &str) {

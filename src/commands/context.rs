@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Failure, Session, place};
 use crate::change::boots;
-use crate::change::journal;
+use crate::change::journal::{self, Past};
 use crate::cli::GlobalArgs;
 use crate::config::openclaw::{ConfigProblem, ConfigState, LoadedConfig, Version};
 use crate::config::policy::{self, Policy, PolicyFlags};
@@ -24,6 +24,7 @@ use crate::load::cache::Cache;
 use crate::load::inventory::{self, Request};
 use crate::load::read::Depth;
 use crate::model::inventory::{Gateway, Generation, Inventory};
+use crate::model::places::Places;
 use crate::model::proof::DirId;
 use crate::model::store::StoreState;
 use crate::openclaw::config_file;
@@ -32,6 +33,7 @@ use crate::openclaw::gateway;
 use crate::openclaw::home::{self, Home};
 use crate::openclaw::mentions;
 use crate::render::json::{self, Body, Preamble};
+use crate::render::refusal;
 use crate::render::view::View;
 
 /// A state directory that was found, and what is configured for it.
@@ -43,6 +45,7 @@ pub(super) struct Context<'a> {
     pub(super) version: Option<Version>,
     pub(super) now: DateTime<Utc>,
     gateway: OnceLock<Gateway>,
+    places: OnceLock<Places>,
     details: Vec<String>,
     warnings: Vec<String>,
     missed: bool,
@@ -77,6 +80,7 @@ impl<'a> Context<'a> {
             version,
             now,
             gateway: OnceLock::new(),
+            places: OnceLock::new(),
             details,
             warnings,
             missed: unread,
@@ -104,6 +108,20 @@ impl<'a> Context<'a> {
                 environment: &self.home.environment,
             })
         })
+    }
+
+    /// Returns where sessions may be: what a manifest says of other places is not believed.
+    pub(super) fn places(&self) -> &Places {
+        self.places.get_or_init(|| {
+            let found = discover::stores(&self.home, &self.config.config, &[], None).unwrap_or_default();
+            let stores = found.stores.into_iter().map(|store| store.path).collect();
+            Places { state_dir: self.home.real_dir.clone(), stores }
+        })
+    }
+
+    /// Returns the past runs.
+    pub(super) fn past(&self) -> Past {
+        journal::past(self.places())
     }
 
     /// Loads every store that was asked for.
@@ -139,7 +157,7 @@ impl<'a> Context<'a> {
             openclaw: self.generation(),
             gateway: &|| self.gateway().clone(),
             side: &|| mentions::read(&self.home.real_dir, cron_store.as_deref()),
-            awaited: &|| journal::awaited(&self.home.real_dir),
+            awaited: &|| journal::awaited(self.places()).map_err(|left| refusal::sentence(&left.refusal, self.view())),
             cache: &cache,
             depth,
             archives,

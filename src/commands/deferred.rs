@@ -1,50 +1,26 @@
 //! `restore --deferred`: readmits what the startup budget took out, what was active last first.
 
 use super::context::{Context, schema};
-use super::permit::{Limits, left, moved_since, open, recover, refuse_beside_gateway};
+use super::permit::{self, Limits, lists, moved_since, open, refuse_beside_gateway, settle};
 use super::{Exit, Failure, Session};
-use crate::change::apply::Left;
 use crate::change::deferred::{self, Deferred};
-use crate::change::journal;
-use crate::change::manifest::Manifest;
-use crate::change::undo::{self, Outcome};
+use crate::change::manifest::{Asked, Manifest, RunState};
+use crate::change::outcome::{Back, Left, Outcome, Subject};
+use crate::change::undo;
 use crate::config::policy::PolicyFlags;
-use crate::render::json::RestoreDocument;
+use crate::model::ids::{BindingId, RunId};
+use crate::render::json::{BoundDocument, RestoreDocument};
 use crate::render::text;
 
 /// Readmits the `next` deferred bindings, or all.
 pub(super) fn run(session: &Session, next: Option<usize>, online: bool) -> Result<Exit, Failure> {
     let context = Context::new(session, &PolicyFlags::default())?;
-    let runs = || journal::past_runs(&context.home.real_dir).0;
     let mut document =
         RestoreDocument { still_deferred: Some(0), ..RestoreDocument::new(schema("restore"), &context.home.state_dir) };
     // A timer asks every few minutes: where nothing waits, nothing is refused or written.
-    if runs().iter().any(is_waiting) {
+    if context.past().runs.iter().any(is_waiting) {
         refuse_beside_gateway(&context, online)?;
-        let limits = Limits::default();
-        let journal = open(&context, limits)?;
-        let recovered = recover(&context, &journal, limits)?;
-        (document.recovered, document.failed) = (recovered.told, left(&context, recovered.failed));
-        let deferred::Sorted { due, superseded, unreadable } = deferred::sort(&journal, deferred::of(&runs()))?;
-        document.refused = left(&context, unreadable);
-        document.superseded = superseded.into_iter().map(|one| one.key).collect();
-        let chosen = &due[..next.unwrap_or(due.len()).min(due.len())];
-        for (of, keys) in by_run(chosen) {
-            if let Some(why) = moved_since(&context, &of) {
-                document.refused.extend(left(&context, [Left::new(&of, why)]));
-                document.of.push(of);
-                continue;
-            }
-            let (patience, deadline, started_at) = (limits.patience, limits.deadline, session.started_at);
-            let options =
-                undo::Options { of: &of, keys: &keys, as_new: false, deferred: true, started_at, patience, deadline };
-            match undo::restore(&journal, &options) {
-                Ok(outcome) => add(&context, &mut document, outcome),
-                Err(error) => document.failed.extend(left(&context, [Left::new(&of, format!("{error:#}"))])),
-            }
-            document.of.push(of);
-        }
-        document.still_deferred = Some(deferred::of(&runs()).len());
+        readmit(&context, next, &mut document)?;
     }
     if session.cli.global.json {
         session.print_document(&document)?;
@@ -54,28 +30,68 @@ pub(super) fn run(session: &Session, next: Option<usize>, online: bool) -> Resul
     Ok(Exit::after(!document.refused.is_empty(), !document.failed.is_empty()))
 }
 
-/// Whether a run took deferred bindings that are still away, or may have and was cut off.
-fn is_waiting(run: &Manifest) -> bool {
-    run.state == crate::change::manifest::RunState::Unfinished || !deferred::of(std::slice::from_ref(run)).is_empty()
+/// Brings back the `next` that are due, run by run.
+fn readmit(context: &Context<'_>, next: Option<usize>, document: &mut RestoreDocument) -> Result<(), Failure> {
+    let limits = Limits::default();
+    let journal = open(context, limits)?;
+    let settled = settle(context, &journal, limits)?;
+    document.recovered = permit::recovered(&settled);
+    let mut left = settled.left;
+    let mut back = Back::default();
+    let deferred::Sorted { due, superseded, unreadable } =
+        deferred::sort(&journal, deferred::of(&context.past().runs))?;
+    left.extend(unreadable);
+    document.superseded = superseded.into_iter().map(|one| one.id.key).collect();
+    let chosen = &due[..next.unwrap_or(due.len()).min(due.len())];
+    for (of, bindings) in by_run(chosen) {
+        document.of.push(of.to_string());
+        if let Some(why) = moved_since(context, &of) {
+            left.push(Left::new(Subject::Run(of), why));
+            continue;
+        }
+        let asked = Asked { bindings, deferred: true, ..Asked::all(of.clone()) };
+        let options = undo::Options {
+            asked: &asked,
+            started_at: context.session.started_at,
+            patience: limits.patience,
+            deadline: limits.deadline,
+        };
+        match undo::restore(&journal, &options) {
+            Ok(outcome) => add(document, &mut back, &mut left, outcome),
+            Err(error) => left.push(Left::new(Subject::Run(of), error)),
+        }
+    }
+    let lists = lists(context, &left);
+    document.refused = lists.refused;
+    document.failed = lists.failed;
+    document.bindings = back.bindings.iter().map(BoundDocument::of).collect();
+    document.files = back.files;
+    document.bytes = back.bytes;
+    document.still_deferred = Some(deferred::of(&context.past().runs).len());
+    Ok(())
 }
 
-/// The keys of each run, in the order of their first.
-fn by_run(chosen: &[Deferred]) -> Vec<(String, Vec<String>)> {
-    let mut runs: Vec<(String, Vec<String>)> = Vec::new();
+/// Whether a run took deferred bindings that are still away, or may have and was cut off.
+fn is_waiting(run: &Manifest) -> bool {
+    run.state == RunState::Unfinished || !deferred::of(std::slice::from_ref(run)).is_empty()
+}
+
+/// The bindings of each run, in the order of their first.
+fn by_run(chosen: &[Deferred]) -> Vec<(RunId, Vec<BindingId>)> {
+    let mut runs: Vec<(RunId, Vec<BindingId>)> = Vec::new();
     for one in chosen {
         match runs.iter_mut().find(|(run, _)| *run == one.run) {
-            Some((_, keys)) => keys.push(one.key.clone()),
-            None => runs.push((one.run.clone(), vec![one.key.clone()])),
+            Some((_, bindings)) => bindings.push(one.id.clone()),
+            None => runs.push((one.run.clone(), vec![one.id.clone()])),
         }
     }
     runs
 }
 
-fn add(context: &Context<'_>, document: &mut RestoreDocument, outcome: Outcome) {
-    document.run = outcome.run.or(document.run.take());
-    document.bindings.extend(outcome.bindings);
-    document.files += outcome.files;
-    document.bytes += outcome.bytes;
-    document.refused.extend(left(context, outcome.refused));
-    document.failed.extend(left(context, outcome.failed));
+fn add(document: &mut RestoreDocument, back: &mut Back, left: &mut Vec<Left>, outcome: Outcome) {
+    document.run = outcome.run.map(String::from).or(document.run.take());
+    back.bindings.extend(outcome.back.bindings);
+    back.files += outcome.back.files;
+    back.bytes += outcome.back.bytes;
+    left.extend(outcome.left);
 }

@@ -5,16 +5,19 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::context::{Context, Look};
-use super::permit::{Limits, Work, beside_gateway, left, unreadable};
+use super::permit::{Limits, Lists, Work, beside_gateway, lists, unreadable};
 use super::{Exit, Failure, Session, boot};
-use crate::change::apply::{self, Left, Outcome, Taken};
+use crate::change::apply;
 use crate::change::boots;
 use crate::change::journal::Journal;
+use crate::change::manifest::Kind;
+use crate::change::outcome::{Changed, Late, Left, Outcome, Refusal, Subject, Taken};
 use crate::cli::GcArgs;
 use crate::decide::plan::{self, Plan, Totals};
 use crate::decide::verdict::{Classified, Verdicts};
 use crate::decide::{guard, poison};
-use crate::disk::deadline::{Deadline, OVER};
+use crate::disk::deadline::Deadline;
+use crate::model::ids::{BindingId, RunId};
 use crate::model::inventory::{Boots, Inventory};
 use crate::model::store::StoreState;
 use crate::render::json::{self, BindingDocument, GcDocument};
@@ -32,14 +35,14 @@ pub(super) fn run(session: &Session, args: &GcArgs) -> Result<Exit, Failure> {
     let time = Time { reading: Deadline::for_reading(began, limit), all: Deadline::after(began, limit) };
     if !args.boot {
         let mut context = Context::new(session, &args.flags())?;
-        let document = pass(&mut context, args, time, None)?;
-        return show(session, &context, &document);
+        let passed = pass(&mut context, args, time, None)?;
+        return show(session, &context, &passed.document);
     }
     let watch = limit.map(|limit| boot::Watch::start(session, limit));
     Ok(match Context::new(session, &args.flags()) {
         Err(failure) => boot::forgive(session, None, &failure),
         Ok(mut context) => match pass(&mut context, args, time, watch.as_ref()) {
-            Ok(document) => boot::tell(session, &context, &document),
+            Ok(passed) => boot::tell(session, &context, passed),
             // A dry run writes nothing, no note of its failure either.
             Err(failure) => boot::forgive(session, Some(&context).filter(|_| !args.dry_run), &failure),
         },
@@ -53,13 +56,18 @@ struct Time {
     all: Deadline,
 }
 
+/// What a pass did.
+pub(super) struct Passed {
+    /// For people and programs.
+    pub(super) document: GcDocument,
+    /// Its run.
+    pub(super) run: Option<RunId>,
+    /// What it left.
+    pub(super) left: Vec<Left>,
+}
+
 /// One pass: load, judge, plan, and, unless it is a dry run, carry the plan out.
-fn pass(
-    context: &mut Context<'_>,
-    args: &GcArgs,
-    time: Time,
-    watch: Option<&boot::Watch>,
-) -> Result<GcDocument, Failure> {
+fn pass(context: &mut Context<'_>, args: &GcArgs, time: Time, watch: Option<&boot::Watch>) -> Result<Passed, Failure> {
     let changing = |changing| {
         if let Some(watch) = watch {
             watch.changing(changing);
@@ -74,25 +82,23 @@ fn pass(
     let salvage = (args.salvage.salvage || args.boot).then_some(args.salvage.from_backups);
     let look = Look { salvage, boot: args.boot, deadline: time.reading, ..Look::default() };
     let inventory = context.load_with(look)?;
-    let (verdicts, plan) = decide(context, args, &inventory)?;
+    let mut left: Vec<Left> = refusals(&inventory).collect();
+    let (verdicts, plan) = decide(context, args, &inventory, &work.settled.back, &mut left)?;
     let planned = plan.totals();
-    let mut refused = refusals(&inventory);
     if let Some(why) = guard::refusal(&plan, &inventory, &context.policy, context.now) {
         if !dry {
-            let before = match work.recovered.told.join("; ") {
+            let before = match work.recovered().join("; ") {
                 told if told.is_empty() => told,
                 told => format!("; before that, {told}"),
             };
             return Err(Failure::refused(anyhow::anyhow!("{why}; nothing was touched{before}"))
+                .code("plan-unsafe")
                 .hint("`gc -n` with the same options shows the plan"));
         }
-        refused.push(Left::new("the plan", format!("{why}; gc would refuse it")));
+        left.push(Left::new(Subject::Plan, Refusal::Unsafe(format!("{why}; gc would refuse it"))));
     }
     if dry {
-        let beside = beside_gateway(context, args.online);
-        refused.extend(
-            beside.map(|why| Left::new("the plan", format!("{why}; stop it first, or accept that with --online"))),
-        );
+        left.extend(beside_gateway(context, args.online).map(|why| Left::new(Subject::Plan, why)));
     }
     if let Some(path) = &args.plan {
         apply::write_document(path, view::to_text(&plan).as_bytes()).map_err(Failure::usage)?;
@@ -106,17 +112,17 @@ fn pass(
         changing(true);
         // A plan from a file is older than what was read.
         let seen = args.apply.is_none().then_some(&inventory);
-        apply::beside(|| work.carry_out(context, plan, seen, "gc"), documents)
+        apply::beside(|| work.carry_out(context, plan, seen, Kind::Gc), documents)
     };
     let mut outcome = outcome?;
-    outcome.failed.extend(unreadable(&inventory));
-    outcome.late.extend(unread(&not_checked));
-    outcome.refused.extend(refused);
+    outcome.left.extend(unreadable(&inventory));
+    outcome.left.extend(unread(&not_checked));
+    outcome.left.extend(left);
     if args.boot && !dry {
         changing(true);
         // What was done is told all the same.
         if let Err(failure) = remember(context, &inventory, &verdicts, &outcome, not_checked, &mut work) {
-            outcome.failed.push(Left::new("what this start found", format!("{:#}", failure.error)));
+            outcome.left.push(Left::new(Subject::Start, failure.error));
         }
     }
     let forgotten = match &work.journal {
@@ -124,12 +130,13 @@ fn pass(
         _ => Vec::new(),
     };
     changing(false);
-    outcome.failed.append(&mut work.recovered.failed);
-    let told = Told { bindings, recovered: work.recovered.told, forgotten, mended };
+    outcome.left.append(&mut work.settled.left);
+    let told = Extras { bindings, recovered: work.recovered(), forgotten, mended };
+    let (run, left) = (outcome.run.clone(), outcome.left.clone());
     let document = document(context, &inventory, &verdicts, planned, dry, outcome, told);
     // The process is about to end, which gives all of it back at once.
     std::mem::forget((inventory, verdicts));
-    Ok(document)
+    Ok(Passed { document, run, left })
 }
 
 /// Notes which sessions this start found failed or cut off, where they stand, and what it left unread.
@@ -156,45 +163,56 @@ fn has_left<'a>(taken: &'a Taken, inventory: &'a Inventory) -> impl Fn(&Classifi
     move |one| taken[one.store].is_some_and(|keys| keys.contains(&one.binding(inventory).key))
 }
 
-/// What is told besides what was done.
-struct Told {
+/// Parts of the document that do not come from the change.
+struct Extras {
     bindings: Vec<BindingDocument>,
     recovered: Vec<String>,
-    forgotten: Vec<String>,
+    forgotten: Vec<RunId>,
     mended: Vec<MendedDocument>,
 }
 
 /// Judges and plans, or takes the plan from a file.
-fn decide<'a>(context: &Context<'_>, args: &GcArgs, inventory: &'a Inventory) -> Result<(Verdicts, Plan<'a>), Failure> {
+fn decide<'a>(
+    context: &Context<'_>,
+    args: &GcArgs,
+    inventory: &'a Inventory,
+    back: &[BindingId],
+    left: &mut Vec<Left>,
+) -> Result<(Verdicts, Plan<'a>), Failure> {
     let mut verdicts = context.judge(inventory).classify();
+    verdicts.spare(inventory, back);
     let Some(path) = &args.apply else {
         let plan = context.plan(inventory, &verdicts);
         return Ok((verdicts, plan));
     };
     let text = fs_err::read(path).map_err(Failure::usage)?;
-    let plan: Plan<'a> = serde_json::from_slice(&text)
+    let mut plan: Plan<'a> = serde_json::from_slice(&text)
         .map_err(|error| Failure::usage(anyhow::anyhow!("{} is no plan: {error}", path.display())))?;
     if plan.schema != plan::SCHEMA || plan.state_dir != context.home.real_dir {
         let made_for = plan.state_dir.display();
         return Err(Failure::usage(anyhow::anyhow!("{} is a plan for {made_for}", path.display())));
     }
-    plan.fits(inventory)
-        .map_err(|why| Failure::refused(anyhow::anyhow!("{}: {why}; nothing was touched", path.display())))?;
+    let mends = context.plan(inventory, &context.judge(inventory).mend());
+    let gone = plan.fit(inventory, &verdicts, &mends).map_err(|why| {
+        Failure::refused(anyhow::anyhow!("{}: {why}; nothing was touched", path.display())).code("plan-unsafe")
+    })?;
+    left.extend(gone.into_iter().map(|path| Left::new(Subject::Path(path), Changed::Gone)));
     plan.override_verdicts(inventory, &mut verdicts);
     Ok((verdicts, plan))
 }
 
 /// Stores that gc does not touch because of what they are.
-fn refusals(inventory: &Inventory) -> Vec<Left> {
+fn refusals(inventory: &Inventory) -> impl Iterator<Item = Left> {
     let harmless = |state| matches!(state, StoreState::Ok | StoreState::Missing | StoreState::Symlink);
-    let stores = inventory.selected().filter(|store| !harmless(store.state));
-    stores
-        .map(|store| {
-            let problem = store.problem.clone().unwrap_or_default();
-            let state = store.state.as_str();
-            Left::new(store.path.display(), format!("{state}: {problem}; nothing in its directory is touched"))
-        })
-        .collect()
+    let stores = inventory.selected().filter(move |store| !harmless(store.state));
+    stores.map(|store| {
+        let problem = store.problem.clone().unwrap_or_default();
+        let refusal = match store.state {
+            StoreState::Sqlite => Refusal::Migrated { problem },
+            state => Refusal::Store { state: state.as_str().to_owned(), problem },
+        };
+        Left::new(Subject::Path(store.path.clone()), refusal)
+    })
 }
 
 /// The transcripts that the deadline left unread, those left out that go anyway; and whether reading was begun.
@@ -206,19 +224,15 @@ fn not_checked(inventory: &Inventory, verdicts: &Verdicts) -> BTreeMap<PathBuf, 
     unread
 }
 
-fn unread(not_checked: &BTreeMap<PathBuf, bool>) -> Vec<Left> {
-    let words = |(path, begun): (&PathBuf, &bool)| {
-        let how = if *begun { "read to its end" } else { "read" };
-        Left::new(path.display(), format!("{OVER} before it was {how}"))
-    };
-    not_checked.iter().map(words).collect()
+fn unread(not_checked: &BTreeMap<PathBuf, bool>) -> impl Iterator<Item = Left> {
+    not_checked.iter().map(|(path, begun)| Left::new(Subject::Path(path.clone()), Late::Unread { begun: *begun }))
 }
 
-/// gc forgets its own runs after a while, and never one that quarantined something (design §4).
-fn forget_old_runs(context: &Context<'_>, journal: &Journal, outcome: &mut Outcome) -> Vec<String> {
+/// gc forgets its own runs after a while, and never one that holds what somebody set aside.
+fn forget_old_runs(context: &Context<'_>, journal: &Journal, outcome: &mut Outcome) -> Vec<RunId> {
     let Some(age) = context.policy.limits.keep_runs.value else { return Vec::new() };
-    let done = journal.forget_older(context.session.started_at, age, outcome.run.as_deref());
-    outcome.failed.extend(done.failed.into_iter().map(|why| Left::new("claw-sessions/runs", why)));
+    let done = journal.forget_older(context.session.started_at, age, outcome.run.as_ref());
+    outcome.left.extend(done.left);
     done.forgotten
 }
 
@@ -229,25 +243,25 @@ fn document(
     planned: Totals,
     dry_run: bool,
     outcome: Outcome,
-    told: Told,
+    told: Extras,
 ) -> GcDocument {
     let left_its_store = has_left(&outcome.taken, inventory);
     let startup =
         context.startup(inventory, verdicts, |one| one.verdict.action.removes() && (dry_run || left_its_store(one)));
-    let mismatches = outcome.mismatches.into_iter().map(|what| Left::new("planned is not done", what));
+    let Lists { skipped, failed, refused, late } = lists(context, &outcome.left);
     GcDocument {
         preamble: context.preamble("gc", &inventory.gateway),
         body: json::body(inventory, verdicts, told.bindings, planned, startup, context.view()),
-        run: outcome.run,
+        run: outcome.run.map(String::from),
         dry_run,
         planned,
-        done: outcome.done,
-        skipped: left(context, outcome.skipped),
-        failed: left(context, outcome.failed),
-        refused: left(context, outcome.refused.into_iter().chain(mismatches)),
-        late: left(context, outcome.late),
+        done: outcome.totals,
+        skipped,
+        failed,
+        refused,
+        late,
         mended: told.mended,
-        forgotten: told.forgotten,
+        forgotten: told.forgotten.into_iter().map(String::from).collect(),
         recovered: told.recovered,
     }
 }

@@ -1,5 +1,8 @@
 //! A key that no store has: which ones may have been meant.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use super::Failure;
 use crate::model::inventory::Inventory;
 
@@ -17,6 +20,21 @@ pub(super) fn no_such_key(inventory: &Inventory, asked: &str) -> Failure {
         [] => failure.hint("`claw-sessions scan` lists all keys"),
         keys => failure.hint(format!("did you mean {}?", keys.join(", or "))),
     }
+}
+
+/// Refuses a name that bindings of several stores have: with a key alone nobody says which of them is meant.
+pub(super) fn refuse_namesakes<'a>(
+    asked: &str,
+    found: impl Iterator<Item = (&'a Path, &'a str)>,
+) -> Result<(), Failure> {
+    let agents: BTreeMap<&Path, &str> = found.collect();
+    if agents.len() < 2 {
+        return Ok(());
+    }
+    let names: Vec<&str> = agents.into_values().collect();
+    Err(Failure::usage(anyhow::anyhow!("{asked} is a name of several agents: {}", names.join(", ")))
+        .code("ambiguous")
+        .hint(format!("say which one is meant with --agent, as --agent {}", names[0])))
 }
 
 /// Keys that contain what was asked for, then those that are spelled alike.

@@ -6,23 +6,22 @@ use std::path::Path;
 use chrono::TimeDelta;
 
 use super::context::{Context, Look, schema};
-use super::permit::{Limits, Work, beside_gateway, left, migrated_stores, open, unreadable, unreadable_stores};
+use super::permit::{Limits, Lists, Work, beside_gateway, lists, migrated_stores, open, unreadable, unreadable_stores};
 use super::{Exit, Failure, Session, near};
-use crate::change::apply::{Left, Outcome};
-use crate::change::journal;
-use crate::change::manifest::{EntryRecord, Manifest};
-use crate::change::purge;
-use crate::change::purge::Purged;
+use crate::change::journal::{self, Past};
+use crate::change::manifest::{EntryRecord, Kind, Manifest, Step};
+use crate::change::outcome::{Left, Outcome, Refusal, Subject};
+use crate::change::purge::{self, Purged};
 use crate::cli::{QuarantineArgs, QuarantineCommand};
 use crate::config::policy::PolicyFlags;
 use crate::decide::problems::{self, Problem};
 use crate::decide::verdict::{Action, Classified};
 use crate::load::read;
 use crate::load::read::Depth;
-use crate::model::inventory::{Content, Inventory, Store};
-use crate::render::quarantine::{
-    self, AsideDocument, PurgeDocument, PurgedSession, QuarantineDocument, QuarantinedDocument,
-};
+use crate::model::ids::{BindingId, RunId};
+use crate::model::inventory::{Binding, Content, Inventory, Store};
+use crate::render::quarantine::{self, AsideDocument, QuarantineDocument, QuarantinedDocument};
+use crate::render::refusal;
 
 /// Runs the verb.
 pub(super) fn run(session: &Session, args: &QuarantineArgs) -> Result<Exit, Failure> {
@@ -43,45 +42,50 @@ fn take(session: &Session, args: &QuarantineArgs) -> Result<Exit, Failure> {
     let named = named(&inventory, &args.what)?;
     let damaged = if args.damaged { damaged(&inventory, &context, args) } else { HashSet::new() };
     let verdicts = context.judge(&inventory).set_aside(&named, &damaged);
-    let asked = |one: &&Classified| {
-        let key = &one.binding(&inventory).key;
-        named.contains(key) || damaged.contains(key)
-    };
+    let id = |one: &Classified| BindingId::new(&one.store(&inventory).path, &one.binding(&inventory).key);
+    let asked = |one: &&Classified| named.contains(&id(one)) || damaged.contains(&id(one));
     let shielded = verdicts.bindings.iter().filter(asked).filter(|one| one.verdict.action == Action::Keep);
-    let mut refused: Vec<Left> = shielded
+    let mut left: Vec<Left> = shielded
         .filter_map(|one| {
             let reason = one.verdict.reasons.first()?;
-            Some(Left::new(&one.binding(&inventory).key, format!("{}: {}", reason.as_str(), reason.describe())))
+            let rule = reason.describe().to_owned();
+            let subject = Subject::Binding { agent: one.binding(&inventory).agent.clone(), id: id(one) };
+            Some(Left::new(subject, Refusal::Shielded { code: reason.as_str().to_owned(), rule }))
         })
         .collect();
     let taken = verdicts.bindings.iter().filter(|one| one.verdict.action == Action::Quarantine);
-    let mut taken: Vec<AsideDocument> = taken.map(|one| quarantine::aside(&inventory, one, context.view())).collect();
+    let mut taken: Vec<&Classified> = taken.collect();
     let plan = context.plan(&inventory, &verdicts);
     let mut outcome = Outcome::default();
     if args.dry_run {
-        refused.extend(beside_gateway(&context, args.online).map(|why| Left::new("the quarantine", why)));
+        left.extend(beside_gateway(&context, args.online).map(|why| Left::new(Subject::Quarantine, why)));
     } else if !plan.is_empty() {
-        outcome = work.carry_out(&context, plan, Some(&inventory), "quarantine")?;
-        taken.retain(|one| outcome.taken.values().any(|keys| keys.contains(&one.key)));
+        outcome = work.carry_out(&context, plan, Some(&inventory), Kind::Quarantine)?;
+        let went = |id: &BindingId| outcome.taken.get(&id.store).is_some_and(|keys| keys.contains(&id.key));
+        taken.retain(|one| went(&id(one)));
     }
-    outcome.refused.extend(refused.into_iter().chain(unreadable_stores(&inventory)));
+    let taken: Vec<AsideDocument> =
+        taken.into_iter().map(|one| quarantine::aside(&inventory, one, context.view())).collect();
+    outcome.left.extend(left.into_iter().chain(unreadable_stores(&inventory)));
     if args.damaged {
-        outcome.refused.extend(migrated_stores(&inventory));
-        outcome.failed.extend(unreadable(&inventory));
+        outcome.left.extend(migrated_stores(&inventory));
+        outcome.left.extend(unreadable(&inventory));
     }
+    outcome.left.append(&mut work.settled.left);
+    let Lists { skipped, failed, refused, late: _ } = lists(&context, &outcome.left);
     let document = QuarantineDocument {
         schema: schema("quarantine"),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         now: context.now,
         state_dir: context.home.state_dir.to_string_lossy().into_owned(),
         warnings: context.warnings().to_vec(),
-        run: outcome.run,
+        run: outcome.run.map(String::from),
         dry_run: args.dry_run,
         taken,
-        skipped: left(&context, outcome.skipped),
-        failed: left(&context, outcome.failed.into_iter().chain(work.recovered.failed)),
-        refused: left(&context, outcome.refused),
-        recovered: work.recovered.told,
+        skipped,
+        failed,
+        refused,
+        recovered: work.recovered(),
     };
     if session.cli.global.json {
         session.print_document(&document)?;
@@ -91,15 +95,16 @@ fn take(session: &Session, args: &QuarantineArgs) -> Result<Exit, Failure> {
     Ok(Exit::after(!document.refused.is_empty(), !document.failed.is_empty() || context.missed()))
 }
 
-/// The keys that were asked for, by key or by session id.
-fn named(inventory: &Inventory, asked: &[String]) -> Result<HashSet<String>, Failure> {
-    let mut keys = HashSet::new();
+/// The bindings that were asked for, by key or by session id. A name that bindings of several stores have names none.
+fn named(inventory: &Inventory, asked: &[String]) -> Result<HashSet<BindingId>, Failure> {
+    let mut ids = HashSet::new();
     for asked in asked {
-        let bindings = inventory.selected().flat_map(|store| &store.bindings);
         let by_id = |id: &String| id.trim() == asked;
-        let found = bindings.filter(|one| one.key == *asked || one.entry.session_id.as_ref().is_some_and(by_id));
-        let before = keys.len();
-        keys.extend(found.map(|binding| binding.key.clone()));
+        let is_it = |one: &Binding| one.key == *asked || one.entry.session_id.as_ref().is_some_and(by_id);
+        let bindings = inventory.selected().flat_map(|store| store.bindings.iter().map(move |one| (store, one)));
+        let found: Vec<_> = bindings.filter(|(_, one)| is_it(one)).collect();
+        near::refuse_namesakes(asked, found.iter().map(|(store, one)| (store.path.as_path(), one.agent.as_str())))?;
+        ids.extend(found.iter().map(|(store, one)| BindingId::new(&store.path, &one.key)));
         let mixed = |store: &&Store| {
             store
                 .database
@@ -111,37 +116,37 @@ fn named(inventory: &Inventory, asked: &[String]) -> Result<HashSet<String>, Fai
             let problem = store.problem.clone().unwrap_or_default();
             return Err(Failure::refused(anyhow::anyhow!("{}: {problem}; nothing was touched", store.path.display())));
         }
-        if keys.len() == before && !keys.contains(asked) {
+        if found.is_empty() {
             return Err(near::no_such_key(inventory, asked));
         }
     }
-    Ok(keys)
+    Ok(ids)
 }
 
-/// The keys that have a problem at least as bad as asked for.
-fn damaged(inventory: &Inventory, context: &Context<'_>, args: &QuarantineArgs) -> HashSet<String> {
+/// The bindings that have a problem at least as bad as asked for.
+fn damaged(inventory: &Inventory, context: &Context<'_>, args: &QuarantineArgs) -> HashSet<BindingId> {
     let found = problems::of_inventory(inventory, context.now, false).list.into_iter();
-    found.filter(|problem| problem.severity() <= args.severity).filter_map(|problem| problem.key).collect()
+    found.filter(|problem| problem.severity() <= args.severity).filter_map(|problem| problem.binding).collect()
 }
 
 /// The quarantined entries of a run, with the archived transcript of each.
 fn aside_of(run: &Manifest) -> impl Iterator<Item = (&EntryRecord, Option<&Path>, u64)> {
-    let entries = run.stores.iter().flat_map(|record| &record.entries);
-    let aside = entries.filter(|entry| entry.action == Action::Quarantine && entry.is_away());
-    aside.map(move |entry| {
-        let moved = run.moves.iter().find(|record| record.is_away() && Some(&record.from) == entry.file.as_ref());
-        (entry, moved.map(|record| record.to.as_path()), moved.map_or(0, |record| record.stamp.size))
+    let aside = run.taken().filter(|(_, entry)| entry.is_quarantined());
+    aside.map(move |(_, entry)| {
+        let moved = run.steps.iter().find(|step| step.is_away() && Some(&step.path) == entry.file.as_ref());
+        (entry, moved.and_then(Step::kept), moved.map_or(0, Step::bytes))
     })
 }
 
 fn documents(context: &Context<'_>, wanted: impl Fn(&Manifest, &EntryRecord) -> bool) -> QuarantinedDocument {
-    let (runs, problems) = journal::past_runs(&context.home.real_dir);
+    let Past { runs, unread } = context.past();
     let mut sessions = Vec::new();
     for run in &runs {
         for (entry, archived, bytes) in aside_of(run).filter(|(entry, ..)| wanted(run, entry)) {
             sessions.push(quarantine::quarantined(run, entry, archived, bytes, context.view()));
         }
     }
+    let problems = unread.iter().map(|left| refusal::sentence(&left.refusal, context.view())).collect();
     QuarantinedDocument { schema: schema("quarantined"), sessions, problems }
 }
 
@@ -163,7 +168,9 @@ fn print(session: &Session, document: &QuarantinedDocument, text: &str) -> Resul
 fn show(session: &Session, id: &str) -> Result<Exit, Failure> {
     let context = Context::new(session, &PolicyFlags::default())?;
     let mut document = documents(&context, |run, entry| {
-        entry.key == id || entry.session_id.as_deref() == Some(id) || (!id.is_empty() && run.id.starts_with(id))
+        entry.key == id
+            || entry.session_id.as_deref() == Some(id)
+            || (!id.is_empty() && run.id.as_str().starts_with(id))
     });
     if document.sessions.is_empty() {
         return Err(Failure::usage(anyhow::anyhow!("nothing in quarantine is called {id}"))
@@ -171,7 +178,8 @@ fn show(session: &Session, id: &str) -> Result<Exit, Failure> {
     }
     for one in &mut document.sessions {
         let Some(archived) = &one.archived else { continue };
-        let opened = journal::archived(&context.home.real_dir, &one.run, Path::new(archived));
+        let Some(run) = RunId::parse(&one.run) else { continue };
+        let opened = journal::archived(&context.home.real_dir, &run, Path::new(archived));
         let found = opened.map(|(dir, name)| read::thoroughly(&dir, &name));
         one.problems = match found {
             Ok(Content::Read(summary)) => {
@@ -192,8 +200,7 @@ fn show(session: &Session, id: &str) -> Result<Exit, Failure> {
 
 fn purge(session: &Session, age: TimeDelta, yes: bool) -> Result<Exit, Failure> {
     let context = Context::new(session, &PolicyFlags::default())?;
-    let state_dir = &context.home.real_dir;
-    let due = purge::due(state_dir, session.started_at, age);
+    let due = purge::due(context.places(), session.started_at, age);
     let words = |purged: &Purged| quarantine::due(purged.sessions.len(), purged.bytes);
     if !due.sessions.is_empty() && !yes {
         let what = words(&due);
@@ -210,19 +217,17 @@ fn purge(session: &Session, age: TimeDelta, yes: bool) -> Result<Exit, Failure> 
         }
     }
     // Where nothing is due, a purge that was cut off may still have to be finished.
-    let purged = if due.sessions.is_empty() && !journal::exists(state_dir) {
+    let purged = if due.sessions.is_empty() && !journal::exists(&context.home.real_dir) {
         due
     } else {
         let journal = open(&context, Limits::default())?;
-        purge::purge(&journal, state_dir, session.started_at, age)?
+        purge::purge(&journal, session.started_at, age)?
     };
+    let document = quarantine::purge(schema("purge"), &purged);
     if session.cli.global.json {
-        let sessions = purged.sessions.into_iter().map(|(key, run)| PurgedSession { key, run }).collect();
-        session.print_document(&PurgeDocument { schema: schema("purge"), purged: sessions, bytes: purged.bytes })?;
-    } else if purged.sessions.is_empty() {
-        session.print("Nothing in quarantine is that old.\n")?;
+        session.print_document(&document)?;
     } else {
-        session.print(&format!("Deleted for good: {}.\n", words(&purged)))?;
+        session.print(&quarantine::purged(&document))?;
     }
     Ok(Exit::Done)
 }

@@ -8,13 +8,14 @@ use super::context::Context;
 use super::{Exit, Failure, Session};
 use crate::change::deferred;
 use crate::change::history::Line;
-use crate::change::journal;
+use crate::change::journal::{self, Past};
 use crate::change::manifest::Manifest;
 use crate::cli::{Format, ReportArgs};
 use crate::config::duration;
 use crate::decide::plan::Totals;
 use crate::disk::document;
 use crate::render::json::BindingDocument;
+use crate::render::refusal;
 use crate::render::report::{self, Changes, Check, PastRun, ReportDocument};
 use crate::render::view;
 
@@ -32,7 +33,8 @@ pub(super) fn run(session: &Session, args: &ReportArgs) -> Result<Exit, Failure>
     }
     let mut context = Context::new(session, &args.policy.flags())?;
     let past = journal::history(&context.home.real_dir);
-    let (runs, problems) = journal::past_runs(&context.home.real_dir);
+    let Past { runs, unread } = context.past();
+    let problems: Vec<String> = unread.iter().map(|left| refusal::line(left, context.view())).collect();
     let since = args.since.as_deref().map(|since| moment(&runs, since, context.now)).transpose()?;
     if let Some((at, _)) = since.as_ref().filter(|(at, run)| run.is_none() && *at > context.now) {
         return Err(Failure::usage(anyhow::anyhow!("{at} is yet to come")));
@@ -115,7 +117,7 @@ fn inventory_dirs(context: &Context<'_>, document: &ReportDocument) -> Vec<PathB
 fn past_run(line: &Line) -> PastRun {
     let took = line.finished_at.map(|end| (end - line.started_at).as_seconds_f64());
     PastRun {
-        run: line.run.clone(),
+        run: line.run.to_string(),
         command: line.command.clone(),
         started_at: line.started_at,
         seconds: took,
@@ -139,10 +141,10 @@ fn moment(runs: &[Manifest], since: &str, now: DateTime<Utc>) -> Result<(DateTim
     }
     let found: Vec<&Manifest> = match since {
         "latest" => runs.last().into_iter().collect(),
-        prefix => runs.iter().filter(|run| run.id.starts_with(prefix)).collect(),
+        prefix => runs.iter().filter(|run| run.id.as_str().starts_with(prefix)).collect(),
     };
     match found.as_slice() {
-        [run] => Ok((run.started_at, Some(run.id.clone()))),
+        [run] => Ok((run.started_at, Some(run.id.to_string()))),
         [] => Err(Failure::usage(anyhow::anyhow!("{since} is no run, no date and no time ago"))
             .hint("`claw-sessions runs` lists the runs; a date is 2026-11-22, a time ago 7d")),
         many => Err(Failure::usage(anyhow::anyhow!("{} runs begin with {since}", many.len()))

@@ -1,15 +1,21 @@
 //! `restore`: put back what a run took away.
 
+use std::collections::BTreeSet;
+
 use super::context::{Context, schema};
-use super::permit::{Limits, left, moved_since, open, recover, refuse_beside_gateway};
-use super::{Exit, Failure, Session, adopt, deferred, stuck};
-use crate::change::journal;
-use crate::change::manifest::{Manifest, StepState};
+use super::permit::{self, Limits, Lists, lists, moved_since, open, refuse_beside_gateway, refused, settle};
+use super::{Exit, Failure, Session, adopt, deferred, near, rescue, stuck};
+use crate::change::journal::Past;
+use crate::change::manifest::{Asked, Change, Manifest};
+use crate::change::outcome::Outcome;
+use crate::change::settle::Settled;
 use crate::change::undo;
 use crate::cli::RestoreArgs;
 use crate::config::policy::PolicyFlags;
-use crate::render::json::{self, RestoreDocument};
-use crate::render::text;
+use crate::model::ids::{BindingId, RunId};
+use crate::model::key::normalize_agent_id;
+use crate::render::json::{BoundDocument, RestoreDocument};
+use crate::render::{refusal, text};
 
 /// Runs the verb.
 pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure> {
@@ -17,10 +23,8 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure
         return stuck::run(session, args.online);
     }
     let global = &session.cli.global;
-    if !global.agent.is_empty() || global.store.is_some() {
-        return Err(Failure::usage(anyhow::anyhow!(
-            "restore takes a run or a key: --agent and --store do not narrow it"
-        )));
+    if global.store.is_some() {
+        return Err(Failure::usage(anyhow::anyhow!("restore takes a run or a key: --store does not narrow it")));
     }
     if args.deferred {
         return deferred::run(session, args.next.map(|next| next as usize), args.online);
@@ -28,36 +32,46 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure
     if let (Some(file), Some(key)) = (&args.adopt, &args.key) {
         return adopt::run(session, file, key, args.online);
     }
+    if let Some(run) = &args.from_files {
+        return rescue::run(session, run, args.online);
+    }
     let what = args.what.as_deref().unwrap_or_default();
     let context = Context::new(session, &PolicyFlags::default())?;
     refuse_beside_gateway(&context, args.online)?;
-    let (of, _) = look_up(&context, what)?;
-    refuse_migrated(&context, &of)?;
+    let asked = look_up(&context, what)?;
+    if let Some(why) = moved_since(&context, &asked.of) {
+        return Err(refused(&context, &why)
+            .hint("OpenClaw would not see what came back; `claw-sessions runs` says where the run's archive is"));
+    }
     let limits = Limits::default();
     let journal = open(&context, limits)?;
-    let recovered = recover(&context, &journal, limits)?;
-    let (of, keys) = look_up(&context, what)?;
+    let settled = settle(&context, &journal, limits)?;
+    let asked = Asked { as_new: args.as_new, ..look_up(&context, what)? };
     let options = undo::Options {
-        of: &of,
-        keys: &keys,
-        as_new: args.as_new,
-        deferred: false,
+        asked: &asked,
         started_at: session.started_at,
         patience: limits.patience,
         deadline: limits.deadline,
     };
     let outcome = undo::restore(&journal, &options)?;
+    show(&context, &asked.of, outcome, &settled)
+}
+
+/// Prints what came back, and says how it ends.
+pub(super) fn show(context: &Context<'_>, of: &RunId, outcome: Outcome, settled: &Settled) -> Result<Exit, Failure> {
+    let Lists { skipped, failed, refused, late: _ } = lists(context, outcome.left.iter().chain(&settled.left));
     let document = RestoreDocument {
-        run: outcome.run,
-        of: vec![of],
-        bindings: outcome.bindings,
-        files: outcome.files,
-        bytes: outcome.bytes,
-        recovered: recovered.told,
-        refused: left(&context, outcome.refused),
-        failed: left(&context, outcome.failed.into_iter().chain(recovered.failed)),
+        run: outcome.run.map(String::from),
+        of: vec![of.to_string()],
+        bindings: outcome.back.bindings.iter().map(BoundDocument::of).collect(),
+        files: outcome.back.files,
+        bytes: outcome.back.bytes,
+        recovered: permit::recovered(settled),
+        refused: refused.into_iter().chain(skipped).collect(),
+        failed,
         ..RestoreDocument::new(schema("restore"), &context.home.state_dir)
     };
+    let session = context.session;
     if session.cli.global.json {
         session.print_document(&document)?;
     } else {
@@ -66,56 +80,63 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure
     Ok(Exit::after(!document.refused.is_empty(), !document.failed.is_empty()))
 }
 
-/// Refuses to bring back what would stand beside rows in SQLite.
-fn refuse_migrated(context: &Context<'_>, of: &str) -> Result<(), Failure> {
-    match moved_since(context, of) {
-        None => Ok(()),
-        Some(why) => Err(Failure::refused(anyhow::anyhow!("{why}; nothing was touched"))
-            .hint("OpenClaw would not see what came back; `claw-sessions runs` says where the run's archive is")),
-    }
-}
-
-/// The run, and the keys of it, that `what` names. It may be in what could not be read.
-fn look_up(context: &Context<'_>, what: &str) -> Result<(String, Vec<String>), Failure> {
-    let (runs, problems) = journal::past_runs(&context.home.real_dir);
-    find(&runs, what).map_err(|failure| match problems.first() {
-        Some(problem) => Failure::from(failure.error.context(problem.clone())),
+/// Returns the run, and the bindings of it, that `what` names. It may be in what could not be read.
+fn look_up(context: &Context<'_>, what: &str) -> Result<Asked, Failure> {
+    let Past { runs, unread } = context.past();
+    let agents: Vec<String> = context.session.cli.global.agent.iter().map(|id| normalize_agent_id(id)).collect();
+    find(&runs, what, &agents).map_err(|failure| match unread.first() {
+        Some(left) => {
+            Failure::from(failure.error.context(refusal::line(left, context.view()))).code(left.refusal.code())
+        }
         None => failure,
     })
 }
 
-/// The run, and the keys of it, that `what` names: a run's id, a unique prefix of one, `latest`, or a key.
-fn find(runs: &[Manifest], what: &str) -> Result<(String, Vec<String>), Failure> {
-    let taken = || runs.iter().rev().filter(|run| run.command != "restore");
+/// Returns the run, and the bindings of it, that `what` names: a run's id, a unique prefix of one, `latest`, or a key.
+fn find(runs: &[Manifest], what: &str, agents: &[String]) -> Result<Asked, Failure> {
+    let taken = || runs.iter().rev().filter(|run| run.asked().is_none());
     if what == "latest" {
-        let latest = taken().find(|run| json::run(run).restorable).or_else(|| taken().next());
+        let latest = taken().find(|run| run.is_restorable()).or_else(|| taken().next());
         let latest = latest.ok_or_else(|| {
             Failure::usage(anyhow::anyhow!("there are no runs to restore"))
                 .hint("`claw-sessions runs` lists what was taken here")
         })?;
-        return Ok((latest.id.clone(), Vec::new()));
+        return Ok(Asked::all(latest.id.clone()));
     }
     // The last run that took the key and did not give it back, else the last one that took it at all.
-    let holds = |run: &&Manifest, away: bool| {
-        let records = run.stores.iter().filter(|record| record.state == StepState::Done);
-        let taken =
-            records.flat_map(|record| &record.entries).any(|entry| entry.key == what && (entry.is_away() || !away));
-        let mut mends = run.mends.iter().filter(|record| record.state == StepState::Done && !(away && record.restored));
-        taken || mends.any(|record| record.keys.iter().any(|key| key == what))
-    };
-    if let Some(run) = taken().find(|run| holds(run, true)).or_else(|| taken().find(|run| holds(run, false))) {
-        return Ok((run.id.clone(), vec![what.to_owned()]));
+    let away = taken().map(|run| (run, named(run, what, agents, true))).find(|(_, found)| !found.is_empty());
+    let ever = || taken().map(|run| (run, named(run, what, agents, false))).find(|(_, found)| !found.is_empty());
+    if let Some((run, found)) = away.or_else(ever) {
+        near::refuse_namesakes(what, found.iter().map(|(agent, id)| (id.store.as_path(), agent.as_str())))?;
+        let bindings = found.into_iter().map(|(_, id)| id).collect();
+        return Ok(Asked { bindings, ..Asked::all(run.id.clone()) });
     }
-    let matching: Vec<&Manifest> = runs.iter().filter(|run| run.id.starts_with(what)).collect();
+    let matching: Vec<&Manifest> = runs.iter().filter(|run| run.id.as_str().starts_with(what)).collect();
     match matching.as_slice() {
-        [run] if run.command == "restore" => {
-            let of = run.of.as_deref().unwrap_or("a run");
-            Err(Failure::usage(anyhow::anyhow!("{} is itself a restore: it brought back {of}", run.id)))
-        }
-        [run] => Ok((run.id.clone(), Vec::new())),
+        [run] => match run.asked() {
+            Some(asked) => {
+                Err(Failure::usage(anyhow::anyhow!("{} is itself a restore: it brought back {}", run.id, asked.of)))
+            }
+            None => Ok(Asked::all(run.id.clone())),
+        },
         [] => Err(Failure::usage(anyhow::anyhow!("no run is called {what}, and no run took a key of that name"))
             .hint("`claw-sessions runs` lists the runs; a key is written in full, as scan shows it with --json")),
         many => Err(Failure::usage(anyhow::anyhow!("{} runs begin with {what}", many.len()))
             .hint("give more of the id; `claw-sessions runs` lists them")),
     }
+}
+
+/// Returns the bindings of a run that have this key, each with its agent: those that are away, or all.
+fn named(run: &Manifest, key: &str, agents: &[String], away: bool) -> Vec<(String, BindingId)> {
+    let entries = run.taken().filter(|(_, entry)| entry.key == key && (entry.is_away() || !away));
+    let entries = entries.map(|(batch, entry)| (entry.agent.clone(), BindingId::new(&batch.store, key)));
+    let steps = run.steps.iter().filter(|step| if away { step.stands() } else { step.is_replacement() });
+    let mended = steps.flat_map(|step| match &step.change {
+        Change::Replace { bindings, .. } => {
+            bindings.iter().filter(|id| id.key == key).map(|id| (step.agent.clone(), id.clone())).collect()
+        }
+        _ => Vec::new(),
+    });
+    let found: BTreeSet<(String, BindingId)> = entries.chain(mended).collect();
+    found.into_iter().filter(|(agent, _)| agents.is_empty() || agents.contains(agent)).collect()
 }

@@ -62,12 +62,14 @@ pub struct Failure {
     pub error: anyhow::Error,
     /// What the user can do.
     pub hint: Option<String>,
+    /// The stable code of the refusal, where there is one.
+    pub code: Option<&'static str>,
 }
 
 impl Failure {
     /// Wrong usage.
     pub fn usage(error: impl Into<anyhow::Error>) -> Self {
-        Self { exit: Exit::Usage, error: error.into(), hint: None }
+        Self { exit: Exit::Usage, error: error.into(), hint: None, code: None }
     }
 
     /// Wrong usage, unless the system failed.
@@ -79,7 +81,7 @@ impl Failure {
 
     /// Refused for safety.
     pub fn refused(error: impl Into<anyhow::Error>) -> Self {
-        Self { exit: Exit::Refused, error: error.into(), hint: None }
+        Self { exit: Exit::Refused, error: error.into(), hint: None, code: None }
     }
 
     /// The same for programs.
@@ -87,6 +89,7 @@ impl Failure {
         json::ErrorReport {
             schema: super::context::schema("error"),
             error: format!("{:#}", self.error),
+            code: self.code.map(str::to_owned),
             hint: self.hint.clone(),
             exit_code: exit.code(),
         }
@@ -101,6 +104,12 @@ impl Failure {
         if self.hint.is_none() && self.error.chain().any(denied) { self.hint(super::place::OWNER) } else { self }
     }
 
+    /// With the code of a refusal.
+    #[must_use]
+    pub(super) fn code(self, code: &'static str) -> Self {
+        Self { code: Some(code), ..self }
+    }
+
     /// With a way out.
     #[must_use]
     pub fn hint(self, hint: impl Into<String>) -> Self {
@@ -110,7 +119,7 @@ impl Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self { exit: Exit::Partial, error, hint: None }
+        Self { exit: Exit::Partial, error, hint: None, code: None }
     }
 }
 

@@ -1,18 +1,18 @@
 //! `restore --stuck-bak`: what the manual recipe of openclaw#44687 moved aside goes back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::context::{Context, schema};
-use super::permit::{Limits, Work, left, migrated_stores, unreadable_stores};
+use super::context::{Context, directory_id, schema};
+use super::permit::{Limits, Lists, Work, lists, migrated_stores, unreadable_stores};
 use super::{Exit, Failure, Session};
-use crate::change::apply::Left;
-use crate::change::stuck::{self, Options, Outcome, SUFFIX, Stuck};
+use crate::change::outcome::{Left, Outcome, Refusal, Subject};
+use crate::change::stuck::{self, Options, SUFFIX, Stuck};
 use crate::config::policy::PolicyFlags;
 use crate::model::inventory::{Content, Inventory, LooseFile};
 use crate::model::names::FileKind;
 use crate::model::store::StoreState;
-use crate::render::json::{RestoreDocument, UnboundDocument};
+use crate::render::json::{BoundDocument, RestoreDocument, UnboundDocument};
 use crate::render::stuck::stuck_bak;
 
 /// Runs the mode.
@@ -20,33 +20,33 @@ pub(super) fn run(session: &Session, online: bool) -> Result<Exit, Failure> {
     let mut context = Context::new(session, &PolicyFlags::default())?;
     let mut work = Work::begin(&context, online, Limits::default())?;
     let inventory = context.load()?;
-    let (stuck, mut refused) = find(&inventory);
-    let known: BTreeSet<String> = refused.iter().map(|left| left.what.clone()).collect();
-    refused.extend(
-        unreadable_stores(&inventory).chain(migrated_stores(&inventory)).filter(|left| !known.contains(&left.what)),
-    );
+    let (stuck, mut left) = find(&inventory);
+    let known: BTreeSet<PathBuf> = left.iter().filter_map(path_of).collect();
+    let others = unreadable_stores(&inventory).chain(migrated_stores(&inventory));
+    left.extend(others.filter(|left| path_of(left).is_none_or(|path| !known.contains(&path))));
     let dirs: BTreeSet<PathBuf> = stuck.iter().filter_map(|one| one.path.parent()).map(Path::to_owned).collect();
+    let stores: Vec<PathBuf> = inventory.stores.iter().map(|store| store.path.clone()).collect();
     let mut outcome = Outcome::default();
     if !stuck.is_empty() {
-        let stores: Vec<PathBuf> = inventory.stores.iter().map(|store| store.path.clone()).collect();
         let options = Options { stores: &stores, started_at: session.started_at, patience: Limits::default().patience };
         outcome = stuck::put_back(work.journal(&context)?, stuck, &options)?;
     }
-    refused.append(&mut outcome.refused);
-    outcome.failed.append(&mut work.recovered.failed);
+    left.append(&mut outcome.left);
+    left.append(&mut work.settled.left);
     let unbound = match &outcome.run {
-        Some(_) => unbound(&context.load()?, &dirs, &outcome, &context),
+        Some(_) => unbound(&context.load()?, &dirs, &stuck::known_keys(&stores), &context),
         None => Vec::new(),
     };
+    let Lists { skipped, failed, refused, late: _ } = lists(&context, &left);
     let document = RestoreDocument {
-        run: outcome.run,
-        bindings: outcome.bindings,
-        files: outcome.files,
-        bytes: outcome.bytes,
+        run: outcome.run.map(String::from),
+        bindings: outcome.back.bindings.iter().map(BoundDocument::of).collect(),
+        files: outcome.back.files,
+        bytes: outcome.back.bytes,
         unbound: Some(unbound),
-        recovered: work.recovered.told,
-        refused: left(&context, refused),
-        failed: left(&context, outcome.failed),
+        recovered: work.recovered(),
+        refused: refused.into_iter().chain(skipped).collect(),
+        failed,
         ..RestoreDocument::new(schema("restore"), &context.home.state_dir)
     };
     if session.cli.global.json {
@@ -63,22 +63,29 @@ fn find(inventory: &Inventory) -> (Vec<Stuck>, Vec<Left>) {
     let (mut stuck, mut refused) = (Vec::new(), BTreeSet::new());
     for file in inventory.files.iter().filter(|file| is_of_the_recipe(file)) {
         let mut beside = inventory.stores.iter().filter(|store| Some(store.dir()) == file.path.parent());
-        match beside.find(|store| !usable(store.state)) {
-            Some(store) => {
-                refused.insert(store.path.clone());
-            }
-            None => {
-                stuck.push(Stuck { agent: file.agent.clone(), path: file.path.clone(), stamp: file.stamp });
-            }
+        if let Some(store) = beside.find(|store| !usable(store.state)) {
+            refused.insert(store.path.clone());
+        } else if let Some(dir) = file.path.parent().and_then(directory_id) {
+            stuck.push(Stuck { agent: file.agent.clone(), path: file.path.clone(), stamp: file.stamp, dir });
         }
     }
     let stores = inventory.stores.iter().filter(|store| refused.contains(&store.path));
     let left = stores.map(|store| {
         let problem = store.problem.clone().unwrap_or_default();
-        let state = store.state.as_str();
-        Left::new(store.path.display(), format!("{state}: {problem}; the files beside it stay as they are"))
+        let refusal = match store.state {
+            StoreState::Sqlite => Refusal::Migrated { problem },
+            state => Refusal::Store { state: state.as_str().to_owned(), problem },
+        };
+        Left::new(Subject::Path(store.path.clone()), refusal)
     });
     (stuck, left.collect())
+}
+
+fn path_of(left: &Left) -> Option<PathBuf> {
+    match &left.subject {
+        Subject::Path(path) => Some(path.clone()),
+        _ => None,
+    }
 }
 
 fn is_of_the_recipe(file: &LooseFile) -> bool {
@@ -91,7 +98,7 @@ fn is_of_the_recipe(file: &LooseFile) -> bool {
 fn unbound(
     inventory: &Inventory,
     dirs: &BTreeSet<PathBuf>,
-    outcome: &Outcome,
+    known: &BTreeMap<PathBuf, String>,
     context: &Context<'_>,
 ) -> Vec<UnboundDocument> {
     let orphans = inventory.files.iter().filter(|file| file.kind == FileKind::Orphan);
@@ -109,7 +116,7 @@ fn unbound(
                 first_at: summary.and_then(|summary| summary.first_at),
                 last_at: file.last_at(),
                 bytes: file.stamp.size,
-                key: outcome.known.get(&file.path).cloned(),
+                key: known.get(&file.path).cloned(),
             }
         })
         .collect()

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use super::context::{Context, Look, schema};
-use super::permit::{Limits, Work, beside_gateway, left, migrated_stores, unreadable, unreadable_stores};
+use super::permit::{Limits, Lists, Work, beside_gateway, lists, migrated_stores, unreadable, unreadable_stores};
 use super::{Exit, Failure, Session};
-use crate::change::apply::{Left, Outcome};
+use crate::change::manifest::Kind;
+use crate::change::outcome::{Left, Outcome, Refusal, Subject};
 use crate::cli::ValidateArgs;
 use crate::config::policy::PolicyFlags;
 use crate::decide::problems::{self, Problem, Problems};
@@ -62,32 +63,32 @@ fn repair(context: &mut Context<'_>, args: &ValidateArgs) -> Result<RepairDocume
     let mut mended = mended(&plan, &inventory, context.view());
     let mut outcome = Outcome::default();
     if args.dry_run {
-        let beside = beside_gateway(context, args.online);
-        outcome.refused.extend(beside.map(|why| Left::new("the repair", why)));
+        outcome.left.extend(beside_gateway(context, args.online).map(|why| Left::new(Subject::Repair, why)));
     } else if !plan.is_empty() {
-        outcome = work.carry_out(context, plan, None, "repair")?;
-        let undone: Vec<String> = [&outcome.skipped, &outcome.failed, &outcome.refused]
-            .into_iter()
-            .flatten()
-            .map(|left| context.view().path(left.what.as_ref()))
-            .collect();
+        outcome = work.carry_out(context, plan, None, Kind::Repair)?;
+        let undone: Vec<String> = lists(context, &outcome.left).all().map(|left| left.what.clone()).collect();
         mended.retain(|one| !undone.contains(&one.path));
     }
     if args.salvage.salvage {
         let hopeless = inventory.selected().filter(|store| store.state == StoreState::NotAnObject);
-        let why = format!("{}: put a backup of it in its place", Code::StoreNotObject.describe());
-        outcome.refused.extend(hopeless.map(|store| Left::new(store.path.display(), &why)));
+        outcome.left.extend(hopeless.map(|store| {
+            let problem = format!("{}: put a backup of it in its place", Code::StoreNotObject.describe());
+            let state = store.state.as_str().to_owned();
+            Left::new(Subject::Path(store.path.clone()), Refusal::Store { state, problem })
+        }));
     }
-    outcome.refused.extend(unreadable_stores(&inventory).chain(migrated_stores(&inventory)));
-    outcome.failed.extend(unreadable(&inventory));
+    outcome.left.extend(unreadable_stores(&inventory).chain(migrated_stores(&inventory)));
+    outcome.left.extend(unreadable(&inventory));
+    outcome.left.append(&mut work.settled.left);
+    let Lists { skipped, failed, refused, late } = lists(context, &outcome.left);
     Ok(RepairDocument {
-        run: outcome.run,
+        run: outcome.run.map(String::from),
         dry_run: args.dry_run,
         mended,
-        skipped: left(context, outcome.skipped),
-        failed: left(context, outcome.failed.into_iter().chain(work.recovered.failed)),
-        refused: left(context, outcome.refused),
-        recovered: work.recovered.told,
+        skipped: skipped.into_iter().chain(late).collect(),
+        failed,
+        refused,
+        recovered: work.recovered(),
     })
 }
 

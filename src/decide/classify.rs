@@ -9,6 +9,7 @@ use super::references::References;
 use super::rules::{Case, Judge, Step, Trail, clock_words};
 use super::startup::Model;
 use super::verdict::{Action, Classified, ClassifiedFile, FileAction, Reason, Verdict, Verdicts};
+use crate::model::ids::BindingId;
 use crate::model::inventory::{Binding, Content, LooseFile};
 use crate::model::key::Class;
 use crate::model::names::FileKind;
@@ -39,11 +40,11 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         Verdicts { bindings: self.judge_bindings(|_| Trail::default(), verdict).0, files: Vec::new() }
     }
 
-    /// What `quarantine` takes aside: the bindings that `named` or `damaged` holds by key, unless rule 1 leaves them alone.
-    pub fn set_aside(&self, named: &HashSet<String>, damaged: &HashSet<String>) -> Verdicts {
+    /// What `quarantine` takes aside: the bindings that `named` or `damaged` holds, unless rule 1 leaves them alone.
+    pub fn set_aside(&self, named: &HashSet<BindingId>, damaged: &HashSet<BindingId>) -> Verdicts {
         let verdict = |case: Case<'_>, trail: &mut Trail| {
-            let key = &case.binding.key;
-            let verdict = match (named.contains(key), damaged.contains(key)) {
+            let id = BindingId::new(&case.store.path, &case.binding.key);
+            let verdict = match (named.contains(&id), damaged.contains(&id)) {
                 (true, _) => self.aside_verdict(case, Reason::Named, trail),
                 (false, true) => self.aside_verdict(case, Reason::Damaged, trail),
                 (false, false) => Verdict::new(Action::Keep, Reason::NotSelected),

@@ -11,16 +11,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::expected::Expected;
-use super::verdict::{Action, FileAction, Reason, Verdict, Verdicts};
+use super::verdict::{Action, ClassifiedFile, FileAction, Reason, Verdict, Verdicts};
 use crate::config::policy::MaxRemovals;
-use crate::model::inventory::{Binding, Content, Inventory};
+use crate::model::ids::BindingId;
+use crate::model::inventory::{Binding, Content, Inventory, LooseFile};
 use crate::model::key::Class;
 use crate::model::mend;
-use crate::model::names::is_session_id;
+use crate::model::names::{FileKind, is_session_id};
 use crate::model::problem::Code;
 use crate::model::proof::Stamp;
 use crate::model::proof::{DirId, sha256};
-use crate::model::store::StoreState;
 use crate::model::transcript::Summary;
 
 /// What is to be done.
@@ -142,8 +142,8 @@ pub struct MendItem {
     pub reason: Reason,
     /// The problems that are mended.
     pub codes: Vec<Code>,
-    /// The keys that point at it.
-    pub keys: Vec<String>,
+    /// The bindings that point at it.
+    pub bindings: Vec<BindingId>,
     /// How.
     pub how: Mending,
 }
@@ -237,12 +237,7 @@ impl<'a> Plan<'a> {
             now,
             bindings: verdicts.bindings.len(),
             bytes: inventory.stores.iter().all(|store| store.selected).then(|| inventory.bytes()),
-            known_stores: inventory
-                .stores
-                .iter()
-                .filter(|store| store.is_writable())
-                .map(|store| store.path.clone())
-                .collect(),
+            known_stores: inventory.writable(),
             stores,
             files: Vec::new(),
         };
@@ -294,36 +289,53 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Whether every path of a plan that came from outside lies where this inventory has a store; else why not.
-    pub fn fits(&self, inventory: &Inventory) -> Result<(), String> {
-        let store = |path: &Path| inventory.stores.iter().find(|store| store.path == path && store.is_writable());
-        let own = inventory.stores.iter().filter(|store| store.state != StoreState::Symlink);
-        let dirs: Vec<&Path> = own.map(crate::model::inventory::Store::dir).collect();
-        let inside = |path: &Path, dir: &Path| {
-            let plain = path.components().all(|part| !matches!(part, std::path::Component::ParentDir));
-            plain && path.starts_with(dir) && path != dir
-        };
+    /// Checks a plan that came from outside against what is here: it can do no more than planning could do now. `mends`
+    /// is the plan that mends all that can be mended. What it names and is gone by now is dropped, and returned; anything
+    /// else that does not fit refuses it whole.
+    pub fn fit(
+        &mut self,
+        inventory: &Inventory,
+        verdicts: &Verdicts,
+        mends: &Plan<'_>,
+    ) -> Result<Vec<PathBuf>, String> {
         for planned in &self.stores {
-            let Some(store) = store(&planned.path) else {
+            let store = inventory.stores.iter().find(|store| store.path == planned.path && store.is_writable());
+            let Some(store) = store else {
                 return Err(format!(
                     "{} is no store of this state directory that can be written",
                     planned.path.display()
                 ));
             };
-            if let Some(file) =
-                planned.items.iter().filter_map(|item| item.file.as_ref()).find(|file| !inside(&file.path, store.dir()))
-            {
-                return Err(format!("{} does not lie beside {}", file.path.display(), planned.path.display()));
+            for item in &planned.items {
+                let binding = store.bindings.iter().find(|binding| binding.key == item.key);
+                let (Some(binding), Some(file)) = (binding, &item.file) else { continue };
+                if binding.transcript.path.as_ref() != Some(&file.path) {
+                    return Err(format!("{} is not the transcript of {}", file.path.display(), item.key));
+                }
             }
         }
-        if let Some(item) = self.mends.iter().find(|item| !dirs.iter().any(|dir| inside(&item.path, dir))) {
-            return Err(format!("{} lies in no sessions directory", item.path.display()));
-        }
-        let beside = |file: &PlannedFile| dirs.iter().any(|dir| inside(&file.path, dir));
-        match self.files.iter().find(|item| !beside(&item.file)) {
-            Some(item) => Err(format!("{} lies in no sessions directory", item.file.path.display())),
-            None => Ok(()),
-        }
+        let mut gone = Vec::new();
+        self.mends.retain(|item| {
+            let fits = mends.mends.iter().any(|now| now.path == item.path && now.how == item.how);
+            gone.extend((!fits).then(|| item.path.clone()));
+            fits
+        });
+        let mut wrong = None;
+        self.files.retain(|item| {
+            let path = &item.file.path;
+            let found = inventory.files.iter().position(|file| file.path == *path);
+            match found.map(|at| (&inventory.files[at], verdicts.files.iter().find(|judged| judged.index == at))) {
+                Some((file, Some(judged))) if may(item.action, file, judged) => return true,
+                Some(_) => wrong = Some(format!("{} is nothing to {}", path.display(), item.action.as_str())),
+                None if inventory.holds(path) => {
+                    wrong = Some(format!("{} is no loose file", path.display()));
+                }
+                None => gone.push(path.clone()),
+            }
+            false
+        });
+        self.known_stores = inventory.writable();
+        wrong.map_or(Ok(gone), Err)
     }
 
     /// Whether there is nothing to do.
@@ -380,6 +392,22 @@ impl<'a> Plan<'a> {
     }
 }
 
+/// Whether planning could do this with a loose file now, under some limits.
+fn may(action: FileAction, file: &LooseFile, judged: &ClassifiedFile) -> bool {
+    let is_archive = matches!(
+        file.kind,
+        FileKind::ArchiveDeleted | FileKind::ArchiveBak | FileKind::ArchiveReset | FileKind::StoreBak
+    );
+    let by_choice = matches!(judged.reason, Reason::NotSelected | Reason::OrphansOff | Reason::Left);
+    match action {
+        _ if judged.action == action => true,
+        FileAction::Purge => by_choice && is_archive,
+        FileAction::Archive => by_choice && file.kind == FileKind::Orphan,
+        FileAction::Remove => by_choice && file.kind == FileKind::LockDead,
+        FileAction::Keep => false,
+    }
+}
+
 /// The files that the verdicts mend: broken stores, then transcripts, each once.
 fn mends(inventory: &Inventory, verdicts: &Verdicts, dirs: impl Fn(&Path) -> Option<DirId>) -> Vec<MendItem> {
     let mut mends: Vec<MendItem> = Vec::new();
@@ -392,7 +420,7 @@ fn mends(inventory: &Inventory, verdicts: &Verdicts, dirs: impl Fn(&Path) -> Opt
             dir,
             reason: Reason::Salvaged,
             codes: vec![salvage.code],
-            keys: Vec::new(),
+            bindings: Vec::new(),
             how: Mending::Salvage { sha256: sha256(&store.text), from_backups: salvage.from_backups },
         });
     }
@@ -405,7 +433,7 @@ fn mends(inventory: &Inventory, verdicts: &Verdicts, dirs: impl Fn(&Path) -> Opt
             continue;
         };
         if let Some(known) = mends.iter_mut().find(|item| item.path == *path) {
-            known.keys.push(binding.key.clone());
+            known.bindings.push(BindingId::new(&store.path, &binding.key));
             continue;
         }
         let dir = path.parent().and_then(&dirs).filter(|_| store.is_writable());
@@ -424,7 +452,7 @@ fn mends(inventory: &Inventory, verdicts: &Verdicts, dirs: impl Fn(&Path) -> Opt
                     },
                 )
                 .collect(),
-            keys: vec![binding.key.clone()],
+            bindings: vec![BindingId::new(&store.path, &binding.key)],
             how: Mending::Transcript { header: header(inventory, binding, summary) },
         });
     }

@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::facts::{Facts, FindingCode};
 use crate::model::database::LIVE_IN;
 use crate::model::entry;
+use crate::model::ids::BindingId;
 use crate::model::inventory::{Access, Binding, Content, Inventory, LooseFile, Side, Store};
 use crate::model::json::Scanner;
 use crate::model::leftover::{Leftover, LeftoverState};
@@ -29,7 +30,9 @@ pub struct Problem {
     /// The line, from 1, and the byte in the file, from 0.
     pub at: Option<(u64, Option<u64>)>,
     /// The binding it concerns.
-    pub key: Option<String>,
+    pub binding: Option<BindingId>,
+    /// The agent of that binding.
+    pub agent: Option<String>,
     /// More, in words.
     pub detail: Option<String>,
     /// What can be done about it, here.
@@ -41,7 +44,24 @@ pub struct Problem {
 impl Problem {
     /// A problem of a file as a whole.
     fn of(code: Code, path: &Path) -> Self {
-        Self { code, path: path.to_owned(), at: None, key: None, detail: None, remedy: code.remedy(), of_row: false }
+        Self {
+            code,
+            path: path.to_owned(),
+            at: None,
+            binding: None,
+            agent: None,
+            detail: None,
+            remedy: code.remedy(),
+            of_row: false,
+        }
+    }
+
+    fn of_binding(self, store: &Path, binding: &Binding) -> Self {
+        Self {
+            binding: Some(BindingId::new(store, &binding.key)),
+            agent: Some(binding.agent.clone()).filter(|agent| !agent.is_empty()),
+            ..self
+        }
     }
 
     fn at(self, line: u64, byte: u64) -> Self {
@@ -139,10 +159,8 @@ pub fn of_text(path: &Path, text: &[u8], now: DateTime<Utc>) -> Vec<Problem> {
                     FindingCode::Problem(code) => Some((code, finding.detail)),
                     _ => None,
                 });
-                let key = Some(binding.key.clone());
-                let here = |code, detail, (line, byte)| Problem {
-                    key: key.clone(),
-                    ..Problem::of(code, path).at(line, byte).with(detail)
+                let here = |code, detail, (line, byte)| {
+                    Problem::of(code, path).at(line, byte).with(detail).of_binding(path, &binding)
                 };
                 let of_entry = of_entry(&binding, member.entry.span.of(text));
                 list.extend(at_entry.chain(of_entry).map(|(code, detail)| here(code, detail, place)));
@@ -190,8 +208,7 @@ impl Problems {
         let member = store.document.members.get(binding.place.member);
         let (line, byte) = lines.place(member.map_or(0, |member| member.key.start.saturating_sub(1)));
         let here = |code: Code, detail: Option<String>| {
-            let problem = Problem::of(code, &store.path).at(line, byte).with(detail);
-            Problem { key: Some(binding.key.clone()), ..problem }
+            Problem::of(code, &store.path).at(line, byte).with(detail).of_binding(&store.path, binding)
         };
         let missing = (facts.integrity == Integrity::Missing).then(|| {
             let path = binding.transcript.path.as_deref().and_then(Path::file_name);
@@ -220,11 +237,10 @@ impl Problems {
         }
         match &transcript.content {
             Content::Read(summary) => {
-                self.lines_of(path, summary, Some(&binding.key), transcript.cut_header.is_some());
+                self.lines_of(path, summary, Some((store, binding)), transcript.cut_header.is_some());
             }
             Content::Unreadable(why) => {
-                let problem = Problem::of(Code::Unreadable, path).with(why.clone());
-                self.list.push(Problem { key: Some(binding.key.clone()), ..problem });
+                self.list.push(Problem::of(Code::Unreadable, path).with(why.clone()).of_binding(&store.path, binding));
             }
             Content::Absent | Content::Outside(_) | Content::NotChecked { .. } => {}
         }
@@ -239,8 +255,8 @@ impl Problems {
     fn rows(&mut self, store: &Store, binding: &Binding, facts: Facts) {
         let here = |code: Code, detail: Option<String>| {
             let remedy = if matches!(code.remedy(), Remedy::Person(_)) { code.remedy() } else { Remedy::Nothing };
-            let problem = Problem::of(code, store.holder()).with(detail);
-            Problem { key: Some(binding.key.clone()), remedy, of_row: true, ..problem }
+            let problem = Problem::of(code, store.holder()).with(detail).of_binding(&store.path, binding);
+            Problem { remedy, of_row: true, ..problem }
         };
         let transcript = &binding.transcript;
         let missing = (facts.integrity == Integrity::Missing)
@@ -285,7 +301,7 @@ impl Problems {
         self.list.extend(owner(inventory, &file.path, Some(file.access)));
     }
 
-    fn lines_of(&mut self, path: &Path, summary: &Summary, key: Option<&str>, compacted: bool) {
+    fn lines_of(&mut self, path: &Path, summary: &Summary, of: Option<(&Store, &Binding)>, compacted: bool) {
         self.transcripts += 1;
         self.lines += summary.lines;
         self.more += summary.more;
@@ -299,16 +315,19 @@ impl Problems {
         });
         self.list.extend(found.chain(other_name).map(|(code, line, byte, detail)| {
             let remedy = match code.remedy() {
-                Remedy::Repair if summary.mends.is_none() => match (code.severity(), key) {
+                Remedy::Repair if summary.mends.is_none() => match (code.severity(), of) {
                     (Severity::Fatal, Some(_)) => Remedy::Quarantine,
                     _ => Remedy::Nothing,
                 },
                 // Only what is bound is mended or taken aside.
-                Remedy::Quarantine | Remedy::Repair if key.is_none() => Remedy::Nothing,
+                Remedy::Quarantine | Remedy::Repair if of.is_none() => Remedy::Nothing,
                 remedy => remedy,
             };
-            let problem = Problem::of(code, path).with(detail);
-            Problem { at: Some((line, byte)), key: key.map(str::to_owned), remedy, ..problem }
+            let problem = Problem { at: Some((line, byte)), remedy, ..Problem::of(code, path).with(detail) };
+            match of {
+                Some((store, binding)) => problem.of_binding(&store.path, binding),
+                None => problem,
+            }
         }));
     }
 }

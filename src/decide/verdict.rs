@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::facts::Facts;
+use crate::model::ids::BindingId;
 use crate::model::inventory::{Binding, Inventory, Store};
 
 /// What happens to a binding.
@@ -104,6 +105,7 @@ macro_rules! reasons {
 reasons! {
     NotSelected "not-selected" "selection" "no --only pattern matches the key";
     NotPlanned "not-planned" "selection" "the plan that was given does not take it";
+    JustRestored "just-restored" "selection" "a restore brought it back that this run finished";
     Sqlite "sqlite" "untouchable" "its sessions live in SQLite: read, never changed";
     LiveLock "live-lock" "untouchable" "a process that exists holds the transcript's lock";
     Running "running" "untouchable" "the entry says that a run is in progress, and it was active within the grace";
@@ -221,6 +223,19 @@ pub struct Verdicts {
     pub bindings: Vec<Classified>,
     /// Every loose file.
     pub files: Vec<ClassifiedFile>,
+}
+
+impl Verdicts {
+    /// Leaves bindings alone that a restore has just brought back.
+    pub fn spare(&mut self, inventory: &Inventory, back: &[BindingId]) {
+        for one in self.bindings.iter_mut().filter(|one| !back.is_empty() && one.verdict.action.removes()) {
+            let (store, key) = (&one.store(inventory).path, &one.binding(inventory).key);
+            if back.iter().any(|id| id.store == *store && id.key == *key) {
+                one.verdict = Verdict::new(Action::Keep, Reason::JustRestored);
+                one.file = None;
+            }
+        }
+    }
 }
 
 #[cfg(test)]

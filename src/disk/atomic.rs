@@ -7,6 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use anyhow::Context as _;
 
 use crate::disk::dir::{Dir, FileInfo, give};
+use crate::disk::process;
+use crate::model::lock::ProcessState;
 use crate::model::proof::Stamp;
 
 /// Pieces are gathered into blocks of this many bytes, a multiple of any page.
@@ -20,18 +22,27 @@ pub(crate) fn temp_name(name: &OsStr) -> OsString {
     temp_name_of(name, std::process::id())
 }
 
-/// The same for another process, so that what it left can be found.
-pub(crate) fn temp_name_of(name: &OsStr, pid: u32) -> OsString {
-    let mut temp = name.to_owned();
-    temp.push(format!(".{pid}{TEMP}"));
+/// The same for another process. Of a long name the end is left out, so that the file system takes it.
+fn temp_name_of(name: &OsStr, pid: u32) -> OsString {
+    let end = format!(".{pid}{TEMP}");
+    let bytes = name.as_bytes();
+    let mut temp = OsStr::from_bytes(&bytes[..bytes.len().min(LONGEST_NAME - end.len())]).to_owned();
+    temp.push(end);
     temp
 }
 
-/// Removes every temporary file of a directory that is ours alone. One that cannot be removed does no harm.
+/// Bytes in the longest name.
+const LONGEST_NAME: usize = 255;
+
+/// Removes every temporary file of a directory that no living process writes. One that cannot be removed does no harm.
+/// This process must be writing none there.
 pub(crate) fn sweep(dir: &Dir) {
     for entry in fs_err::read_dir(dir.path()).into_iter().flatten().filter_map(Result::ok) {
-        if entry.file_name().as_bytes().ends_with(TEMP.as_bytes()) {
-            let _ = dir.remove(&entry.file_name());
+        let name = entry.file_name();
+        let owner = name.as_bytes().strip_suffix(TEMP.as_bytes()).map(|rest| rest.rsplit(|&byte| byte == b'.').next());
+        let pid = owner.flatten().and_then(|pid| std::str::from_utf8(pid).ok()?.parse::<u32>().ok());
+        if pid.is_some_and(|pid| pid == std::process::id() || process::state(pid) == ProcessState::Gone) {
+            let _ = dir.remove(&name);
         }
     }
 }

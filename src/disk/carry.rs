@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use sha2::{Digest, Sha256};
 
-use super::dir::{Dir, FileInfo, give};
+use crate::disk::atomic;
+use crate::disk::dir::{Dir, FileInfo, give};
 
 /// Renames; across file systems copies, syncs, compares, and only then removes the original.
 pub(crate) fn carry(from: &Dir, name: &OsStr, to: &Dir, new: &OsStr, info: &FileInfo) -> anyhow::Result<()> {
@@ -34,14 +35,19 @@ fn copy(from: &Dir, name: &OsStr, to: &Dir, new: &OsStr, info: &FileInfo) -> any
     from.remove(name)
 }
 
+/// Copies a file under a temporary name, which it exchanges for its own once it is whole: a name in the archive says
+/// that all of the file is there.
 pub(crate) fn duplicate(from: &Dir, name: &OsStr, to: &Dir, new: &OsStr, info: &FileInfo) -> anyhow::Result<()> {
     let (mut source, _) = from.open_file(name)?;
-    let mut target = to.create(new, 0o600)?;
+    let temp = atomic::temp_name(new);
+    to.remove(&temp)?;
+    let mut target = to.create(&temp, 0o600)?;
     let attempt = copy_checked(&mut source, &mut target, info)
+        .and_then(|()| to.move_to(&temp, to, new))
         .with_context(|| format!("cannot copy {} to {}", from.join(name).display(), to.join(new).display()))
         .and_then(|()| to.sync());
     if attempt.is_err() {
-        let _ = to.remove(new);
+        let _ = to.remove(&temp);
     }
     attempt
 }

@@ -85,6 +85,19 @@ pub struct Sighting {
 }
 
 impl Inventory {
+    /// Returns the stores that can be written.
+    pub fn writable(&self) -> Vec<PathBuf> {
+        self.stores.iter().filter(|store| store.is_writable()).map(|store| store.path.clone()).collect()
+    }
+
+    /// Whether a path is that of a store, or of what a binding points at.
+    pub fn holds(&self, path: &Path) -> bool {
+        let is_it = |store: &Store| {
+            store.path == path || store.bindings.iter().any(|one| one.transcript.path.as_deref() == Some(path))
+        };
+        self.stores.iter().any(is_it)
+    }
+
     /// The transcripts that the deadline left unread, and whether reading was begun.
     pub fn not_checked(&self) -> BTreeMap<PathBuf, bool> {
         let bound = self.selected().flat_map(|store| &store.bindings);

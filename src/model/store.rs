@@ -213,6 +213,51 @@ pub fn cut(text: &[u8], cuts: &[Span]) -> Vec<u8> {
     new
 }
 
+/// Returns the members that stand in bytes that were cut out of a store, as raw keys and raw entries. A member whose
+/// entry is gone is passed over; what comes after a damaged one is not known.
+pub fn members_of(removed: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut scanner = Scanner::new(removed);
+    let mut members = Vec::new();
+    loop {
+        while scanner.peek() == Some(b',') {
+            if scanner.expect(b',').is_err() {
+                return members;
+            }
+        }
+        let Ok(key) = scanner.key() else { return members };
+        if matches!(scanner.peek(), Some(b',') | None) {
+            continue;
+        }
+        let Ok(value) = scanner.value() else { return members };
+        members.push((key.of(removed).to_vec(), value.span.of(removed).to_vec()));
+    }
+}
+
+/// Whether a text is a store with these keys and no others.
+pub fn has_keys(text: &[u8], keys: impl IntoIterator<Item = String>) -> bool {
+    let Ok(document) = read(text) else { return false };
+    let found: HashSet<String> = document.effective(text).into_iter().map(|place| place.key).collect();
+    found == keys.into_iter().collect()
+}
+
+/// Whether `text`, which is an object, still is one without the ranges `cuts`: at each of them what stands before and
+/// what comes after may follow each other.
+pub fn cuts_leave_an_object(text: &[u8], cuts: &[Span]) -> bool {
+    let mut kept_from = 0;
+    cuts.iter().enumerate().all(|(at, cut)| {
+        let kept_to = cuts.get(at + 1).map_or(text.len(), |next| next.start);
+        let before = text[kept_from..cut.start].iter().rev().find(|byte| !byte.is_ascii_whitespace());
+        let after = text[cut.end..kept_to].iter().find(|byte| !byte.is_ascii_whitespace());
+        kept_from = cut.end;
+        let (Some(before), Some(after)) = (before, after) else { return false };
+        match before {
+            b'{' => matches!(after, b'"' | b'}'),
+            b',' => *after == b'"',
+            _ => matches!(after, b',' | b'}'),
+        }
+    })
+}
+
 /// The inverse of [`cut`]: `removed` holds the bytes of all cuts, one after the other. `None` when they do not fit:
 /// both come from a manifest, which may be damaged.
 pub fn uncut(text: &[u8], cuts: &[Span], removed: &[u8]) -> Option<Vec<u8>> {

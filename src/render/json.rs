@@ -11,6 +11,7 @@ use super::mended::MendedDocument;
 use super::sqlite::{DatabaseDocument, LeftoverDocument};
 use super::view::{LeftDocument, View};
 use crate::change::manifest;
+use crate::change::outcome::Bound;
 use crate::decide::facts::{Elapsed, Finding, RunState};
 use crate::decide::plan::Totals;
 use crate::decide::rules::Step;
@@ -305,8 +306,8 @@ pub struct RestoreDocument {
     /// The transcript that was bound again by --adopt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adopted: Option<String>,
-    /// Keys that are bound again.
-    pub bindings: Vec<String>,
+    /// Bindings that are bound again.
+    pub bindings: Vec<BoundDocument>,
     /// Files that are back.
     pub files: usize,
     /// Their bytes, entries included.
@@ -326,6 +327,27 @@ pub struct RestoreDocument {
     pub refused: Vec<LeftDocument>,
     /// What failed.
     pub failed: Vec<LeftDocument>,
+}
+
+/// A binding that is bound again.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct BoundDocument {
+    /// The agent.
+    pub agent: String,
+    /// The key.
+    pub key: String,
+}
+
+impl BoundDocument {
+    /// A binding that is bound again as a document.
+    pub fn of(bound: &Bound) -> Self {
+        Self { agent: bound.agent.clone(), key: bound.id.key.clone() }
+    }
+
+    /// Its key, with its agent where the key does not name it.
+    pub fn name(&self) -> String {
+        super::refusal::binding(&self.agent, &self.key)
+    }
 }
 
 /// A transcript without a binding, and what helps to find its key.
@@ -378,10 +400,13 @@ pub struct RunsDocument {
     pub schema: String,
     /// Oldest first.
     pub runs: Vec<RunDocument>,
+    /// Past runs that had been cut off, and what became of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub recovered: Vec<String>,
     /// Runs that were forgotten just now.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub forgotten: Vec<String>,
-    /// Old runs that were not forgotten, because what they quarantined is still there.
+    /// Old runs that were not forgotten: what they set aside is still there, or a restore is not done with them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<String>,
     /// Runs that cannot be read.
@@ -424,6 +449,9 @@ pub struct ErrorReport {
     pub schema: String,
     /// What went wrong.
     pub error: String,
+    /// The stable code of the refusal, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
     /// What can be done.
     pub hint: Option<String>,
     /// The exit code.
@@ -534,30 +562,23 @@ pub fn steps(steps: Vec<Step>) -> Vec<StepDocument> {
 }
 
 /// A past run as a document.
-pub fn run(manifest: &manifest::Manifest) -> RunDocument {
-    use manifest::StepState::Done;
-    let entries = || manifest.stores.iter().filter(|record| record.state == Done).flat_map(|record| &record.entries);
-    let moves = || manifest.moves.iter().filter(|record| record.state == Done);
-    let entry_bytes: usize = entries().map(|entry| entry.entry_at.1 - entry.entry_at.0).sum();
-    let mends = || manifest.mends.iter().filter(|record| record.state == Done);
-    let renames = || manifest.renames.iter().filter(|record| record.state == Done);
-    let restorable = entries().any(manifest::EntryRecord::is_away)
-        || moves().any(manifest::MoveRecord::is_away)
-        || mends().any(|record| !record.restored)
-        || renames().any(|record| !record.restored);
+pub fn run(manifest: &manifest::Manifest, view: View<'_>) -> RunDocument {
+    let steps = || manifest.steps.iter().filter(|step| step.state == manifest::StepState::Done);
+    let problem = |left| {
+        let LeftDocument { what, why, .. } = super::refusal::document(left, view);
+        format!("{what}: {why}")
+    };
     RunDocument {
-        id: manifest.id.clone(),
-        command: manifest.command.clone(),
+        id: manifest.id.to_string(),
+        command: manifest.kind.as_str().to_owned(),
         started_at: manifest.started_at,
         finished_at: manifest.finished_at,
         state: manifest.state,
-        bindings: entries().count(),
-        files: moves().count() + mends().count() + renames().count(),
-        bytes: entry_bytes as u64
-            + moves().map(|record| record.stamp.size).sum::<u64>()
-            + mends().filter_map(|record| record.old).map(|old| old.size).sum::<u64>()
-            + renames().map(|record| record.stamp.size).sum::<u64>(),
-        restorable: restorable && manifest.command != "restore",
-        problems: manifest.problems.clone(),
+        bindings: manifest.taken().count(),
+        files: steps().filter(|step| step.change != manifest::Change::Delete).count(),
+        bytes: manifest.taken().map(|(_, entry)| entry.bytes()).sum::<u64>()
+            + steps().map(manifest::Step::bytes).sum::<u64>(),
+        restorable: manifest.is_restorable(),
+        problems: manifest.problems.iter().map(problem).collect(),
     }
 }

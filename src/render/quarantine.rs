@@ -1,7 +1,7 @@
 //! What was taken aside, and what is aside.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anstyle::Style;
 use chrono::{DateTime, Utc};
@@ -10,12 +10,15 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::escape::escape;
+use super::refusal::binding;
 use super::table::{Column, Row, lay_out};
 use super::validate::{self, ProblemDocument};
 use super::view::{LeftDocument, View};
 use super::words::{BAD, BOLD, Layout, WARN, count, left, list as lines, next, shell};
 use crate::change::manifest::{EntryRecord, Manifest};
+use crate::change::purge::{Purged, PurgedOne};
 use crate::decide::verdict::{Classified, Reason};
+use crate::model::ids::RunId;
 use crate::model::inventory::Inventory;
 use crate::model::key::Class;
 use crate::model::transcript::Integrity;
@@ -142,14 +145,14 @@ pub fn quarantined(
     view: View<'_>,
 ) -> QuarantinedSession {
     QuarantinedSession {
-        run: run.id.clone(),
+        run: run.id.to_string(),
         taken_at: run.started_at,
         agent: entry.agent.clone(),
         key: entry.key.clone(),
         class: entry.class,
         session_id: entry.session_id.clone(),
         reasons: entry.reasons.clone(),
-        entry_bytes: (entry.entry_at.1 - entry.entry_at.0) as u64,
+        entry_bytes: entry.bytes(),
         transcript: entry.file.as_deref().map(|path| view.path(path)),
         archived: archived.map(|path| path.to_string_lossy().into_owned()),
         bytes,
@@ -172,7 +175,7 @@ pub fn taken(document: &QuarantineDocument, layout: &Layout) -> String {
     for one in &document.taken {
         let size = one.transcript.as_ref().map_or_else(String::new, |_| format!(", {}", HumanBytes(one.bytes)));
         let why = reasons(&one.reasons);
-        let _ = writeln!(text, "{BOLD}{word}{BOLD:#} {}: {why}{size}", escape(&one.key));
+        let _ = writeln!(text, "{BOLD}{word}{BOLD:#} {}: {why}{size}", escape(&binding(&one.agent, &one.key)));
     }
     left(&mut text, "left alone", WARN, &document.skipped);
     left(&mut text, "failed", BAD, &document.failed);
@@ -205,7 +208,7 @@ pub fn list(document: &QuarantinedDocument, layout: &Layout) -> String {
     ];
     let row = |one: &QuarantinedSession| Row {
         cells: vec![
-            escape(&one.key).into_owned(),
+            escape(&binding(&one.agent, &one.key)).into_owned(),
             reasons(&one.reasons),
             one.taken_at.format("%Y-%m-%d %H:%MZ").to_string(),
             HumanBytes(one.bytes + one.entry_bytes).to_string(),
@@ -275,17 +278,47 @@ pub fn due(sessions: usize, bytes: u64) -> String {
 pub struct PurgeDocument {
     /// The document's type and version.
     pub schema: String,
-    /// What was deleted for good: keys, each with the run that took it.
+    /// Sessions that were deleted for good.
     pub purged: Vec<PurgedSession>,
     /// Bytes of their entries and transcripts.
     pub bytes: u64,
+    /// Stores, kept whole by runs that replaced them, in which entries of these sessions may still be: paths below the
+    /// state directory. `runs prune` forgets them with their runs.
+    pub copies: Vec<String>,
 }
 
 /// A session that was deleted for good.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct PurgedSession {
+    /// The agent.
+    pub agent: String,
     /// The key.
     pub key: String,
     /// The run that took it.
     pub run: String,
+}
+
+/// What a purge did as a document.
+pub fn purge(schema: String, purged: &Purged) -> PurgeDocument {
+    let session =
+        |one: &PurgedOne| PurgedSession { agent: one.agent.clone(), key: one.id.key.clone(), run: one.run.to_string() };
+    let copy = |(run, kept): &(RunId, PathBuf)| format!("claw-sessions/runs/{run}/{}", kept.display());
+    PurgeDocument {
+        schema,
+        purged: purged.sessions.iter().map(session).collect(),
+        bytes: purged.bytes,
+        copies: purged.copies.iter().map(copy).collect(),
+    }
+}
+
+/// `quarantine purge`.
+pub fn purged(document: &PurgeDocument) -> String {
+    if document.purged.is_empty() {
+        return "Nothing in quarantine is that old.\n".to_owned();
+    }
+    let mut text = format!("Deleted for good: {}.\n", due(document.purged.len(), document.bytes));
+    for copy in &document.copies {
+        let _ = writeln!(text, "{WARN}a copy of the store is still in{WARN:#} {}", escape(copy));
+    }
+    text
 }

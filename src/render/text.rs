@@ -9,8 +9,8 @@ use indicatif::HumanBytes;
 
 use super::escape::escape;
 use super::json::{
-    BindingDocument, Body, ExplainDocument, FileDocument, GcDocument, Preamble, RestoreDocument, RunsDocument,
-    ScanDocument, StoreDocument,
+    BindingDocument, Body, BoundDocument, ExplainDocument, FileDocument, GcDocument, Preamble, RestoreDocument,
+    RunsDocument, ScanDocument, StoreDocument,
 };
 use super::mended;
 use super::sqlite;
@@ -192,8 +192,8 @@ pub fn restore(document: &RestoreDocument, layout: &Layout) -> String {
     list(&mut text, "recovered: ", &document.recovered);
     let (bindings, files) = (document.bindings.len(), document.files);
     if let (Some(path), Some(run)) = (&document.adopted, &document.run) {
-        let key = document.bindings.first().map_or("", String::as_str);
-        let _ = writeln!(text, "{BOLD}Bound{BOLD:#} {} as {}.", escape(path), escape(key));
+        let name = document.bindings.first().map(BoundDocument::name).unwrap_or_default();
+        let _ = writeln!(text, "{BOLD}Bound{BOLD:#} {} as {}.", escape(path), escape(&name));
         next(&mut text, &format!("claw-sessions restore {run}{}", layout.same_place), "takes that back");
     } else if document.run.is_some() {
         let _ = writeln!(
@@ -231,7 +231,8 @@ pub fn deferred(document: &RestoreDocument, layout: &Layout) -> String {
             HumanBytes(document.bytes)
         );
         if !layout.quiet {
-            list(&mut text, "  ", &document.bindings);
+            let names: Vec<String> = document.bindings.iter().map(BoundDocument::name).collect();
+            list(&mut text, "  ", &names);
         }
     } else if still == 0 {
         let _ = writeln!(text, "Nothing is deferred.");
@@ -247,8 +248,9 @@ pub fn deferred(document: &RestoreDocument, layout: &Layout) -> String {
 /// `runs`.
 pub fn runs(document: &RunsDocument, layout: &Layout) -> String {
     let mut text = String::new();
+    list(&mut text, "recovered: ", &document.recovered);
     list(&mut text, "forgotten: ", &document.forgotten);
-    list(&mut text, "kept, because what it quarantined is still there: ", &document.kept);
+    list(&mut text, "kept, because what it set aside is still there: ", &document.kept);
     list(&mut text, "warning: ", &document.problems);
     if document.runs.is_empty() {
         let _ = writeln!(text, "No runs yet.");

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::escape::escape;
 use super::mended::{self, MendedDocument};
+use super::refusal;
 use super::table::{Column, Row, lay_out};
 use super::view::{LeftDocument, View};
 use super::words::{BOLD, DIM, Layout, count, left, list, next, shell};
@@ -58,6 +59,9 @@ pub struct ProblemDocument {
     /// The binding it concerns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// The agent of that binding.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
     /// What it is, in words.
     pub what: String,
     /// More.
@@ -148,7 +152,8 @@ pub fn problem(problem: &Problem, view: View<'_>, later: bool, same_place: &str)
         path: view.path(&problem.path),
         line: problem.at.map(|at| at.0),
         byte: problem.at.and_then(|at| at.1),
-        key: problem.key.clone(),
+        agent: problem.agent.clone(),
+        key: problem.binding.as_ref().map(|binding| binding.key.clone()),
         what: problem.code.describe().to_owned(),
         detail: problem.detail.clone(),
         effect: if problem.of_row { of_rows(problem.code) } else { problem.code.effect_in(later) }.to_owned(),
@@ -162,7 +167,10 @@ fn remedy(problem: &Problem, same_place: &str) -> Option<String> {
         Remedy::Salvage => Some(format!("claw-sessions validate --repair --salvage{same_place}")),
         Remedy::StuckBak => Some(format!("claw-sessions restore --stuck-bak{same_place}")),
         Remedy::Quarantine => {
-            problem.key.as_ref().map(|key| format!("claw-sessions quarantine {}{same_place}", shell(key)))
+            let binding = problem.binding.as_ref()?;
+            let agent = problem.agent.as_ref().filter(|_| !refusal::names_agent(&binding.key));
+            let agent = agent.map_or_else(String::new, |agent| format!(" --agent {}", shell(agent)));
+            Some(format!("claw-sessions quarantine {}{agent}{same_place}", shell(&binding.key)))
         }
         Remedy::Person(what) => Some(what.to_owned()),
         Remedy::Nothing => None,
@@ -235,7 +243,8 @@ fn line(text: &mut String, problem: &ProblemDocument) {
         .as_ref()
         .filter(|_| (problem.line.is_some() && problem.path.ends_with(".json")) || problem.path.ends_with(".sqlite"))
     {
-        let _ = write!(text, "; {}", escape(key));
+        let named = refusal::binding(problem.agent.as_deref().unwrap_or_default(), key);
+        let _ = write!(text, "; {}", escape(&named));
     }
     let remedy =
         problem.remedy.as_ref().map_or_else(String::new, |remedy| format!("; {DIM}→ {}{DIM:#}", escape(remedy)));

@@ -31,10 +31,24 @@ impl View<'_> {
 /// Something left as it was.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct LeftDocument {
-    /// The key or path.
+    /// The key, path or run, in words.
     pub what: String,
-    /// Why.
+    /// Why, in words.
     pub why: String,
+    /// The stable code of the reason.
+    pub code: String,
+    /// The agent, of a binding.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// The key, of a binding.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The path, of a file or directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
 }
 
 /// A document as text: indented, one final newline, safe on a terminal.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::promise;
 use crate::strace::{self, kill};
@@ -120,11 +120,11 @@ impl Scenario {
                     store.write(STORE, &cut[..cut.len() - 200]);
                 }
                 Step::LongAgo => {
-                    for run in fs::read_dir(store.path("claw-sessions/runs")).unwrap() {
-                        let path = run.unwrap().path().join("manifest.json");
-                        let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+                    for run in store.run_ids() {
+                        let mut manifest = store.manifest(&run);
                         manifest["finishedAt"] = json!("2026-01-01T00:00:00Z");
-                        fs::write(path, serde_json::to_vec_pretty(&manifest).unwrap()).unwrap();
+                        manifest["notBefore"] = json!("2026-01-01T00:00:00Z");
+                        store.set_manifest(&run, manifest);
                     }
                 }
                 Step::Recipe => {

@@ -203,8 +203,7 @@ fn deferred_sessions_come_back_two_by_two_the_youngest_first() {
     assert_eq!(keys(&store.scan(["--now", NOW]), "keep").len(), 2);
     let next = |args: &[&str]| store.run([&["restore", "--deferred"], args, &["--json"]].concat()).ok().json();
     let bound = |document: &Value| -> Vec<String> {
-        let keys = document["bindings"].as_array().unwrap();
-        let mut keys: Vec<String> = keys.iter().map(|key| key.as_str().unwrap().to_owned()).collect();
+        let mut keys = support::bound(document);
         keys.sort_by_key(|key| key == PROGRAM);
         keys
     };
@@ -237,7 +236,7 @@ fn a_key_that_was_bound_anew_is_never_readmitted() {
     let text = store.read(STORE);
     let restored = store.run(["restore", "--deferred", "--json"]).ok().json();
     assert_eq!(restored["superseded"], json!([peer("5")]));
-    assert_eq!(restored["bindings"], json!([peer("4")]));
+    assert_eq!(support::bound(&restored), [peer("4")]);
     assert_eq!(store.sessions("main")[peer("5")]["sessionId"], "anew");
     assert!(store.read(STORE).len() >= text.len());
     // Not even when the new one is gone: the old one would be a surprise by then.
@@ -246,7 +245,7 @@ fn a_key_that_was_bound_anew_is_never_readmitted() {
     let again = store.run(["restore", "--deferred", "--json"]).ok().json();
     assert_eq!((&again["bindings"], &again["stillDeferred"]), (&json!([]), &json!(0)));
     let named = store.run(["restore", &peer("5"), "--json"]).ok().json();
-    assert_eq!(named["bindings"], json!([peer("5")]), "by name it comes back");
+    assert_eq!(support::bound(&named), [peer("5")], "by name it comes back");
 }
 
 #[test]
@@ -389,17 +388,17 @@ fn the_history_does_not_grow_without_bound() {
 /// A run whose stores were rewritten and whose files did not follow, as a deadline or a kill leaves it.
 fn cut_off(store: &Store, change: impl FnOnce(&mut Value)) -> String {
     let run = store.run([&BOOT[..], &["--max-resumes", "2"]].concat()).ok().json()["run"].as_str().unwrap().to_owned();
-    let path = format!("claw-sessions/runs/{run}/manifest.json");
-    let mut manifest: Value = serde_json::from_slice(&store.read(&path)).unwrap();
+    let mut manifest = store.manifest(&run);
     manifest["state"] = json!("unfinished");
-    for moved in manifest["moves"].as_array_mut().unwrap() {
-        let from = Path::new(moved["from"].as_str().unwrap()).to_owned();
-        let archived = store.path(format!("claw-sessions/runs/{run}")).join(moved["to"].as_str().unwrap());
+    for step in manifest["steps"].as_array_mut().unwrap() {
+        let from = Path::new(step["path"].as_str().unwrap()).to_owned();
+        let archived =
+            store.path(format!("claw-sessions/runs/{run}")).join(step["change"]["archive"]["to"].as_str().unwrap());
         std::fs::rename(archived, from).unwrap();
-        moved["state"] = json!("planned");
+        step["state"] = json!("planned");
     }
     change(&mut manifest);
-    store.write(&path, serde_json::to_vec(&manifest).unwrap());
+    store.set_manifest(&run, manifest);
     run
 }
 
@@ -411,7 +410,7 @@ fn nothing_is_restored_of_a_run_that_cannot_be_finished_and_nothing_of_it_is_los
     let text = store.read(STORE);
     // A store that cannot be read may refer to any of its files: they stay, and the run stays unfinished.
     store.write(STORE, &text[..text.len() - 20]);
-    let refused = store.run(["restore", &run]).code(3);
+    let refused = store.run(["restore", &run]).code(4);
     assert!(refused.stdout.contains("Nothing was restored.\n"), "{refused}");
     assert!(refused.stdout.contains("no readable store now"), "{refused}");
     store.run(["gc", "--keep-runs", "1s", "--now", "2027-06-01T00:00:00Z"]).code(4);
@@ -457,11 +456,11 @@ fn readmission_undoes_nothing_else_and_one_broken_store_does_not_hold_up_the_oth
     let desk = store.read("agents/desk/sessions/sessions.json");
     store.write("agents/desk/sessions/sessions.json", "{broken");
     let first = store.run(["restore", "--deferred", "--json"]).code(4).json();
-    assert_eq!(first["bindings"], json!([shared, peer("1")]));
+    assert_eq!(support::bound(&first), [shared.to_owned(), peer("1")]);
     assert!(first["refused"][0]["what"].as_str().unwrap().contains("desk"), "{first:#}");
     store.write("agents/desk/sessions/sessions.json", desk);
     let second = store.run(["restore", "--deferred", "--json"]).ok().json();
-    assert_eq!(second["bindings"], json!(["agent:desk:telegram:direct:1"]));
+    assert_eq!(support::bound(&second), ["agent:desk:telegram:direct:1"]);
     assert!(store.sessions("desk").get(shared).is_none(), "what expired stays away");
 }
 

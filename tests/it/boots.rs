@@ -68,6 +68,11 @@ fn boots(name: &str) {
 /// One start; what was there before is there after it, byte for byte, or in the archive of the run.
 fn boot_once(store: &Store, now: i64, at: &str) -> (Value, usize) {
     let (entries, files) = (entries(store), files(store));
+    // The system's clock is not that of the story: a store from the future would be a trace of a wrong one.
+    for agent in agents(store) {
+        let text = fs::File::options().append(true).open(store.path(format!("agents/{agent}/sessions/sessions.json")));
+        text.unwrap().set_modified(std::time::SystemTime::now()).unwrap();
+    }
     let now = DateTime::from_timestamp_millis(now).unwrap().to_rfc3339_opts(SecondsFormat::Secs, true);
     let output = store.run([&["gc", "--boot", "--json", "--now", &now], &LIMITS[..]].concat());
     assert_eq!(output.code, Some(0), "{at}: {output}");
@@ -150,46 +155,56 @@ impl Archive {
         let mut archive = Self::default();
         let Some(run) = run.as_str() else { return archive };
         let dir = PathBuf::from("claw-sessions/runs").join(run);
-        let manifest: Value = serde_json::from_slice(&store.read(dir.join("manifest.json"))).unwrap();
+        let manifest = store.manifest(run);
         let state_dir = store.state_dir();
         let below = |path: &Value| {
             let path = Path::new(path.as_str().unwrap()).strip_prefix(&state_dir);
             path.unwrap().to_str().unwrap().to_owned()
         };
-        let done = |records: &str| -> Vec<Value> {
-            let records = manifest[records].as_array().cloned().unwrap_or_default();
-            records.into_iter().filter(|record| record["state"] == "done" && record["purged"] != true).collect()
-        };
-        for record in done("stores") {
-            let removed = store.read(dir.join(record["removed"].as_str().unwrap()));
-            for entry in record["entries"].as_array().unwrap().iter().filter(|entry| entry["purged"] != true) {
+        let there = |record: &&Value| record["state"] != "skipped" && record["undone"] != "purged";
+        for batch in manifest["batches"].as_array().unwrap().iter().filter(there) {
+            let removed = store.read(dir.join(batch["removed"].as_str().unwrap()));
+            for entry in batch["entries"].as_array().unwrap().iter().filter(there) {
                 let at = |end: usize| entry["entryAt"][end].as_u64().unwrap() as usize;
-                let place = (record["agent"].as_str().unwrap().to_owned(), entry["key"].as_str().unwrap().to_owned());
+                let place = (batch["agent"].as_str().unwrap().to_owned(), entry["key"].as_str().unwrap().to_owned());
                 archive.entries.insert(place, removed[at(0)..at(1)].to_vec());
             }
         }
-        for record in done("moves") {
-            archive.files.insert(below(&record["from"]), store.read(dir.join(record["to"].as_str().unwrap())));
+        for step in manifest["steps"].as_array().unwrap().iter().filter(there) {
+            let change = &step["change"];
+            let kept = ["archive", "clear-lock", "replace"].iter().find_map(|kind| change[kind]["to"].as_str());
+            match kept {
+                Some(kept) => drop(archive.files.insert(below(&step["path"]), store.read(dir.join(kept)))),
+                None => drop(archive.purged.insert(below(&step["path"]))),
+            }
         }
-        for record in done("mends") {
-            archive.files.insert(below(&record["path"]), store.read(dir.join(record["to"].as_str().unwrap())));
-        }
-        archive.purged.extend(manifest["purged"].as_array().into_iter().flatten().map(below));
         archive
     }
 }
 
-/// The clock of past runs is the system's, whatever `--now` says: a day goes by when each ended a day earlier.
+/// The clock of past runs is the system's, whatever `--now` says: a day goes by when each ended a day earlier, and so
+/// does every other trace of time.
 fn a_day_goes_by(store: &Store) {
-    for run in fs::read_dir(store.path("claw-sessions/runs")).unwrap() {
-        let path = run.unwrap().path().join("manifest.json");
-        let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-        for clock in ["startedAt", "finishedAt"] {
+    for run in store.run_ids() {
+        let mut manifest = store.manifest(&run);
+        for clock in ["startedAt", "finishedAt", "notBefore"] {
             let time = manifest[clock].as_str().unwrap().parse::<DateTime<Utc>>().unwrap();
             manifest[clock] = json!(time - TimeDelta::days(1));
         }
-        fs::write(&path, manifest.to_string()).unwrap();
+        store.set_manifest(&run, manifest);
     }
+    let path = "claw-sessions/history.jsonl";
+    let history = String::from_utf8(store.read(path)).unwrap();
+    let aged = history.lines().map(|line| {
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        for clock in ["startedAt", "finishedAt"] {
+            let time = line[clock].as_str().unwrap().parse::<DateTime<Utc>>().unwrap();
+            line[clock] = json!(time - TimeDelta::days(1));
+        }
+        format!("{line}\n")
+    });
+    let aged: String = aged.collect();
+    store.write(path, aged);
 }
 
 /// How much there is after a start.
@@ -280,7 +295,16 @@ fn restores_bring_bytes_back(store: &Store, name: &str) {
             assert_eq!(now.get(place), Some(bytes), "{name}: {place:?} of {}\n{output}", run["id"]);
             bindings += 1;
         }
-        for (path, bytes) in archive.files.iter().filter(|(path, _)| !refused.contains(&path.as_str())) {
+        // A transcript comes back with its binding, or stays with it.
+        let kept = |path: &str| {
+            let name = Path::new(path).file_name().unwrap();
+            let files = WalkDir::new(store.path("claw-sessions/runs").join(run["id"].as_str().unwrap())).into_iter();
+            !refused.is_empty() && files.filter_map(Result::ok).any(|entry| entry.file_name() == name)
+        };
+        for (path, bytes) in archive.files.iter().filter(|(path, _)| store.exists(path) || !kept(path)) {
+            if refused.contains(&path.as_str()) {
+                continue;
+            }
             assert!(store.read(path) == *bytes, "{name}: {path} of {}\n{output}", run["id"]);
             files += 1;
         }

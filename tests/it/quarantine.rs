@@ -125,8 +125,7 @@ fn a_purge_leaves_what_else_the_run_took() {
     std::thread::sleep(Duration::from_millis(1100));
     store.run(["quarantine", "purge", "--older-than", "1s", "--yes"]).ok();
     let back = store.restore_latest().ok().json();
-    let mut bound: Vec<String> =
-        back["bindings"].as_array().unwrap().iter().map(|key| key.as_str().unwrap().to_owned()).collect();
+    let mut bound = support::bound(&back);
     let mut expected = expired;
     bound.sort();
     expected.sort();

@@ -409,13 +409,13 @@ fn a_run_that_was_cut_off_before_the_import_is_not_finished_after_it() {
     let store = Store::crafted("healthy");
     let run = store.gc(["--all", "--now", "2026-12-23T22:00:00Z"]).ok().json()["run"].as_str().unwrap().to_owned();
     // Cut off before the transcript followed its entry, as a crash may leave it.
-    let manifest = format!("claw-sessions/runs/{run}/manifest.json");
-    let mut cut: serde_json::Value = serde_json::from_slice(&store.read(&manifest)).unwrap();
+    let mut cut = store.manifest(&run);
     cut["state"] = "unfinished".into();
-    cut["moves"][0]["state"] = "planned".into();
-    let archived = store.path(format!("claw-sessions/runs/{run}")).join(cut["moves"][0]["to"].as_str().unwrap());
+    cut["steps"][0]["state"] = "planned".into();
+    let kept = cut["steps"][0]["change"]["archive"]["to"].as_str().unwrap();
+    let archived = store.path(format!("claw-sessions/runs/{run}")).join(kept);
     fs::rename(archived, store.path(TRANSCRIPT)).unwrap();
-    store.write(&manifest, cut.to_string());
+    store.set_manifest(&run, cut);
     store.remove(STORE);
     let database = store.database("main", 23);
     database.bind(KEY, ID);
@@ -424,7 +424,7 @@ fn a_run_that_was_cut_off_before_the_import_is_not_finished_after_it() {
     for args in [&["gc"][..], &["validate", "--repair"], &["gc", "--boot"]] {
         let output = store.run([args, &["--now", LATER]].concat());
         assert_eq!(output.code, Some(if args.contains(&"--boot") { 0 } else { 4 }), "{output}");
-        assert!(output.to_string().contains("is not finished: its sessions live in"), "{output}");
+        assert!(output.to_string().contains("sqlite: its sessions live in"), "{output}");
         before.assert_same(&store.tree().contents());
     }
 }

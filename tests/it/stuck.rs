@@ -52,7 +52,7 @@ fn with_transcript(store: &Store) -> BTreeSet<String> {
 }
 
 fn strings(list: &Value) -> BTreeSet<String> {
-    list.as_array().unwrap().iter().map(|one| one.as_str().unwrap().to_owned()).collect()
+    list.as_array().unwrap().iter().map(|one| one["key"].as_str().unwrap().to_owned()).collect()
 }
 
 #[test]

@@ -9,19 +9,21 @@ use std::sync::OnceLock;
 use rayon::prelude::*;
 
 use super::current::Current;
-use super::{Left, Work, beside, read_locked};
-use crate::change::manifest::{EntryRecord, StepState, StoreRecord};
+use super::{Work, beside};
+use crate::change::archive::{parts, read_whole};
+use crate::change::locking::lock_store;
+use crate::change::manifest::{Batch, EntryRecord, StepState};
+use crate::change::outcome::{Changed, Late, Refusal, Subject};
+use crate::change::run::Shelf;
 use crate::decide::plan::{Item, Plan, StorePlan};
 use crate::decide::references::References;
 use crate::decide::verdict::{Action, Reason};
-use crate::disk::deadline::OVER;
 use crate::disk::dir::Dir;
 use crate::model::inventory::{Inventory, Store};
 use crate::model::json::Span;
-use crate::model::proof::Stamp;
-use crate::model::proof::{sha256, sha256_of};
-use crate::model::store::{Document, Effective};
-use crate::openclaw::files::lock::{Acquired, StoreLock, held_by, lock_name};
+use crate::model::proof::{Stamp, sha256, sha256_of};
+use crate::model::store::{self, Document, Effective};
+use crate::openclaw::files::lock::{held_by, lock_name};
 
 /// A binding that may leave, found again in the store as it is now.
 struct Leaving<'a> {
@@ -88,23 +90,24 @@ impl Work<'_> {
                 || (!self.is_late()).then(|| self.take_out(store, seen.as_ref(), &mut left_behind)),
                 || last.map_or_else(Vec::new, Gone::verify),
             );
-            self.outcome.mismatches.extend(mismatches);
+            self.outcome.left.extend(mismatches);
             match done {
                 Some(Ok(Ok(taken))) => {
                     gone = taken;
                     continue;
                 }
-                None => {
-                    let why = format!("{OVER} before its {} bindings were taken out", store.items.len());
-                    self.outcome.late.push(Left::new(store.path.display(), why));
-                }
-                Some(Ok(Err(why))) => self.outcome.refused.push(Left::new(store.path.display(), why)),
-                Some(Err(error)) => self.outcome.failed.push(Left::new(store.path.display(), format!("{error:#}"))),
+                None => self.leave_store(store, Late::Bindings(store.items.len())),
+                Some(Ok(Err(refusal))) => self.leave_store(store, refusal),
+                Some(Err(error)) => self.leave_store(store, error),
             }
             // A store that was not changed keeps all its files.
             left_behind.extend(store.items.iter().filter_map(|item| item.file.as_ref()).map(|file| file.path.clone()));
         }
         (left_behind, gone)
+    }
+
+    fn leave_store(&mut self, store: &StorePlan<'_>, refusal: impl Into<Refusal>) {
+        self.outcome.leave(Subject::Path(store.path.clone()), refusal);
     }
 
     /// Takes the planned bindings out of one store, or says why it was refused; after a refusal or an error the store is
@@ -114,22 +117,20 @@ impl Work<'_> {
         plan: &'p StorePlan<'p>,
         seen: Option<&Seen<'p>>,
         left_behind: &mut HashSet<PathBuf>,
-    ) -> anyhow::Result<Result<Option<Gone<'p>>, String>> {
-        let name = plan.path.file_name().unwrap_or_default();
-        let dir = Dir::open(plan.path.parent().unwrap_or(Path::new("/")))?;
+    ) -> anyhow::Result<Result<Option<Gone<'p>>, Refusal>> {
+        let (parent, name) = parts(&plan.path)?;
+        let dir = Dir::open(parent)?;
         if dir.id()? != plan.dir {
-            return Ok(Err("another directory stands in its place since the plan".to_owned()));
+            return Ok(Err(Changed::Directory.into()));
         }
-        let (archive, below) = self.run.agent_dir(&plan.agent)?;
-        self.run.announce_dead_lock(&dir, name, &archive, &below)?;
-        let taken = StoreLock::acquire(&dir, name, &archive, self.deadline.clip(self.patience));
-        self.run.settle_dead_lock(&dir, name, &archive);
-        let lock = match taken? {
-            Acquired::Ours(lock) => lock,
-            Acquired::Busy(owner) => return Ok(Err(format!("{owner}; nothing in this store was touched"))),
+        let shelf = self.run.shelf(&plan.agent)?;
+        let patience = self.deadline.clip(self.patience);
+        let lock = match lock_store(&mut self.run, &plan.agent, &dir, name, &shelf, patience)? {
+            Ok(lock) => lock,
+            Err(holder) => return Ok(Err(holder.into())),
         };
         let Some(current) = Current::read(&dir, name, seen.map(|seen| seen.store))? else {
-            return Ok(Err("it became unreadable since the plan".to_owned()));
+            return Ok(Err(Changed::Unreadable.into()));
         };
         let leaving = self.still_true(plan, &current, &dir, left_behind);
         if leaving.is_empty() {
@@ -141,10 +142,15 @@ impl Work<'_> {
         }
         let (text, document) = (&*current.text, &*current.document);
         let cuts = document.cuts(&members);
-        let removed = archive.free_name(&removed_name(name), |_| false)?;
+        anyhow::ensure!(
+            store::cuts_leave_an_object(text, &cuts),
+            "{} would not be a store without what leaves it",
+            plan.path.display()
+        );
+        let removed = shelf.dir.free_name(&removed_name(name), |_| false)?;
         let seen = seen.filter(|_| current.is_seen());
         let (removed_is_safe, (entries, (new_sha256, old_sha256))) = beside(
-            || self.run.write_new(&archive, &removed, cuts.iter().map(|cut| cut.of(text))),
+            || self.run.write_new(&shelf.dir, &removed, cuts.iter().map(|cut| cut.of(text))),
             || {
                 let old = || seen.map_or_else(|| sha256(text), |seen| seen.sha256().to_owned());
                 let whole = || rayon::join(|| sha256_of(kept(text, &cuts)), old);
@@ -152,23 +158,23 @@ impl Work<'_> {
             },
         );
         removed_is_safe?;
-        let record = StoreRecord {
+        let batch = Batch {
             agent: plan.agent.clone(),
-            path: plan.path.clone(),
+            store: plan.path.clone(),
             dir: plan.dir,
             state: StepState::Planned,
             old_sha256,
             new_sha256,
             cuts: cuts.iter().map(|cut| (cut.start, cut.end)).collect(),
-            removed: below.join(&removed),
+            removed: shelf.below.join(&removed),
             entries,
         };
-        self.plan_moves(&leaving, plan, &(archive, below), left_behind)?;
-        self.run.manifest.stores.push(record);
+        self.plan_moves(&leaving, plan, &shelf, left_behind)?;
+        self.run.manifest.batches.push(batch);
         let info = &current.info;
         let written = self.run.save().and_then(|()| lock.replace_store(kept(text, &cuts), info, Some(info.stamp)));
         drop(lock);
-        self.settle_store(&dir, name, written)?;
+        self.settle_batch(&dir, name, written)?;
         let items: Vec<&Item<'_>> = leaving.into_iter().map(|leaving| leaving.item).collect();
         for item in &items {
             self.count(item);
@@ -177,25 +183,25 @@ impl Work<'_> {
         Ok(Ok(Some(Gone { store: &plan.path, items, old: current, cuts })))
     }
 
-    /// What became of the store that was recorded last. An error that came after the rename means "there, but perhaps
-    /// not durable": then it is told, and the rest follows; what counts is what the file holds.
-    fn settle_store(&mut self, dir: &Dir, name: &OsStr, written: anyhow::Result<()>) -> anyhow::Result<()> {
-        let Some(record) = self.run.manifest.stores.last_mut() else { return written };
+    /// Says what became of the store that was recorded last. An error that came after the rename means "there, but
+    /// perhaps not durable": then it is told, and the rest follows; what counts is what the file holds.
+    fn settle_batch(&mut self, dir: &Dir, name: &OsStr, written: anyhow::Result<()>) -> anyhow::Result<()> {
+        let Some(batch) = self.run.manifest.batches.last_mut() else { return written };
         let Err(error) = written else {
-            record.state = StepState::Done;
+            batch.state = StepState::Done;
             return Ok(());
         };
-        if read_locked(dir, name).is_ok_and(|(now, _)| sha256(&now) == record.new_sha256) {
-            record.state = StepState::Done;
-            self.outcome.failed.push(Left::new(record.path.display(), format!("{error:#}")));
+        if read_whole(dir, name).is_ok_and(|(now, _)| sha256(&now) == batch.new_sha256) {
+            batch.state = StepState::Done;
+            self.outcome.leave(Subject::Path(batch.store.clone()), error);
             return Ok(());
         }
-        record.state = StepState::Skipped;
+        batch.state = StepState::Skipped;
         Err(error)
     }
 
     fn count(&mut self, item: &Item<'_>) {
-        let done = &mut self.outcome.done;
+        let done = &mut self.outcome.totals;
         match item.action {
             Action::Quarantine => done.quarantine += 1,
             Action::Defer => done.defer += 1,
@@ -217,8 +223,8 @@ impl Work<'_> {
         let mut leaving = Vec::with_capacity(plan.items.len());
         for item in &plan.items {
             let found = match now.get(item.key.as_str()) {
-                None => Err("its binding is gone".to_owned()),
-                Some(place) if !current.has(item, place) => Err("its entry changed".to_owned()),
+                None => Err(Changed::BindingGone),
+                Some(place) if !current.has(item, place) => Err(Changed::Entry),
                 Some(place) => {
                     let changed = match (&item.file, &item.absent) {
                         (Some(file), _) => file_changed(dir, &file.path, &file.stamp),
@@ -226,8 +232,8 @@ impl Work<'_> {
                         (None, None) => Ok(None),
                     };
                     let changed = changed.unwrap_or_else(|error| {
-                        self.outcome.failed.push(Left::new(&item.key, format!("{error:#}")));
-                        Some("it cannot be looked at".to_owned())
+                        self.outcome.leave(subject(plan, item), error);
+                        Some(Changed::Unseen)
                     });
                     changed.map_or(Ok(place), Err)
                 }
@@ -237,9 +243,9 @@ impl Work<'_> {
                     let members = place.hidden.iter().copied().chain([place.member]).collect();
                     leaving.push(Leaving { item, members });
                 }
-                Err(why) => {
+                Err(changed) => {
                     left_behind.extend(item.file.as_ref().map(|file| file.path.clone()));
-                    self.outcome.skipped.push(Left::new(&item.key, format!("changed-since-plan: {why}")));
+                    self.outcome.leave(subject(plan, item), changed);
                 }
             }
         }
@@ -250,7 +256,7 @@ impl Work<'_> {
         &mut self,
         leaving: &[Leaving<'_>],
         plan: &StorePlan<'_>,
-        archive: &(Dir, PathBuf),
+        shelf: &Shelf,
         left_behind: &HashSet<PathBuf>,
     ) -> anyhow::Result<()> {
         for item in leaving.iter().map(|leaving| leaving.item) {
@@ -259,7 +265,7 @@ impl Work<'_> {
                 continue;
             }
             let why = item.reasons.first().copied().unwrap_or(Reason::Idle);
-            self.plan_move(archive, &file.path, plan.dir, file.stamp, why)?;
+            self.plan_move(shelf, &plan.agent, &file.path, plan.dir, file.stamp, why)?;
         }
         Ok(())
     }
@@ -277,23 +283,27 @@ pub(super) fn kept<'a>(text: &'a [u8], cuts: &[Span]) -> Vec<&'a [u8]> {
     pieces
 }
 
-/// Why a file is not as planned, if it is not.
-fn file_changed(dir: &Dir, path: &Path, stamp: &Stamp) -> anyhow::Result<Option<String>> {
+fn subject(plan: &StorePlan<'_>, item: &Item<'_>) -> Subject {
+    Subject::binding(&item.agent, &plan.path, &item.key)
+}
+
+/// Returns how a file is not as planned, if it is not.
+fn file_changed(dir: &Dir, path: &Path, stamp: &Stamp) -> anyhow::Result<Option<Changed>> {
     let Ok(inside) = path.strip_prefix(dir.path()) else { return Ok(None) };
     Ok(match dir.info(inside.as_os_str())? {
-        Some(info) if !info.regular => Some("its transcript is no regular file any more".to_owned()),
-        Some(info) if info.stamp != *stamp => Some("its transcript changed".to_owned()),
-        Some(_) => held_by(dir, &lock_name(inside.as_os_str()))?,
-        None => Some("its transcript is gone".to_owned()),
+        Some(info) if !info.regular => Some(Changed::TranscriptKind),
+        Some(info) if info.stamp != *stamp => Some(Changed::Transcript),
+        Some(_) => held_by(dir, &lock_name(inside.as_os_str()))?.map(Changed::Held),
+        None => Some(Changed::TranscriptGone),
     })
 }
 
-/// Why a transcript that was not there counts as begun, if it does: it is there, or somebody holds its lock.
-fn file_appeared(dir: &Dir, path: &Path) -> anyhow::Result<Option<String>> {
+/// Returns how a transcript that was not there counts as begun, if it does: it is there, or somebody holds its lock.
+fn file_appeared(dir: &Dir, path: &Path) -> anyhow::Result<Option<Changed>> {
     let Ok(inside) = path.strip_prefix(dir.path()) else { return Ok(None) };
     match dir.info(inside.as_os_str())? {
-        Some(_) => Ok(Some("its transcript came into being".to_owned())),
-        None => held_by(dir, &lock_name(inside.as_os_str())),
+        Some(_) => Ok(Some(Changed::TranscriptBegun)),
+        None => Ok(held_by(dir, &lock_name(inside.as_os_str()))?.map(Changed::Held)),
     }
 }
 
@@ -336,8 +346,7 @@ fn entry_record(
         session_id: item.session_id.clone(),
         active_at: item.active_at,
         file: item.file.as_ref().map(|file| file.path.clone()),
-        restored: false,
-        purged: false,
+        undone: None,
         superseded: false,
     })
 }

@@ -2,13 +2,15 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::{Left, Work, references_now};
-use crate::change::manifest::StepState;
+use super::{Work, references_now};
+use crate::change::archive::parts;
+use crate::change::manifest::{Before, Change, Step, StepState};
+use crate::change::outcome::{Changed, Late, Refusal, Subject};
+use crate::change::run::Shelf;
 use crate::decide::plan::{FileItem, Plan};
 use crate::decide::verdict::FileAction;
-use crate::disk::deadline::OVER;
 use crate::disk::dir::Dir;
 
 impl Work<'_> {
@@ -18,87 +20,108 @@ impl Work<'_> {
             return Ok(());
         }
         if self.is_late() {
-            let late = plan.files.iter().map(|item| Left::new(item.file.path.display(), format!("{OVER}: it stays")));
-            self.outcome.late.extend(late);
+            plan.files.iter().for_each(|item| self.leave_file(item, Late::Loose));
             return Ok(());
         }
-        let orphans = plan.files.iter().any(|item| item.action == FileAction::Archive);
-        let references = if orphans { references_now(&plan.known_stores) } else { Ok(Vec::new()) };
-        let adopted = |item: &FileItem| match &references {
-            Ok(references) => references.iter().any(|one| one.refer_to(&item.file.path, None)),
-            Err(_) => true,
-        };
-        let (stay, items): (Vec<&FileItem>, Vec<&FileItem>) =
-            plan.files.iter().partition(|item| item.action == FileAction::Archive && adopted(item));
-        for path in stay.into_iter().map(|item| item.file.path.display()) {
-            match &references {
-                Ok(_) => {
-                    let why = "changed-since-plan: a binding refers to it now";
-                    self.outcome.skipped.push(Left::new(path, why));
-                }
-                Err(error) => {
-                    let why = format!("it stays, because a store may refer to it: {error:#}");
-                    self.outcome.failed.push(Left::new(path, why));
-                }
-            }
-        }
+        let items = self.unreferred(plan);
         // A dead store lock that stood in our way is in the archive already.
-        let moves = self.run.manifest.moves.iter().filter(|record| record.state == StepState::Done);
-        let gone: HashSet<PathBuf> = moves.map(|record| record.from.clone()).collect();
+        let done = self.run.manifest.steps.iter().filter(|step| step.state == StepState::Done);
+        let gone: HashSet<PathBuf> = done.map(|step| step.path.clone()).collect();
         let (reclaimed, items): (Vec<&FileItem>, Vec<&FileItem>) =
             items.into_iter().partition(|item| gone.contains(&item.file.path));
-        self.outcome.done.remove += reclaimed.len();
-        self.outcome.done.freed_bytes += reclaimed.iter().map(|item| item.file.stamp.size).sum::<u64>();
-        let first = self.run.manifest.moves.len();
+        self.outcome.totals.remove += reclaimed.len();
+        self.outcome.totals.freed_bytes += reclaimed.iter().map(|item| item.file.stamp.size).sum::<u64>();
         let (purged, moved): (Vec<&FileItem>, Vec<&FileItem>) =
             items.into_iter().partition(|item| item.action == FileAction::Purge);
-        let mut archives: HashMap<&String, (Dir, PathBuf)> = HashMap::new();
+        let first = self.run.manifest.steps.len();
+        let mut shelves: HashMap<&String, Shelf> = HashMap::new();
         for item in &moved {
-            let archive = match archives.entry(&item.agent) {
+            let shelf = match shelves.entry(&item.agent) {
                 Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(new) => new.insert(self.run.agent_dir(&item.agent)?),
+                Entry::Vacant(new) => new.insert(self.run.shelf(&item.agent)?),
             };
-            self.plan_move(archive, &item.file.path, item.dir, item.file.stamp, item.reason)?;
+            self.plan_move(shelf, &item.agent, &item.file.path, item.dir, item.file.stamp, item.reason)?;
         }
-        self.run.manifest.purged = purged.iter().map(|item| item.file.path.clone()).collect();
+        self.run.manifest.steps.extend(purged.iter().map(|item| deletion(item)));
         self.run.save()?;
-        for (at, item) in moved.into_iter().enumerate() {
+        for (at, item) in moved.iter().enumerate() {
             if self.is_late() {
-                let left = Left::new(item.file.path.display(), format!("{OVER}: the next run moves it"));
-                self.outcome.late.push(left);
+                self.leave_file(item, Late::Move);
             } else if self.carry_out(first + at) {
                 match item.action {
-                    FileAction::Remove => self.outcome.done.remove += 1,
-                    _ => self.outcome.done.archive += 1,
+                    FileAction::Remove => self.outcome.totals.remove += 1,
+                    _ => self.outcome.totals.archive += 1,
                 }
             }
         }
-        let mut gone = Vec::new();
-        for item in purged {
-            if self.is_late() {
-                self.outcome.late.push(Left::new(item.file.path.display(), format!("{OVER}: it stays")));
-                continue;
-            }
-            match purge(item) {
-                Ok(true) => {
-                    gone.push(item.file.path.clone());
-                    self.outcome.done.purge += 1;
-                    self.outcome.done.freed_bytes += if item.file.frees { item.file.stamp.size } else { 0 };
-                }
-                Ok(false) => self.outcome.skipped.push(Left::new(item.file.path.display(), "changed-since-plan")),
-                Err(error) => self.outcome.failed.push(Left::new(item.file.path.display(), format!("{error:#}"))),
-            }
+        for (at, item) in purged.into_iter().enumerate() {
+            self.run.manifest.steps[first + moved.len() + at].state = self.purge(item);
         }
-        self.run.manifest.purged = gone;
         Ok(())
+    }
+
+    /// Returns the files that no binding refers to by now; of the others is said why they stay.
+    fn unreferred<'p>(&mut self, plan: &'p Plan<'p>) -> Vec<&'p FileItem> {
+        let orphans = plan.files.iter().any(|item| item.action == FileAction::Archive);
+        let references = if orphans { references_now(&plan.known_stores) } else { Ok(Vec::new()) };
+        let mut free = Vec::with_capacity(plan.files.len());
+        for item in &plan.files {
+            match &references {
+                _ if item.action != FileAction::Archive => free.push(item),
+                Ok(references) if references.iter().any(|one| one.refer_to(&item.file.path, None)) => {
+                    self.leave_file(item, Changed::Bound);
+                }
+                Ok(_) => free.push(item),
+                Err(error) => self.leave_file(item, Refusal::Unknowable(format!("{error:#}"))),
+            }
+        }
+        free
+    }
+
+    fn leave_file(&mut self, item: &FileItem, refusal: impl Into<Refusal>) {
+        self.outcome.leave(Subject::Path(item.file.path.clone()), refusal);
+    }
+
+    /// Deletes a file for good, if it is still the planned one.
+    fn purge(&mut self, item: &FileItem) -> StepState {
+        if self.is_late() {
+            self.leave_file(item, Late::Loose);
+            return StepState::Skipped;
+        }
+        match delete(item) {
+            Ok(true) => {
+                self.outcome.totals.purge += 1;
+                self.outcome.totals.freed_bytes += if item.file.frees { item.file.stamp.size } else { 0 };
+                StepState::Done
+            }
+            Ok(false) => {
+                self.leave_file(item, Changed::File);
+                StepState::Skipped
+            }
+            Err(error) => {
+                self.leave_file(item, error);
+                StepState::Skipped
+            }
+        }
     }
 }
 
-/// Deletes a file for good, if it is still the planned one.
-fn purge(item: &FileItem) -> anyhow::Result<bool> {
-    let path = &item.file.path;
-    let dir = Dir::open(path.parent().unwrap_or(Path::new("/")))?;
-    let name = path.file_name().unwrap_or_default();
+fn deletion(item: &FileItem) -> Step {
+    Step {
+        agent: item.agent.clone(),
+        path: item.file.path.clone(),
+        dir: item.dir,
+        before: Some(Before { stamp: item.file.stamp, sha256: None }),
+        change: Change::Delete,
+        why: item.reason,
+        state: StepState::Planned,
+        undone: None,
+    }
+}
+
+fn delete(item: &FileItem) -> anyhow::Result<bool> {
+    let (parent, name) = parts(&item.file.path)?;
+    let dir = Dir::open(parent)?;
     if dir.id()? != item.dir || dir.info(name)?.is_none_or(|info| info.stamp != item.file.stamp || !info.regular) {
         return Ok(false);
     }

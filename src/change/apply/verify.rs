@@ -2,46 +2,42 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::path::Path;
 
 use anyhow::Context as _;
 
 use super::bindings::{Gone, kept};
 use super::current::{Current, holds};
-use crate::change::journal::Run;
+use crate::change::archive::parts;
 use crate::change::manifest::StepState;
+use crate::change::outcome::{Left, NotDone, Subject};
+use crate::change::run::Run;
 use crate::decide::plan::Item;
 use crate::disk::dir::Dir;
 use crate::model::json;
 use crate::model::store::Document;
 
-/// Whether what was moved is whole in the archive.
-pub(super) fn archived(run: &Run) -> Vec<String> {
-    let mut mismatches = Vec::new();
-    for record in run.manifest.moves.iter().filter(|record| record.state == StepState::Done) {
-        let kept = run.locate(&record.to).and_then(|(dir, name)| dir.info(&name));
-        if !matches!(kept, Ok(Some(info)) if info.stamp.size == record.stamp.size) {
-            mismatches.push(format!("{} did not arrive whole in the archive", record.from.display()));
-        }
-    }
-    for record in run.manifest.mends.iter().filter(|record| record.state == StepState::Done) {
-        let Some((to, old)) = record.to.as_ref().zip(record.old) else { continue };
-        let kept = run.locate(to).and_then(|(dir, name)| dir.info(&name));
-        if !matches!(kept, Ok(Some(info)) if info.stamp.size == old.size) {
-            mismatches.push(format!("the original of {} is not whole in the archive", record.path.display()));
-        }
-    }
-    mismatches
+/// Returns what is not whole in the archive.
+pub(super) fn archived(run: &Run) -> Vec<Left> {
+    let done = run.manifest.steps.iter().filter(|step| step.state == StepState::Done);
+    let lost = done.filter(|step| {
+        let Some((kept, before)) = step.kept().zip(step.before.as_ref()) else { return false };
+        let found = run.locate(kept).and_then(|(dir, name)| dir.info(&name));
+        !matches!(found, Ok(Some(info)) if info.stamp.size == before.stamp.size)
+    });
+    lost.map(|step| Left::new(Subject::Path(step.path.clone()), NotDone::NotWhole)).collect()
 }
 
 impl Gone<'_> {
-    /// Reads the store again: what of it is still there.
-    pub(super) fn verify(self) -> Vec<String> {
-        let dir = Dir::open(self.store.parent().unwrap_or(Path::new("/")));
-        let found = dir.and_then(|dir| self.found_in(&dir, self.store.file_name().unwrap_or_default()));
+    /// Reads the store again, and returns what of it is still there.
+    pub(super) fn verify(self) -> Vec<Left> {
+        let found = parts(self.store).and_then(|(parent, name)| self.found_in(&Dir::open(parent)?, name));
         match found {
-            Ok(keys) => keys.iter().map(|key| format!("{key} is still in {}", self.store.display())).collect(),
-            Err(_) => vec![format!("{} cannot be read again", self.store.display())],
+            Ok(keys) => {
+                let agent = |key: &str| self.items.iter().find(|item| item.key == key).map(|item| item.agent.clone());
+                let subject = |key: String| Subject::binding(agent(&key).unwrap_or_default(), self.store, key);
+                keys.into_iter().map(|key| Left::new(subject(key), NotDone::StillBound)).collect()
+            }
+            Err(_) => vec![Left::new(Subject::Path(self.store.to_owned()), NotDone::Unreadable)],
         }
     }
 

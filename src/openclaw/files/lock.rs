@@ -2,11 +2,13 @@
 //! never stolen from the living.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use chrono::{SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
 
 use crate::disk::atomic;
 use crate::disk::carry;
@@ -28,9 +30,35 @@ pub struct StoreLock<'a> {
 pub enum Acquired<'a> {
     /// It is ours.
     Ours(StoreLock<'a>),
-    /// A living process has it; in words.
-    Busy(String),
+    /// A living process has it.
+    Busy(Holder),
 }
+
+/// A lock that is held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The lock.
+    pub lock: PathBuf,
+    /// Its owner.
+    pub who: Who,
+}
+
+/// The owner of a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Who {
+    /// A process that lives.
+    Process(u32),
+    /// Nobody is named: it may be held.
+    Nameless,
+    /// It is no regular file, so nobody can tell.
+    NoFile,
+    /// It changed its owner while it was looked at.
+    Changing,
+}
+
+/// More bytes than any lock has.
+const LONGEST: u64 = 64 * 1024;
 
 /// The lock of a store or transcript: `<file>.lock`.
 pub(crate) fn lock_name(file: &OsStr) -> OsString {
@@ -132,7 +160,7 @@ pub(crate) fn of_transcript<'d>(
     dir: &'d Dir,
     name: &OsStr,
     archive: &Dir,
-) -> anyhow::Result<Result<Option<StoreLock<'d>>, String>> {
+) -> anyhow::Result<Result<Option<StoreLock<'d>>, Holder>> {
     let lock = lock_name(name);
     if dir.info(&lock)?.is_some() {
         return Ok(held_by(dir, &lock)?.map_or(Ok(None), Err));
@@ -148,20 +176,20 @@ enum Look {
     Free,
     /// A lock whose owner is gone, and which file that is.
     Dead(Stamp),
-    /// Who holds it, in words.
-    Held(String),
+    /// Who holds it.
+    Held(Holder),
 }
 
 fn look(dir: &Dir, name: &OsStr) -> anyhow::Result<Look> {
-    let path = dir.join(name);
+    let held = |who| Ok(Look::Held(Holder { lock: dir.join(name), who }));
     match dir.info(name)? {
         None => return Ok(Look::Free),
-        Some(info) if !info.regular => return Ok(Look::Held(format!("{} is not a regular file", path.display()))),
+        Some(info) if !info.regular => return held(Who::NoFile),
         Some(_) => {}
     }
     let mut bytes = Vec::new();
-    let read = dir.open_file(name).and_then(|(mut file, info)| {
-        std::io::Read::read_to_end(&mut file, &mut bytes)?;
+    let read = dir.open_file(name).and_then(|(file, info)| {
+        file.take(LONGEST).read_to_end(&mut bytes)?;
         Ok(info.stamp)
     });
     let stamp = match read {
@@ -171,7 +199,7 @@ fn look(dir: &Dir, name: &OsStr) -> anyhow::Result<Look> {
             let gone = error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::NotFound);
             return match dir.info(name)? {
                 None => Ok(Look::Free),
-                Some(_) if gone => Ok(Look::Held(format!("{} is going from hand to hand", path.display()))),
+                Some(_) if gone => held(Who::Changing),
                 Some(_) => Err(error),
             };
         }
@@ -180,16 +208,13 @@ fn look(dir: &Dir, name: &OsStr) -> anyhow::Result<Look> {
     if !state.is_held() {
         return Ok(Look::Dead(stamp));
     }
-    Ok(Look::Held(match payload.pid {
-        Some(pid) => format!("{} is held by pid {pid}", path.display()),
-        None => format!("{} names no owner; if no OpenClaw is running, remove it", path.display()),
-    }))
+    held(payload.pid.map_or(Who::Nameless, Who::Process))
 }
 
-/// Who holds the lock `name`, in words; `None` when its owner is gone or it is no more there.
-pub(crate) fn held_by(dir: &Dir, name: &OsStr) -> anyhow::Result<Option<String>> {
+/// Returns who holds the lock `name`; `None` when its owner is gone or it is no more there.
+pub(crate) fn held_by(dir: &Dir, name: &OsStr) -> anyhow::Result<Option<Holder>> {
     Ok(match look(dir, name)? {
-        Look::Held(owner) => Some(owner),
+        Look::Held(holder) => Some(holder),
         Look::Free | Look::Dead(_) => None,
     })
 }

@@ -103,7 +103,7 @@ impl Recording {
         match serde_json::from_str::<Value>(&text) {
             Ok(mut manifest) if manifest["schema"].is_string() => {
                 renumber(&mut manifest, inodes);
-                serde_json::to_vec_pretty(&manifest).unwrap()
+                support::seal(manifest)
             }
             _ => text.into_bytes(),
         }

@@ -36,6 +36,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use chrono::{DateTime, Utc};
 use flate2::read::GzDecoder;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use walkdir::WalkDir;
 
@@ -258,28 +259,43 @@ impl Store {
         self.run(["scan".into(), "--json".into()].into_iter().chain(more)).ok().json()
     }
 
+    /// The manifest of a run.
+    pub fn manifest(&self, run: &str) -> Value {
+        serde_json::from_slice(&self.read(format!("claw-sessions/runs/{run}/manifest.json"))).unwrap()
+    }
+
+    /// Writes the manifest of a run anew, sealed as the tool seals it.
+    pub fn set_manifest(&self, run: &str, manifest: Value) {
+        self.write(format!("claw-sessions/runs/{run}/manifest.json"), seal(manifest));
+    }
+
+    /// The ids of all runs, in their order.
+    pub fn run_ids(&self) -> Vec<String> {
+        let runs = fs::read_dir(self.path("claw-sessions/runs")).into_iter().flatten();
+        let mut ids: Vec<String> = runs.map(|run| run.unwrap().file_name().into_string().unwrap()).collect();
+        ids.sort_by_key(|id| id.rsplit('-').next().map(str::to_owned));
+        ids
+    }
+
     /// The text with what differs from run to run replaced by something of the same width: the temporary directory,
     /// and the ids of runs, which become `run-1…`, `run-2…` in the order in which they began.
     pub fn redact(&self, text: &str) -> String {
         let mut text = text.replace(&self.root().display().to_string(), PLACE);
-        let mut runs: Vec<(Option<DateTime<Utc>>, String)> = fs::read_dir(self.path("claw-sessions/runs"))
-            .into_iter()
-            .flatten()
-            .map(|run| {
-                let run = run.unwrap();
-                let manifest = fs::read(run.path().join("manifest.json")).unwrap_or_default();
-                let started = serde_json::from_slice::<Value>(&manifest)
-                    .ok()
-                    .and_then(|manifest| manifest["startedAt"].as_str()?.parse().ok());
-                (started, run.file_name().into_string().unwrap())
-            })
-            .collect();
-        runs.sort();
-        for (i, (_, id)) in runs.iter().enumerate() {
+        for (i, id) in self.run_ids().iter().enumerate() {
             text = text.replace(id, &format!("{:·<width$}", format!("run-{}", i + 1), width = id.len()));
         }
         text
     }
+}
+
+/// A manifest as the tool writes it: it ends with the hash of itself.
+pub fn seal(mut manifest: Value) -> Vec<u8> {
+    manifest.as_object_mut().unwrap().shift_remove("sha256");
+    let mut text = serde_json::to_vec(&manifest).unwrap();
+    text.pop();
+    let hash = Sha256::digest(&text).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+    text.extend_from_slice(format!(",\"sha256\":\"{hash}\"}}\n").as_bytes());
+    text
 }
 
 /// What a run printed, and how it ended.
@@ -359,6 +375,13 @@ pub fn binding<'a>(document: &'a Value, key: &str) -> &'a Value {
 pub fn keys(document: &Value, action: &str) -> Vec<String> {
     let bindings = document["bindings"].as_array().unwrap();
     bindings.iter().filter(|one| one["action"] == action).map(|one| one["key"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The keys that a restore bound again.
+#[track_caller]
+pub fn bound(document: &Value) -> Vec<String> {
+    let bindings = document["bindings"].as_array().unwrap();
+    bindings.iter().map(|one| one["key"].as_str().unwrap().to_owned()).collect()
 }
 
 /// The action of the binding with this key, and its first reason: `expire idle`.

@@ -1,0 +1,168 @@
+//! What was left as it was, in words.
+
+use super::view::{LeftDocument, View};
+use crate::change::outcome::{Changed, Jump, Late, Left, NotDone, Refusal, Subject};
+use crate::model::key;
+use crate::openclaw::files::lock::{Holder, Who};
+
+/// Something left as a document.
+pub fn document(left: &Left, view: View<'_>) -> LeftDocument {
+    let mut document = LeftDocument {
+        what: subject(&left.subject, view),
+        why: sentence(&left.refusal, view),
+        code: left.refusal.code().to_owned(),
+        agent: None,
+        key: None,
+        path: None,
+        run: None,
+    };
+    match &left.subject {
+        Subject::Binding { agent, id } => {
+            document.agent = Some(agent.clone());
+            document.key = Some(id.key.clone());
+        }
+        Subject::Path(path) => document.path = Some(view.path(path)),
+        Subject::Run(id) => document.run = Some(id.to_string()),
+        _ => {}
+    }
+    document
+}
+
+fn subject(subject: &Subject, view: View<'_>) -> String {
+    match subject {
+        Subject::Binding { agent, id } => binding(agent, &id.key),
+        Subject::Path(path) => view.path(path),
+        Subject::Run(id) => format!("the run {id}"),
+        Subject::Plan => "the plan".to_owned(),
+        Subject::Quarantine => "the quarantine".to_owned(),
+        Subject::Repair => "the repair".to_owned(),
+        Subject::Runs => "claw-sessions/runs".to_owned(),
+        Subject::History => "history.jsonl".to_owned(),
+        Subject::Start => "what this start found".to_owned(),
+    }
+}
+
+/// What was left and why, on one line.
+pub fn line(left: &Left, view: View<'_>) -> String {
+    format!("{}: {}", subject(&left.subject, view), sentence(&left.refusal, view))
+}
+
+/// Whether a key names its agent.
+pub fn names_agent(key: &str) -> bool {
+    key::parse(key, "main", None).agent.is_some()
+}
+
+/// A key, with its agent where the key does not name it.
+pub fn binding(agent: &str, key: &str) -> String {
+    if agent.is_empty() || names_agent(key) { key.to_owned() } else { format!("{key} (agent {agent})") }
+}
+
+/// Why something was left, as a sentence without its end.
+pub fn sentence(refusal: &Refusal, view: View<'_>) -> String {
+    match refusal {
+        Refusal::Changed(changed) => format!("changed-since-plan: {}", change(changed, view)),
+        Refusal::Busy(holder) => format!("{}; nothing in it was touched", held(holder, view)),
+        Refusal::Late(late) => format!("the time was over{}", lateness(late)),
+        Refusal::Store { state, problem } => format!("{state}: {problem}; nothing in its directory is touched"),
+        Refusal::Migrated { problem } => format!("sqlite: {problem}; nothing in its directory is touched"),
+        Refusal::Outside => "it lies outside the state directory, which was moved since".to_owned(),
+        Refusal::Taken(path) => format!("{} exists", view.path(path)),
+        Refusal::Bound => "the key is bound again; --as-new brings it back under another key".to_owned(),
+        Refusal::Unaccompanied => {
+            "its transcript did not come back, and alone the binding would lead to another; --as-new brings both back under new \
+             names"
+                .to_owned()
+        }
+        Refusal::Written => {
+            "it was written since it was mended; --as-new brings the original of a transcript back beside it".to_owned()
+        }
+        Refusal::MendedGone => "the mended file is not in its place: restore the run that took it first, or bring the \
+                                original back beside it with --as-new"
+            .to_owned(),
+        Refusal::NoStore => "no store here belongs to that agent".to_owned(),
+        Refusal::Referred => "a binding refers to it".to_owned(),
+        Refusal::Shielded { code, rule } => format!("{code}: {rule}"),
+        Refusal::Gateway { version, evidence } => {
+            let version = version.as_deref().unwrap_or("of unknown version");
+            let evidence = evidence.join("; ");
+            format!(
+                "a gateway {version} is alive ({evidence}); nothing was touched: stop it first, or accept it with --online"
+            )
+        }
+        Refusal::NotArchived(path) => format!("{} is not in the archive any more", path.display()),
+        Refusal::Damaged(path) => format!(
+            "{} in the archive is not what was put there: it stays there, and was not brought back",
+            path.display()
+        ),
+        Refusal::NoSource(id) => format!("the run {id}, which it was to bring back, does not exist any more"),
+        Refusal::Unsafe(why) | Refusal::Unreadable(why) | Refusal::Error(why) => why.clone(),
+        Refusal::LostManifest { id, why } => {
+            format!("{why}; `claw-sessions restore --from-files {id}` brings back what the names of its files tell")
+        }
+        Refusal::VersionBefore(why) => format!("{why}; the version before it is used"),
+        Refusal::Unknowable(why) => format!("it stays, because a store may refer to it: {why}"),
+        Refusal::NotDone(what) => match what {
+            NotDone::StillBound => "it is still in its store".to_owned(),
+            NotDone::Unreadable => "it cannot be read again".to_owned(),
+            NotDone::NotWhole => "it did not arrive whole in the archive".to_owned(),
+        },
+        Refusal::Clock(jump) => clock(jump),
+        Refusal::More(count) => format!("and {count} more"),
+    }
+}
+
+fn clock(jump: &Jump) -> String {
+    let time = |at: &chrono::DateTime<chrono::Utc>| at.format("%Y-%m-%d %H:%MZ").to_string();
+    let why = match jump {
+        Jump::Behind(trace) => format!("the clock stands before {}, of which there is a trace here", time(trace)),
+        Jump::Ahead(trace) => {
+            format!("the clock is more than a week ahead of the newest trace here, of {}", time(trace))
+        }
+    };
+    format!("{why}: no run was forgotten for its age")
+}
+
+fn change(changed: &Changed, view: View<'_>) -> String {
+    let words = match changed {
+        Changed::BindingGone => "its binding is gone",
+        Changed::Entry => "its entry changed",
+        Changed::Transcript => "its transcript changed",
+        Changed::TranscriptGone => "its transcript is gone",
+        Changed::TranscriptKind => "its transcript is no regular file any more",
+        Changed::TranscriptBegun => "its transcript came into being",
+        Changed::Unseen => "it cannot be looked at",
+        Changed::Gone => "it is gone",
+        Changed::File => "it is not the file that was planned",
+        Changed::Replaced => "it was replaced at the last moment",
+        Changed::Meanwhile => "it was written meanwhile",
+        Changed::Held(holder) => return held(holder, view),
+        Changed::Bound => "a binding refers to it now",
+        Changed::Directory => "another directory stands in its place since the plan",
+        Changed::Unreadable => "it became unreadable since the plan",
+        Changed::Sound => "there is nothing to mend",
+        Changed::Result => "it would not become what was planned",
+    };
+    words.to_owned()
+}
+
+fn lateness(late: &Late) -> String {
+    match late {
+        Late::Bindings(count) => format!(" before its {count} bindings were taken out"),
+        Late::Move => ": the next run moves it".to_owned(),
+        Late::Loose => ": it stays".to_owned(),
+        Late::Mend => " before it was mended".to_owned(),
+        Late::Unread { begun } => format!(" before it was {}", if *begun { "read to its end" } else { "read" }),
+        Late::Restore => ": the next run goes on with it".to_owned(),
+    }
+}
+
+/// Who holds a lock.
+pub fn held(holder: &Holder, view: View<'_>) -> String {
+    let path = view.path(&holder.lock);
+    match holder.who {
+        Who::Process(pid) => format!("{path} is held by pid {pid}"),
+        Who::Nameless => format!("{path} names no owner; if no OpenClaw is running, remove it"),
+        Who::NoFile => format!("{path} is not a regular file"),
+        Who::Changing => format!("{path} keeps changing its owner"),
+    }
+}
