@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
+use walkdir::WalkDir;
 
 use crate::change::clock::{Clock, Days};
 use crate::change::history;
@@ -403,6 +404,14 @@ pub fn history(state_dir: &Path) -> Vec<history::Line> {
     history::parse(&String::from_utf8_lossy(&text))
 }
 
+/// Returns the bytes of the files that a run's archive holds; what cannot be looked at is not counted. Reads only.
+pub fn archive_bytes(state_dir: &Path, run: &RunId) -> u64 {
+    // Nothing is done with what is found, so a plain walk is enough. It follows no link.
+    let entries = WalkDir::new(state_dir.join(OWN).join("runs").join(run.as_str()).join(FILES)).into_iter();
+    let files = entries.filter_map(Result::ok).filter(|entry| entry.file_type().is_file());
+    files.filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
+}
+
 /// Returns the past runs of a state directory. Reads only.
 pub fn past(places: &Places) -> Past {
     let mut past = Past::default();
@@ -463,6 +472,6 @@ fn past_run(dir: &Dir, name: &OsStr, places: &Places) -> anyhow::Result<Option<r
 
 /// Whether nothing lies in a directory, or in those below it.
 fn is_bare(dir: &Dir) -> bool {
-    let files = walkdir::WalkDir::new(dir.path()).min_depth(1).into_iter();
+    let files = WalkDir::new(dir.path()).min_depth(1).into_iter();
     files.filter_map(Result::ok).all(|entry| entry.file_type().is_dir())
 }

@@ -4,6 +4,7 @@ use super::context::{Context, schema};
 use super::permit::{self, Limits, beside_gateway, open, settle};
 use super::{Exit, Failure, Session};
 use crate::change::journal::{self, Forgotten, Past};
+use crate::change::manifest::Manifest;
 use crate::change::outcome::Left;
 use crate::cli::{RunsArgs, RunsCommand};
 use crate::config::policy::PolicyFlags;
@@ -36,11 +37,12 @@ pub(super) fn run(session: &Session, args: &RunsArgs) -> Result<Exit, Failure> {
     let partial = !done.left.is_empty();
     let known: Vec<&Left> = done.left.iter().collect();
     let problems = done.left.iter().chain(unread.iter().filter(|left| !known.contains(left)));
+    let told = |run: &Manifest| json::run(run, journal::archive_bytes(&context.home.real_dir, &run.id), context.view());
     let sentence = |left: &Left| refusal::line(left, context.view());
     let names = |ids: Vec<RunId>| ids.into_iter().map(String::from).collect();
     let document = RunsDocument {
         schema: schema("runs"),
-        runs: runs.iter().map(|run| json::run(run, context.view())).collect(),
+        runs: runs.iter().map(told).collect(),
         recovered,
         problems: problems.map(sentence).collect(),
         forgotten: names(done.forgotten),

@@ -434,6 +434,8 @@ pub struct RunDocument {
     pub files: usize,
     /// Their bytes, entries included.
     pub bytes: u64,
+    /// Bytes that its archive holds now: what was brought back is not in it.
+    pub archive_bytes: u64,
     /// Whether something of it can still be brought back.
     pub restorable: bool,
     /// What could not be done.
@@ -562,7 +564,7 @@ pub fn steps(steps: Vec<Step>) -> Vec<StepDocument> {
 }
 
 /// A past run as a document.
-pub fn run(manifest: &manifest::Manifest, view: View<'_>) -> RunDocument {
+pub fn run(manifest: &manifest::Manifest, archive_bytes: u64, view: View<'_>) -> RunDocument {
     let steps = || manifest.steps.iter().filter(|step| step.state == manifest::StepState::Done);
     let problem = |left| {
         let LeftDocument { what, why, .. } = super::refusal::document(left, view);
@@ -578,6 +580,7 @@ pub fn run(manifest: &manifest::Manifest, view: View<'_>) -> RunDocument {
         files: steps().filter(|step| step.change != manifest::Change::Delete).count(),
         bytes: manifest.taken().map(|(_, entry)| entry.bytes()).sum::<u64>()
             + steps().map(manifest::Step::bytes).sum::<u64>(),
+        archive_bytes,
         restorable: manifest.is_restorable(),
         problems: manifest.problems.iter().map(problem).collect(),
     }

@@ -263,7 +263,7 @@ pub fn runs(document: &RunsDocument, layout: &Layout) -> String {
         Column::new("STATE"),
         Column::new("BINDINGS").right().expendable(1),
         Column::new("FILES").right().expendable(3),
-        Column::new("SIZE").right().expendable(5),
+        Column::new("ARCHIVE").right().expendable(5),
         Column::new("RESTORABLE"),
     ];
     let rows: Vec<Row> = document
@@ -277,7 +277,7 @@ pub fn runs(document: &RunsDocument, layout: &Layout) -> String {
                 run.state.as_str().to_owned(),
                 run.bindings.to_string(),
                 run.files.to_string(),
-                HumanBytes(run.bytes).to_string(),
+                HumanBytes(run.archive_bytes).to_string(),
                 if run.restorable { "yes" } else { "no" }.to_owned(),
             ],
             style: if run.restorable { Style::new() } else { DIM },

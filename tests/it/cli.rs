@@ -367,3 +367,23 @@ fn the_hint_names_a_key_that_was_meant() {
     let output = store.run(["explain", "x"]).code(2);
     assert!(output.stderr.contains("`claw-sessions scan` lists all keys"), "a letter is in many: {output}");
 }
+
+#[test]
+fn runs_say_what_each_archive_holds_now() {
+    let store = Store::recorded("real-small");
+    let archive = |run: &Value| {
+        let dir = store.path("claw-sessions/runs").join(run["id"].as_str().unwrap()).join("files");
+        let agents = std::fs::read_dir(dir).unwrap().map(|agent| agent.unwrap().path());
+        let files = agents.flat_map(|agent| std::fs::read_dir(agent).unwrap());
+        files.map(|file| file.unwrap().metadata().unwrap().len()).sum::<u64>()
+    };
+    let first = || store.run(["runs", "--json"]).ok().json()["runs"][0].clone();
+    store.gc(["--all", "--now", NOW]).ok();
+    let taken = first();
+    assert_eq!(taken["archiveBytes"], archive(&taken));
+    store.restore_latest().ok();
+    let given = first();
+    assert_eq!(given["archiveBytes"], archive(&given));
+    assert!(given["archiveBytes"].as_u64() < taken["archiveBytes"].as_u64(), "{taken} {given}");
+    assert_eq!(given["bytes"], taken["bytes"]);
+}
