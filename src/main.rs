@@ -9,7 +9,9 @@ use claw_sessions::cli::Cli;
 use claw_sessions::commands::{self, Session};
 use claw_sessions::config::environment::Environment;
 
-/// A cold scan is twice as fast with it as with musl's own.
+/// musl's own allocator gives each large buffer back to the system at once, and its lock is held meanwhile: reading 3,000
+/// transcripts it called `munmap` 5,313 times and `futex` 12,616 times, dlmalloc 8 and 489 times. A scan that reads
+/// everything takes 369 ms with the one and 176 ms with the other (docs/performance.md).
 #[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
