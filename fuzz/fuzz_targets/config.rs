@@ -9,10 +9,11 @@ use std::sync::LazyLock;
 
 use claw_sessions::config::environment::Environment;
 use claw_sessions::config::openclaw::{ConfigState, OpenclawConfig, own_variables, substitute};
+use claw_sessions::config::policy::IdleRule;
 use claw_sessions::config::{duration, policy_file};
 use claw_sessions::model::key::normalize_agent_id;
-use claw_sessions::store::config_file;
-use claw_sessions::store::home::{self, Home, Options};
+use claw_sessions::openclaw::config_file;
+use claw_sessions::openclaw::home::{self, Home, Options};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -100,10 +101,15 @@ fn policy(text: &str) {
     match policy_file::parse(text) {
         Ok(file) => {
             assert!(table.is_ok());
-            let limits = file.class.values().flat_map(|limits| [limits.idle, limits.max_age]);
-            let limits = limits.chain([file.idle, file.max_age, file.keep_runs]).flatten().flatten();
-            let times = limits
-                .chain([file.error_idle, file.grace, file.purge_archives, file.purge_resets].into_iter().flatten());
+            let idle = |rule: IdleRule| if let IdleRule::After(span, _) = rule { Some(span) } else { None };
+            let own = file.class.values().flat_map(|own| {
+                [own.idle.as_ref().and_then(|one| idle(one.0)), own.max_age.as_ref().and_then(|one| one.0)]
+            });
+            let limits = [&file.max_age, &file.keep_runs, &file.purge_archives, &file.purge_resets];
+            let limits = limits.map(|written| written.as_ref().and_then(|one| one.0));
+            let spans = [&file.error_idle, &file.grace].map(|written| written.as_ref().map(|one| one.0));
+            let general = [file.idle.as_ref().and_then(|one| idle(one.0))];
+            let times = own.chain(limits).chain(spans).chain(general).flatten();
             assert!(times.into_iter().all(|time| time.num_milliseconds() > 0));
             assert_eq!(policy_file::parse(&format!("{text}\n# a remark")), Ok(file));
             let unknown = policy_file::parse(&format!("{text}\n[no-such-table]\n"));
