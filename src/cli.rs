@@ -333,7 +333,7 @@ pub struct ReportArgs {
     /// Limits.
     #[command(flatten)]
     pub policy: PolicyArgs,
-    /// How to print, unless as JSON (--json).
+    /// How to print; for JSON there is --json.
     #[arg(long, value_enum, default_value_t = Format::Text, conflicts_with = "json")]
     pub format: Format,
     /// Write to FILE, atomically, instead of standard output.
@@ -372,7 +372,7 @@ pub struct RestoreArgs {
     /// Readmit what the startup budget took out, what was active last first; a key that was bound anew stays as it is.
     #[arg(long, conflicts_with_all = ["what", "as_new", "adopt"])]
     pub deferred: bool,
-    /// Only the next N [default: all].
+    /// With --deferred: only the next N [default: all].
     #[arg(long, value_name = "N", requires = "deferred", value_parser = clap::value_parser!(u32).range(1..))]
     pub next: Option<u32>,
     /// Bring back under a new key and file name what would collide.

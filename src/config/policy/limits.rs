@@ -216,9 +216,9 @@ limits! {
     each class
         "What goes" {
             idle "idle" Idle, else openclaws_idle,
-                "OpenClaw's own reset rule", "Idle for this long is stale (90s 30m 24h 7d 2w 1h30m)";
+                "OpenClaw's own reset rule", "A binding idle for this long is stale (90s 30m 24h 7d 2w 1h30m)";
             max_age "max-age" SpanOrOff, else openclaws_max_age,
-                "off", "Older than this is stale";
+                "off", "A binding older than this is stale";
         }
         "What stays" {
             keep_last "keep-last" CountOrOff<1>, else no_keep_last of CronRun,
@@ -237,7 +237,7 @@ limits! {
         }
         "What stays" {
             grace "grace" Span = TimeDelta::minutes(15),
-                "Active within this is left alone";
+                "A binding active within this is left alone";
         }
     gc
         "What is deleted for good" {
