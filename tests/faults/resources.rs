@@ -49,7 +49,7 @@ fn assert_promise(scenario: &Scenario, reference: &Reference, store: &Store, at:
     let now = tree(store);
     assert_old_new_or_between(reference, &now, at);
     assert_each_once(scenario, reference, &now, at);
-    assert_locks_reclaimable(reference, store, at);
+    assert_locks_reclaimable(store, at);
     assert_put_right(scenario, reference, store, at);
 }
 

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use super::trace::Op;
 use support::Tree;
 use support::openclaw::Rng;
+use support::tree::Node as Seen;
 
 /// Of up to so many changes of names that are not durable each subset is tried; of more, none, all, each one alone, all but
 /// each one, and so many that are drawn.
@@ -211,9 +212,10 @@ impl Disk {
         self.namings.push(Naming { at, told, changes, after, inside });
     }
 
-    /// What the file was, one after the other, had nothing been lost.
-    pub(super) fn held<'a>(&'a self, path: &'a Path) -> impl Iterator<Item = &'a Left> {
-        self.put.iter().filter(move |(put, _)| put == path).map(|(_, left)| left)
+    /// Tells whether the file was this one for a while.
+    pub(super) fn held(&self, path: &Path, node: &Seen) -> bool {
+        let seen = (node.kind == "dir", node.mode, &node.bytes[..]);
+        self.put.iter().any(|(put, left)| put == path && (left.is_dir, left.mode, &left.bytes[..]) == seen)
     }
 
     /// Everything that was done, and nothing lost.

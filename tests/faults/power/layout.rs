@@ -10,19 +10,16 @@ use serde_json::Value;
 
 use super::disk::{Disk, Left, State};
 use super::trace::{self, Op};
+use crate::scenario::{Reference, Scenario};
 use support::tree::Node;
 use support::{Store, Tree};
 
-/// A run: what was there before, what it did, what was there after.
+/// A command as it was carried out without a fault, call by call.
 pub(super) struct Recording {
-    pub(super) args: Vec<String>,
-    /// What was there before anything ran at all.
-    pub(super) origin: Tree,
-    pub(super) first: Tree,
-    pub(super) last: Tree,
-    /// What was there after the same run once more: of a store that it salvaged, the next one knows all bindings.
-    pub(super) settled: Tree,
+    /// What it did, as the measure of what a power cut leaves.
+    pub(super) reference: Reference,
     pub(super) disk: Disk,
+    first: Tree,
     ops: Vec<Op>,
     /// The node of the recorded run that each node of the disk is.
     recorded: HashMap<usize, Node>,
@@ -30,15 +27,14 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    /// Records a run on this store, after these others.
-    pub(super) fn of(store: &Store, before: impl FnOnce(&Store), args: &[&str]) -> Self {
-        let origin = store.tree();
-        before(store);
+    /// Records the command of a scenario.
+    pub(super) fn of(scenario: &Scenario) -> Self {
+        let store = scenario.prepare_movable();
         let first = store.tree();
-        let ops = trace::of(store, args);
-        let last = store.tree();
-        store.run(args).ok();
-        let settled = store.tree();
+        let (reference, (ops, last)) = scenario.play(&store, |store| {
+            let ops = trace::of(store, scenario.args);
+            (ops, store.tree())
+        });
         let disk = Disk::new(&first, &ops);
         let all = disk.last();
         assert_same(&all, &last);
@@ -49,8 +45,7 @@ impl Recording {
         };
         let mut recorded = known(&last, &all);
         recorded.extend(known(&first, &start));
-        let args = args.iter().map(|&arg| arg.to_owned()).collect();
-        Self { args, origin, first, last, settled, disk, ops, recorded, state_dir: store.state_dir() }
+        Self { reference, disk, first, ops, recorded, state_dir: store.state_dir() }
     }
 
     /// Another disk, to which these calls were not made.

@@ -70,7 +70,7 @@ pub(super) fn of(store: &Store, args: &[&str]) -> Vec<Op> {
     let calls = format!("trace={CALLS}");
     // Hexadecimal, so that no quote, comma or bracket stands in a string.
     let log_path = log.to_str().unwrap();
-    traced(store, args, &["-y", "-xx", "-s", "16777216", "-e", "signal=none", "-e", &calls, "-o", log_path]).ok();
+    traced(store, args, &["-y", "-xx", "-s", "16777216", "-e", "signal=none", "-e", &calls, "-o", log_path]);
     let ops = parse(&fs::read_to_string(&log).unwrap(), &store.state_dir());
     fs::remove_file(log).unwrap();
     ops

@@ -71,6 +71,14 @@ impl StoreBuilder {
         self
     }
 
+    /// No entry of the bindings so far says where its transcript is: the state directory may be moved.
+    pub fn without_paths(mut self) -> Self {
+        for binding in self.agents.iter_mut().flat_map(|agent| &mut agent.bindings) {
+            binding.fields.insert("sessionFile".to_owned(), Value::Null);
+        }
+        self
+    }
+
     /// The configuration file.
     pub fn config(self, json5: &str) -> Self {
         self.file("openclaw.json", json5)
