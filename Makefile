@@ -19,11 +19,10 @@ faults: ## every crash, error, power cut and race, figures into docs/reliability
 	@if [ "$(FUZZ_RUNS)" = 0 ]; then echo "skipped: the fuzz targets: FUZZ_RUNS=0"; \
 	else $(MAKE) --no-print-directory fuzz SECONDS_EACH=0 RUNS_EACH=$(FUZZ_RUNS); fi
 
-lint: ## formatting, clippy and docs of the code, warnings denied; the fuzz targets compile
-	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
-	CUSTOM_LIBFUZZER_PATH=/dev/null CARGO_TARGET_DIR=target cargo check --locked --manifest-path fuzz/Cargo.toml
+lint: ## formatting, clippy and docs of the code, the tests and the fuzz targets, warnings denied
+	cargo fmt --all --check
+	CUSTOM_LIBFUZZER_PATH=/dev/null cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 
 licenses: ## what dependencies may be (deny.toml): licences, bans, sources, and advisories when they can be fetched
 	@packaging/licenses.sh
@@ -62,10 +61,11 @@ fuzz: ## run each fuzz target for SECONDS_EACH (60) seconds, or RUNS_EACH times 
 	@fuzz/seed.sh
 	@command -v cargo-fuzz > /dev/null || cargo install --locked cargo-fuzz
 	@if rustup toolchain list 2> /dev/null | grep -q ^nightly; then nightly=+nightly; else export RUSTC_BOOTSTRAP=1; fi; \
+	export CARGO_PROFILE_RELEASE_LTO=false CARGO_PROFILE_RELEASE_STRIP=false; \
 	cargo $$nightly fuzz build -s none || { echo "failed: libFuzzer could not be built (libfuzzer-sys needs a C++ compiler)"; exit 1; }; \
 	for target in key store transcript config; do \
 		echo "fuzz $$target"; \
-		log=fuzz/target/$$target.log; \
+		log=target/fuzz-$$target.log; \
 		cargo $$nightly fuzz run -s none $$target -- -max_total_time=$(SECONDS_EACH) -runs=$(RUNS_EACH) -dict=fuzz/words.dict \
 			-timeout=5 -rss_limit_mb=512 \
 			-print_final_stats=1 > $$log 2>&1 || { cat $$log; exit 1; }; \

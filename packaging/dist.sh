@@ -62,7 +62,8 @@ chmod -R u=rwX,go=rX "$stage"
 sbom=claw-sessions.cdx
 cargo cyclonedx --quiet --format json --spec-version 1.5 --target "$triple" --override-filename "$sbom"
 sed 's|path+file://[^#"]*|path+file:///claw-sessions|' "$sbom.json" > "$stage/$sbom.json"
-rm "$sbom.json"
+# It writes one for each member of the workspace.
+rm "$sbom.json" fuzz/"$sbom.json" tests/support/"$sbom.json"
 
 version=$("$stage/claw-sessions" --version | cut -d ' ' -f 2)
 name=claw-sessions-$version-$triple

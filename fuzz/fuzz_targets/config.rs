@@ -1,12 +1,14 @@
 //! `openclaw.json` through the whole reader (JSON5, variables, types), the policy file, and durations.
 
 #![no_main]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is what the fuzzer looks for")]
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
+use chrono::TimeDelta;
 use claw_sessions::config::environment::Environment;
 use claw_sessions::config::openclaw::{ConfigState, OpenclawConfig, own_variables, substitute};
 use claw_sessions::config::policy::IdleRule;
@@ -101,16 +103,18 @@ fn policy(text: &str) {
     match policy_file::parse(text) {
         Ok(file) => {
             assert!(table.is_ok());
-            let idle = |rule: IdleRule| if let IdleRule::After(span, _) = rule { Some(span) } else { None };
-            let own = file.class.values().flat_map(|own| {
-                [own.idle.as_ref().and_then(|one| idle(one.0)), own.max_age.as_ref().and_then(|one| one.0)]
-            });
-            let limits = [&file.max_age, &file.keep_runs, &file.purge_archives, &file.purge_resets];
-            let limits = limits.map(|written| written.as_ref().and_then(|one| one.0));
-            let spans = [&file.error_idle, &file.grace].map(|written| written.as_ref().map(|one| one.0));
-            let general = [file.idle.as_ref().and_then(|one| idle(one.0))];
-            let times = own.chain(limits).chain(spans).chain(general).flatten();
-            assert!(times.into_iter().all(|time| time.num_milliseconds() > 0));
+            let of_classes = file.class.values().map(|limits| (&limits.idle, &limits.max_age));
+            for (idle, max_age) in of_classes.chain([(&file.idle, &file.max_age)]) {
+                let after = idle.as_ref().map(|idle| &idle.0);
+                assert!(
+                    after.is_none_or(|rule| !matches!(rule, IdleRule::After(span, _) if *span <= TimeDelta::zero()))
+                );
+                assert!(max_age.as_ref().and_then(|limit| limit.0).is_none_or(|span| span > TimeDelta::zero()));
+            }
+            let limits = [&file.keep_runs, &file.purge_archives, &file.purge_resets];
+            let limits = limits.into_iter().flatten().filter_map(|limit| limit.0);
+            let spans = [&file.error_idle, &file.grace].into_iter().flatten().map(|span| span.0);
+            assert!(limits.chain(spans).all(|span| span > TimeDelta::zero()));
             assert_eq!(policy_file::parse(&format!("{text}\n# a remark")), Ok(file));
             let unknown = policy_file::parse(&format!("{text}\n[no-such-table]\n"));
             assert!(unknown.is_err_and(|error| error.contains("no-such-table")), "what is not known is refused");

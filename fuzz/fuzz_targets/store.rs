@@ -2,6 +2,7 @@
 //! them back touches nothing else.
 
 #![no_main]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is what the fuzzer looks for")]
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 

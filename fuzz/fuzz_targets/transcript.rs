@@ -34,7 +34,7 @@ fn tree(bytes: &[u8]) -> Vec<u8> {
             4..=7 => "\"type\":\"message\",\"message\":{\"role\":\"user\"}".to_owned(),
             _ => "\"type\":\"message\",\"message\":{\"role\":\"assistant\"}".to_owned(),
         };
-        text += &format!("{{\"id\":{id},\"parentId\":{parent},{more}}}\n");
+        text.extend(["{\"id\":", id, ",\"parentId\":", parent, ",", &more, "}\n"]);
     }
     text.into_bytes()
 }
