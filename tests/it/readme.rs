@@ -181,7 +181,7 @@ fn the_picture_is_what_is_printed() {
     );
     show("claw-sessions gc -q", &["Done", "Next"]);
     show("claw-sessions restore latest", &["Restored"]);
-    let now = terminal.svg("claw-sessions scan, gc and restore in a terminal");
+    let now = terminal.svg();
     let path = support::repository("docs/picture.svg");
     if std::env::var_os("UPDATE_DOCS").is_some() {
         fs::write(&path, &now).unwrap();
