@@ -470,8 +470,8 @@ fn past_run(dir: &Dir, name: &OsStr, places: &Places) -> anyhow::Result<Option<r
     run::read(&own, &id, places).map(Some)
 }
 
-/// Whether nothing lies in a directory, or in those below it.
+/// Whether nothing lies in a directory, or in those below it, but what was cut off while it was written.
 fn is_bare(dir: &Dir) -> bool {
     let files = WalkDir::new(dir.path()).min_depth(1).into_iter();
-    files.filter_map(Result::ok).all(|entry| entry.file_type().is_dir())
+    files.filter_map(Result::ok).all(|entry| entry.file_type().is_dir() || atomic::writer(entry.file_name()).is_some())
 }

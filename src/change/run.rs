@@ -186,6 +186,7 @@ pub(crate) struct Read {
 pub(crate) fn read(dir: &Dir, id: &RunId, places: &Places) -> anyhow::Result<Read> {
     let (mut manifest, damaged) = match read_file(dir, MANIFEST) {
         Ok(manifest) => (manifest, None),
+        Err(error) if !is_damage(dir, &error)? => return Err(error),
         Err(error) => match read_file(dir, BEFORE) {
             Ok(before) => (unfinished(before), Some(format!("{error:#}"))),
             Err(_) => return Err(error),
@@ -207,6 +208,16 @@ pub(crate) fn read(dir: &Dir, id: &RunId, places: &Places) -> anyhow::Result<Rea
         );
     }
     Ok(Read { manifest, damaged })
+}
+
+/// Whether the manifest itself is damaged or gone. What only cannot be read now, or is somebody else's, is not ours to
+/// heal.
+fn is_damage(dir: &Dir, error: &anyhow::Error) -> anyhow::Result<bool> {
+    let of_system = error.chain().any(|cause| cause.downcast_ref::<std::io::Error>().is_some());
+    Ok(match dir.info(OsStr::new(MANIFEST))? {
+        None => true,
+        Some(info) => info.regular && !of_system,
+    })
 }
 
 /// The manifest as that of a run that was cut off: of each change is to be found out whether it was made.

@@ -4,7 +4,9 @@
 //! its files follow. Which of the two is read from the store itself, never guessed; the same holds for each step. A
 //! restore and the undoing of the manual recipe are continued.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ffi::OsStr;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,7 +27,7 @@ use crate::model::ids::{BindingId, RunId};
 use crate::model::lock::LockPayload;
 use crate::model::proof::sha256;
 use crate::model::store;
-use crate::openclaw::files::lock::{held_by, lock_name};
+use crate::openclaw::files::lock::held_by;
 use crate::openclaw::rows::place;
 
 /// How to settle.
@@ -156,38 +158,31 @@ fn continued(outcome: Outcome, left: &mut Vec<Left>) -> Ending {
     }
 }
 
-/// Removes the temporary files and the locks that dead processes left in the stores' directories.
+/// Removes the temporary files and the locks that the run's processes left in the stores' directories.
 fn sweep_places(run: &Run) {
-    let replaced = run.manifest.steps.iter().map(|step| &step.path);
-    let files = run.manifest.stores.iter().chain(replaced).filter(|file| run.manifest.is_ours(file));
-    let mut dirs: HashMap<&Path, HashSet<&Path>> = HashMap::new();
-    for file in files {
-        if let Ok((parent, _)) = parts(file) {
-            dirs.entry(parent).or_default().insert(file);
-        }
-    }
-    for (parent, files) in dirs {
+    let files = run.manifest.stores.iter().chain(run.manifest.steps.iter().map(|step| &step.path));
+    let dirs: BTreeSet<&Path> =
+        files.filter(|file| run.manifest.is_ours(file)).filter_map(|file| file.parent()).collect();
+    for parent in dirs {
         let Ok(dir) = Dir::open_below(&run.manifest.state_dir, parent) else { continue };
         atomic::sweep(&dir);
-        for file in files {
-            sweep_lock(run, &dir, file);
+        for entry in fs_err::read_dir(parent).into_iter().flatten().filter_map(Result::ok) {
+            let name = entry.file_name();
+            if name.as_encoded_bytes().ends_with(b".lock") && is_left(run, &dir, &name) {
+                let _ = dir.remove(&name);
+            }
         }
     }
 }
 
-fn sweep_lock(run: &Run, dir: &Dir, file: &Path) {
-    let Ok((_, name)) = parts(file) else { return };
-    let lock = lock_name(name);
-    let own = std::process::id();
-    let ours = dir.open_file(&lock).ok().is_some_and(|(file, _)| {
-        let mut bytes = Vec::new();
-        let read = std::io::Read::read_to_end(&mut std::io::Read::take(file, 4096), &mut bytes).is_ok();
-        let pid = LockPayload::read(&bytes).pid.filter(|pid| *pid != own);
-        read && pid.is_some_and(|pid| run.manifest.pids.contains(&pid))
-    });
-    if ours && matches!(held_by(dir, &lock), Ok(None)) {
-        let _ = dir.remove(&lock);
-    }
+/// Whether a lock was left by a process of the run that is dead.
+fn is_left(run: &Run, dir: &Dir, lock: &OsStr) -> bool {
+    let Ok((file, _)) = dir.open_file(lock) else { return false };
+    let mut bytes = Vec::new();
+    let read = file.take(4096).read_to_end(&mut bytes);
+    let pid = LockPayload::read(&bytes).pid.filter(|pid| *pid != std::process::id());
+    let ours = read.is_ok() && pid.is_some_and(|pid| run.manifest.pids.contains(&pid));
+    ours && matches!(held_by(dir, lock), Ok(None))
 }
 
 /// Finds out which batches and steps of a run happened. What is noted as done may not have been durable, and a damaged

@@ -67,9 +67,8 @@ pub(crate) fn resume(journal: &Journal, mut own: Run, options: &Options<'_>) -> 
         return end(journal, own, outcome);
     }
     let mut source = source(journal, options.asked)?;
-    let replaced = source.manifest.steps.iter().filter(|step| step.is_replacement()).map(|step| step.path.clone());
-    let stores = source.manifest.batches.iter().map(|batch| batch.store.clone()).chain(replaced);
-    own.manifest.stores = stores.filter(|path| journal.places().is_store(path)).collect();
+    let stores = source.manifest.stores.iter().chain(source.manifest.batches.iter().map(|batch| &batch.store));
+    own.manifest.stores = stores.cloned().collect();
     own.save()?;
     let mut work = Work {
         source: &mut source,

@@ -193,10 +193,10 @@ fn decide<'a>(
         return Err(Failure::usage(anyhow::anyhow!("{} is a plan for {made_for}", path.display())));
     }
     let mends = context.plan(inventory, &context.judge(inventory).mend());
-    let gone = plan.fit(inventory, &verdicts, &mends).map_err(|why| {
+    let changed = plan.fit(inventory, &verdicts, &mends).map_err(|why| {
         Failure::refused(anyhow::anyhow!("{}: {why}; nothing was touched", path.display())).code("plan-unsafe")
     })?;
-    left.extend(gone.into_iter().map(|path| Left::new(Subject::Path(path), Changed::Gone)));
+    left.extend(changed.into_iter().map(|path| Left::new(Subject::Path(path), Changed::File)));
     plan.override_verdicts(inventory, &mut verdicts);
     Ok((verdicts, plan))
 }

@@ -290,52 +290,37 @@ impl<'a> Plan<'a> {
     }
 
     /// Checks a plan that came from outside against what is here: it can do no more than planning could do now. `mends`
-    /// is the plan that mends all that can be mended. What it names and is gone by now is dropped, and returned; anything
-    /// else that does not fit refuses it whole.
+    /// is the plan that mends all that can be mended. Files that changed since are dropped, and returned; anything else
+    /// that does not fit refuses the plan whole.
     pub fn fit(
         &mut self,
         inventory: &Inventory,
         verdicts: &Verdicts,
         mends: &Plan<'_>,
     ) -> Result<Vec<PathBuf>, String> {
-        for planned in &self.stores {
-            let store = inventory.stores.iter().find(|store| store.path == planned.path && store.is_writable());
-            let Some(store) = store else {
-                return Err(format!(
-                    "{} is no store of this state directory that can be written",
-                    planned.path.display()
-                ));
-            };
-            for item in &planned.items {
-                let binding = store.bindings.iter().find(|binding| binding.key == item.key);
-                let (Some(binding), Some(file)) = (binding, &item.file) else { continue };
-                if binding.transcript.path.as_ref() != Some(&file.path) {
-                    return Err(format!("{} is not the transcript of {}", file.path.display(), item.key));
-                }
-            }
-        }
-        let mut gone = Vec::new();
+        self.stores.iter().try_for_each(|planned| fits_store(planned, inventory))?;
+        let mut changed = Vec::new();
         self.mends.retain(|item| {
             let fits = mends.mends.iter().any(|now| now.path == item.path && now.how == item.how);
-            gone.extend((!fits).then(|| item.path.clone()));
+            changed.extend((!fits).then(|| item.path.clone()));
             fits
         });
         let mut wrong = None;
         self.files.retain(|item| {
             let path = &item.file.path;
             let found = inventory.files.iter().position(|file| file.path == *path);
-            match found.map(|at| (&inventory.files[at], verdicts.files.iter().find(|judged| judged.index == at))) {
-                Some((file, Some(judged))) if may(item.action, file, judged) => return true,
+            let same = found.filter(|&at| inventory.files[at].stamp == item.file.stamp);
+            let judged = same.and_then(|at| verdicts.files.iter().find(|judged| judged.index == at));
+            match judged {
+                Some(judged) if may(item.action, &inventory.files[judged.index], judged) => return true,
                 Some(_) => wrong = Some(format!("{} is nothing to {}", path.display(), item.action.as_str())),
-                None if inventory.holds(path) => {
-                    wrong = Some(format!("{} is no loose file", path.display()));
-                }
-                None => gone.push(path.clone()),
+                None if inventory.holds(path) => wrong = Some(format!("{} is no loose file", path.display())),
+                None => changed.push(path.clone()),
             }
             false
         });
         self.known_stores = inventory.writable();
-        wrong.map_or(Ok(gone), Err)
+        wrong.map_or(Ok(changed), Err)
     }
 
     /// Whether there is nothing to do.
@@ -390,6 +375,26 @@ impl<'a> Plan<'a> {
             MaxRemovals::Percent(percent) => self.share() > percent,
         }
     }
+}
+
+/// Whether what is to leave a store is led to by its bindings as they are now. One that changed since is found out when
+/// it is to leave.
+fn fits_store(planned: &StorePlan<'_>, inventory: &Inventory) -> Result<(), String> {
+    let store = inventory.stores.iter().find(|store| store.path == planned.path && store.is_writable());
+    let Some(store) = store else {
+        return Err(format!("{} is no store of this state directory that can be written", planned.path.display()));
+    };
+    for item in &planned.items {
+        let binding = store.bindings.iter().find(|binding| binding.key == item.key);
+        let binding = binding.filter(|binding| item.entry.is(store.entry_bytes(binding)));
+        let path = binding.and_then(|binding| binding.transcript.path.as_ref());
+        if let (Some(file), Some(path)) = (&item.file, path)
+            && file.path != *path
+        {
+            return Err(format!("{} is not the transcript of {}", file.path.display(), item.key));
+        }
+    }
+    Ok(())
 }
 
 /// Whether planning could do this with a loose file now, under some limits.

@@ -39,12 +39,16 @@ const LONGEST_NAME: usize = 255;
 pub(crate) fn sweep(dir: &Dir) {
     for entry in fs_err::read_dir(dir.path()).into_iter().flatten().filter_map(Result::ok) {
         let name = entry.file_name();
-        let owner = name.as_bytes().strip_suffix(TEMP.as_bytes()).map(|rest| rest.rsplit(|&byte| byte == b'.').next());
-        let pid = owner.flatten().and_then(|pid| std::str::from_utf8(pid).ok()?.parse::<u32>().ok());
-        if pid.is_some_and(|pid| pid == std::process::id() || process::state(pid) == ProcessState::Gone) {
+        if writer(&name).is_some_and(|pid| pid == std::process::id() || process::state(pid) == ProcessState::Gone) {
             let _ = dir.remove(&name);
         }
     }
+}
+
+/// Returns the process that writes a temporary file, by the file's name; `None` when the name is none of ours.
+pub(crate) fn writer(name: &OsStr) -> Option<u32> {
+    let rest = name.as_bytes().strip_suffix(TEMP.as_bytes())?;
+    std::str::from_utf8(rest.rsplit(|&byte| byte == b'.').next()?).ok()?.parse().ok()
 }
 
 /// Writes `pieces` as the file `name`, with the mode and owner of `like`: a new file beside the old one, synced,

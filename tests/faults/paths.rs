@@ -548,7 +548,7 @@ fn synced_before_it_goes(trace: &Path, path: &Path, told: &str) {
         assert!(renamed.is_some(), "{told}: {name} neither moved nor was copied\n{text}");
         return;
     };
-    let synced = find(&["fsync", "/files/", &format!("/{name}>")]);
+    let synced = find(&["fsync", "/files/", &format!("/{name}.")]);
     assert!(synced.is_some_and(|synced| synced < gone), "{told}: {name} went before its copy was safe\n{text}");
     let archive = format!("/files/{}>", agent.display());
     let listed = lines[..gone].iter().rposition(|line| line.contains("fsync") && line.contains(&archive));

@@ -159,14 +159,17 @@ fn put_right(scenario: &Scenario, reference: &Reference, store: &Store, of: impl
     assert!(diff.is_empty() || last.diff(&now).is_empty(), "{at}: after the next run:\n{diff}\n{next}");
     assert_tidy(store, at);
     restore_all(store, at);
-    assert_same(&of(&reference.restored), &of(&tree(store)), &format!("{at}: after a restore"));
+    let [restored, now] = [&reference.restored, &tree(store)].map(|tree| order_aside(scenario, of(tree)));
+    assert_same(&restored, &now, &format!("{at}: after a restore"));
 }
 
 /// What came back piece by piece may stand in another order.
 fn order_aside(scenario: &Scenario, mut tree: Tree) -> Tree {
     for (_, node) in tree.0.iter_mut().filter(|(path, _)| scenario.is_piecemeal() && path.ends_with("sessions.json")) {
-        let entries: BTreeMap<String, Value> = serde_json::from_slice(&node.bytes).unwrap();
-        node.bytes = serde_json::to_vec(&entries).unwrap();
+        // A store that was broken before comes back broken.
+        if let Ok(entries) = serde_json::from_slice::<BTreeMap<String, Value>>(&node.bytes) {
+            node.bytes = serde_json::to_vec(&entries).unwrap();
+        }
     }
     tree
 }

@@ -25,7 +25,7 @@ pub(crate) struct Scenario {
 impl Scenario {
     /// A store gets back what belongs to the files that came back: one after the other, if there are errors.
     pub(crate) fn is_piecemeal(&self) -> bool {
-        self.args.contains(&"--stuck-bak")
+        self.args[0] == "restore"
     }
 }
 
