@@ -20,6 +20,7 @@ mod lessons_files;
 mod lessons_options;
 mod lessons_writing;
 mod monitoring;
+mod promises;
 mod quarantine;
 mod readme;
 mod recorded;
