@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 
 use crate::change::apply::references_now;
 use crate::change::journal::Journal;
-use crate::change::manifest::{Asked, Change, Kind, Manifest, RunState, StepState, Undone};
+use crate::change::manifest::{Asked, Batch, Change, EntryRecord, Kind, Manifest, RunState, StepState, Undone};
 use crate::change::outcome::{Late, List, Outcome, Refusal, Subject};
 use crate::change::run::Run;
 use crate::change::{archive, rescue, stuck};
@@ -94,6 +94,7 @@ pub(crate) fn resume(journal: &Journal, mut own: Run, options: &Options<'_>) -> 
     }
     settle_source(&mut source.manifest);
     source.save()?;
+    drop_cut_bytes(&source);
     if late {
         outcome.leave(Subject::Run(own.id().clone()), Late::Restore);
     }
@@ -146,6 +147,16 @@ fn source(journal: &Journal, asked: &Asked) -> anyhow::Result<Run> {
         "the run {id} was cut off and could not be finished, nothing of it was restored: `claw-sessions gc` says why"
     );
     Ok(run)
+}
+
+/// Removes what was cut out of stores that have all of it back. It has served: that it cannot be removed harms nothing.
+fn drop_cut_bytes(source: &Run) {
+    let back = |batch: &&Batch| batch.state == StepState::Done && !batch.entries.iter().any(EntryRecord::is_away);
+    for batch in source.manifest.batches.iter().filter(back) {
+        if let Ok((dir, name)) = source.locate(&batch.removed) {
+            let _ = dir.remove(&name);
+        }
+    }
 }
 
 /// Says in the source's manifest how much of it is still away.

@@ -186,13 +186,15 @@ fn what_comes_back_by_its_name_takes_no_name_that_is_in_use() {
     assert_eq!(bound(&restore(&store, &["--from-files", &run]).ok().json()), [KEY]);
 }
 
+/// A change of a manifest; it may name a path outside.
+type Change = fn(&mut Value, &str);
+
 #[test]
 fn a_manifest_is_believed_only_under_its_own_name_and_inside_the_sessions_directories() {
     let elsewhere = tempfile::tempdir().unwrap();
     let precious = elsewhere.path().join("precious.jsonl");
     fs::write(&precious, "precious\n").unwrap();
     let precious = precious.display().to_string();
-    type Change = fn(&mut Value, &str);
     let changes: [(&str, Change); 9] = [
         ("an id that leads out", |manifest, _| manifest["id"] = json!("../../agents/main/sessions")),
         ("an unknown field", |manifest, _| manifest["more"] = json!(1)),
