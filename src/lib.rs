@@ -124,6 +124,7 @@ pub mod disk {
     //! The operating system: directories held open, atomic writes, moves, processes. Knows nothing of OpenClaw.
     pub mod account;
     pub mod atomic;
+    mod attributes;
     pub mod carry;
     pub mod deadline;
     pub mod dir;

@@ -6,7 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 
 use anyhow::Context as _;
 
-use crate::disk::dir::{Dir, FileInfo, give};
+use crate::disk::attributes;
+use crate::disk::dir::{Dir, FileInfo};
 use crate::disk::process;
 use crate::model::lock::ProcessState;
 use crate::model::proof::Stamp;
@@ -51,8 +52,9 @@ pub(crate) fn writer(name: &OsStr) -> Option<u32> {
     std::str::from_utf8(rest.rsplit(|&byte| byte == b'.').next()?).ok()?.parse().ok()
 }
 
-/// Writes `pieces` as the file `name`, with the mode and owner of `like`: a new file beside the old one, synced,
-/// renamed over it, and the directory synced. `last_look` is asked last; its error leaves the old file.
+/// Writes `pieces` as the file `name`, with the mode and owner of `like` and the access list and attributes of the file
+/// that has the name: a new file beside the old one, synced, renamed over it, and the directory synced. `last_look` is
+/// asked last; its error leaves the old file.
 pub(crate) fn replace<'a>(
     dir: &Dir,
     name: &OsStr,
@@ -76,7 +78,7 @@ pub(crate) fn replace_with(
     last_look: impl FnOnce(Stamp) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let temp = temp_name(name);
-    let written = write(dir, &temp, fill, like).and_then(last_look).and_then(|()| dir.replace(&temp, name));
+    let written = write(dir, (&temp, name), fill, like).and_then(last_look).and_then(|()| dir.replace(&temp, name));
     if let Err(error) = written {
         // The temporary file is ours alone; that it could not be removed must not hide the error.
         let _ = dir.remove(&temp);
@@ -87,24 +89,24 @@ pub(crate) fn replace_with(
 
 fn write(
     dir: &Dir,
-    temp: &OsStr,
+    (temp, name): (&OsStr, &OsStr),
     fill: impl FnOnce(&mut Emit<'_>) -> io::Result<()>,
     like: &FileInfo,
 ) -> anyhow::Result<Stamp> {
     dir.remove(temp)?;
+    let old = match dir.info(name)? {
+        Some(info) if info.regular => Some(dir.open_file(name)?.0),
+        _ => None,
+    };
     let mut file = dir.create(temp, 0o600)?;
-    let fill = |file: &mut std::fs::File| -> io::Result<Stamp> {
+    let fill = |file: &mut std::fs::File| -> anyhow::Result<Stamp> {
         let mut blocks = Blocks { file: &mut *file, block: Vec::new(), length: 0 };
         fill(&mut |piece| blocks.take(piece))?;
         let length = blocks.end()?;
-        let made = FileInfo { mode: like.mode, ..own_info(file)? };
-        give(&*file, &made, like.uid, like.gid)?;
-        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(like.mode))?;
+        attributes::keep(old.as_ref(), &dir.join(name), file, like)?;
         file.sync_all()?;
         let stamp = own_info(file)?.stamp;
-        if stamp.size != length {
-            return Err(io::Error::other("the file is shorter than what was written"));
-        }
+        anyhow::ensure!(stamp.size == length, "the file is shorter than what was written");
         Ok(stamp)
     };
     fill(&mut file).with_context(|| format!("cannot write {}", dir.join(temp).display()))

@@ -4,14 +4,14 @@
 use std::ffi::OsStr;
 use std::fs::{File, FileTimes};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use sha2::{Digest, Sha256};
 
-use crate::disk::atomic;
-use crate::disk::dir::{Dir, FileInfo, give};
+use crate::disk::dir::{Dir, FileInfo};
+use crate::disk::{atomic, attributes};
 
 /// Renames; across file systems copies, syncs, compares, and only then removes the original.
 pub(crate) fn carry(from: &Dir, name: &OsStr, to: &Dir, new: &OsStr, info: &FileInfo) -> anyhow::Result<()> {
@@ -35,15 +35,15 @@ fn copy(from: &Dir, name: &OsStr, to: &Dir, new: &OsStr, info: &FileInfo) -> any
     from.remove(name)
 }
 
-/// Copies a file under a temporary name, which it exchanges for its own once it is whole: a name in the archive says
+/// Copies a file, with all that [`attributes`] are, under a temporary name, which it exchanges for its own once it is whole: a name in the archive says
 /// that all of the file is there.
 pub(crate) fn duplicate(from: &Dir, name: &OsStr, to: &Dir, new: &OsStr, info: &FileInfo) -> anyhow::Result<()> {
     let (mut source, _) = from.open_file(name)?;
     let temp = atomic::temp_name(new);
     to.remove(&temp)?;
     let mut target = to.create(&temp, 0o600)?;
-    let attempt = copy_checked(&mut source, &mut target, info)
-        .and_then(|()| to.move_to(&temp, to, new))
+    let attempt = copy_checked(&mut source, &mut target, &from.join(name), info)
+        .and_then(|()| Ok(to.move_to(&temp, to, new)?))
         .with_context(|| format!("cannot copy {} to {}", from.join(name).display(), to.join(new).display()))
         .and_then(|()| to.sync());
     if attempt.is_err() {
@@ -52,7 +52,7 @@ pub(crate) fn duplicate(from: &Dir, name: &OsStr, to: &Dir, new: &OsStr, info: &
     attempt
 }
 
-fn copy_checked(source: &mut File, target: &mut File, info: &FileInfo) -> io::Result<()> {
+fn copy_checked(source: &mut File, target: &mut File, path: &Path, info: &FileInfo) -> anyhow::Result<()> {
     let mut chunk = vec![0; 256 * 1024];
     let mut hash = Sha256::new();
     loop {
@@ -63,20 +63,15 @@ fn copy_checked(source: &mut File, target: &mut File, info: &FileInfo) -> io::Re
         hash.update(&chunk[..read]);
         target.write_all(&chunk[..read])?;
     }
-    let made = FileInfo { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw(), ..*info };
-    give(&*target, &made, info.uid, info.gid)?;
-    target.set_permissions(PermissionsExt::from_mode(info.mode))?;
+    attributes::keep(Some(source), path, target, info)?;
     let modified = SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(info.stamp.mtime_ns).unwrap_or(0));
     target.set_times(FileTimes::new().set_modified(modified))?;
     target.sync_all()?;
     let mut copied = File::open(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(target)))?;
     let mut check = Sha256::new();
     io::copy(&mut copied, &mut HashWriter(&mut check))?;
-    if check.finalize() == hash.finalize() {
-        Ok(())
-    } else {
-        Err(io::Error::other("the copy differs from the original"))
-    }
+    anyhow::ensure!(check.finalize() == hash.finalize(), "the copy differs from the original");
+    Ok(())
 }
 
 struct HashWriter<'a>(&'a mut Sha256);

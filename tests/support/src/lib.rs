@@ -11,6 +11,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc, reason = "test code")]
 #![allow(clippy::return_self_not_must_use, reason = "assertions return what they looked at")]
 
+pub mod attributes;
 pub mod build;
 pub mod chat;
 pub mod gateway;
