@@ -246,7 +246,7 @@ limits! {
             purge_resets "purge-resets" SpanOrOff = None,
                 "Delete OpenClaw's .reset. archives older than this: history that people may want back";
             keep_runs "keep-runs" SpanOrOff = Some(TimeDelta::days(30)),
-                "Forget own runs older than this, quarantined sessions never";
+                "Forget own runs older than this, what is set aside or deferred never";
         }
         "Safety" {
             max_removals "max-removals" RemovalsOrOff = None,
