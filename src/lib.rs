@@ -83,6 +83,7 @@ pub mod model {
     pub mod database;
     pub mod entry;
     pub mod failure;
+    pub mod home;
     pub mod ids;
     pub mod inventory;
     pub mod json;
@@ -197,6 +198,7 @@ pub mod render {
     pub mod settled;
     pub mod sqlite;
     mod startup;
+    pub mod store_state;
     pub mod stuck;
     pub mod table;
     pub mod text;

@@ -8,8 +8,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::decide::plan::Totals;
+use crate::model::home::{Bar, Condition};
 use crate::model::ids::{BindingId, RunId};
-use crate::model::store::{Defect, StoreState};
+use crate::model::inventory::Store;
+use crate::model::store::Defect;
 use crate::openclaw::files::lock::Holder;
 
 /// The keys of the bindings that left each store.
@@ -299,8 +301,18 @@ pub enum Jump {
 impl Refusal {
     /// A store that is none now.
     pub(crate) fn broken(defect: &Defect) -> Self {
-        let state = StoreState::of(defect).as_str().to_owned();
+        let state = Condition::of(defect).as_str().to_owned();
         Self::Store { state, problem: "it is no readable store now: put it right first".to_owned() }
+    }
+
+    /// The refusal of a store that may not be changed.
+    pub fn barred(store: &Store, bar: Bar) -> Self {
+        let problem = store.problem.clone().unwrap_or_default();
+        match bar {
+            Bar::Migrated => Self::Migrated { problem },
+            Bar::Linked => Self::Store { state: "symlink".to_owned(), problem },
+            Bar::Condition(condition) => Self::Store { state: condition.as_str().to_owned(), problem },
+        }
     }
 
     /// Returns the stable code.

@@ -8,14 +8,14 @@ use super::context::{Context, directory_id, schema};
 use super::permit::{Limits, Lists, Work, lists};
 use super::{Exit, Failure, Session};
 use crate::change::manifest::Kind;
+use crate::change::outcome::Refusal;
 use crate::config::policy::PolicyFlags;
 use crate::decide::plan::{MendItem, Mending, Plan};
 use crate::decide::verdict::Reason;
 use crate::model::ids::BindingId;
-use crate::model::inventory::{Content, Inventory, LooseFile, Store};
+use crate::model::inventory::{Beside, Content, Inventory, LooseFile, Store};
 use crate::model::key;
 use crate::model::names::{FileKind, is_session_id};
-use crate::model::store::StoreState;
 use crate::model::transcript::Summary;
 use crate::render::json::{BoundDocument, RestoreDocument};
 use crate::render::text;
@@ -26,7 +26,7 @@ pub(super) fn run(session: &Session, file: &Path, key: &str, online: bool) -> Re
     let mut work = Work::begin(&context, online, Limits::default())?;
     let inventory = context.load()?;
     let (loose, summary) = adoptable(&context, &inventory, file)?;
-    let store = store_of(&inventory, loose, key)?;
+    let store = store_of(&context, &inventory, loose, key)?;
     let item = MendItem {
         agent: store.agent.clone(),
         path: store.path.clone(),
@@ -86,7 +86,7 @@ fn adoptable<'a>(
         Failure::usage(anyhow::anyhow!("{} is no transcript in a sessions directory of this state", file.display()))
             .hint("`claw-sessions scan -v` lists orphans; copy a file into the agent's sessions directory first")
     })?;
-    if loose.migrated {
+    if loose.beside == Beside::Migrated {
         let path = loose.path.display();
         return Err(Failure::refused(anyhow::anyhow!(
             "{path}: the sessions beside it live in SQLite; nothing was touched"
@@ -113,16 +113,22 @@ fn adoptable<'a>(
 }
 
 /// The store beside the transcript, if `key` may stand in it and does not.
-fn store_of<'a>(inventory: &'a Inventory, loose: &LooseFile, key: &str) -> Result<&'a Store, Failure> {
+fn store_of<'a>(
+    context: &Context<'_>,
+    inventory: &'a Inventory,
+    loose: &LooseFile,
+    key: &str,
+) -> Result<&'a Store, Failure> {
     let beside = inventory.stores.iter().find(|store| Some(store.dir()) == loose.path.parent());
     let Some(store) = beside else {
         return Err(Failure::usage(anyhow::anyhow!("no store is beside {}", loose.path.display())));
     };
-    let usable = store.is_writable() || matches!(store.state, StoreState::Missing | StoreState::Empty);
-    if !usable {
-        let why = store.problem.clone().unwrap_or_default();
-        return Err(Failure::refused(anyhow::anyhow!("{}: {}: {why}", store.path.display(), store.state.as_str()))
-            .hint("`claw-sessions validate --repair --salvage` gives back what is whole of it"));
+    if let Err(bar) = store.may_bind() {
+        let refusal = Refusal::barred(store, bar);
+        let why = crate::render::refusal::sentence(&refusal, context.view());
+        return Err(Failure::refused(anyhow::anyhow!("{}: {why}", store.path.display()))
+            .code(refusal.code())
+            .hint("`claw-sessions validate --repair --salvage` gives back what is whole of a broken store"));
     }
     let parsed = key::parse(key, "main", None);
     let agent = parsed.agent.map(key::normalize_agent_id);

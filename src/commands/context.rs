@@ -23,10 +23,10 @@ use crate::disk::dir::Dir;
 use crate::load::cache::Cache;
 use crate::load::inventory::{self, Request};
 use crate::load::read::Depth;
+use crate::model::home::Condition;
 use crate::model::inventory::{Gateway, Generation, Inventory};
 use crate::model::places::Places;
 use crate::model::proof::DirId;
-use crate::model::store::StoreState;
 use crate::openclaw::config_file;
 use crate::openclaw::discover;
 use crate::openclaw::gateway;
@@ -182,12 +182,12 @@ impl<'a> Context<'a> {
     fn strange(&self, inventory: &Inventory) -> Option<String> {
         let dir = self.home.state_dir.display();
         let user = self.session.environment.uid;
-        let unread = self.missed || inventory.stores.iter().any(|store| store.state == StoreState::Unreadable);
+        let unread = self.missed || inventory.stores.iter().any(|store| store.condition == Condition::Unreadable);
         if let Some(owner) = self.home.owner.filter(|owner| unread && user != 0 && *owner != user) {
             return Some(format!("{dir} belongs to user {owner}, and this is user {user}: {}", place::OWNER));
         }
         let nothing = inventory.files.is_empty()
-            && inventory.stores.iter().all(|store| store.state == StoreState::Missing && store.bindings.is_empty());
+            && inventory.stores.iter().all(|store| store.condition == Condition::Missing && store.bindings.is_empty());
         if self.config.state != ConfigState::Missing || !nothing {
             return None;
         }

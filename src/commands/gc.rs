@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::context::{Context, Look};
-use super::permit::{Limits, Lists, Work, beside_gateway, lists, unreadable};
+use super::permit::{Limits, Lists, Work, barred, beside_gateway, lists, unreadable};
 use super::{Exit, Failure, Session, boot};
 use crate::change::apply;
 use crate::change::boots;
@@ -19,7 +19,6 @@ use crate::decide::{guard, poison};
 use crate::disk::deadline::Deadline;
 use crate::model::ids::{BindingId, RunId};
 use crate::model::inventory::{Boots, Inventory};
-use crate::model::store::StoreState;
 use crate::render::json::{self, BindingDocument, GcDocument};
 use crate::render::mended::{MendedDocument, mended};
 use crate::render::text;
@@ -82,7 +81,7 @@ fn pass(context: &mut Context<'_>, args: &GcArgs, time: Time, watch: Option<&boo
     let salvage = (args.salvage.salvage || args.boot).then_some(args.salvage.from_backups);
     let look = Look { salvage, boot: args.boot, deadline: time.reading, ..Look::default() };
     let inventory = context.load_with(look)?;
-    let mut left: Vec<Left> = refusals(&inventory).collect();
+    let mut left: Vec<Left> = barred(&inventory, |bar| !bar.is_harmless()).collect();
     let (verdicts, plan) = decide(context, args, &inventory, &work.settled.back, &mut left)?;
     let planned = plan.totals();
     if let Some(why) = guard::refusal(&plan, &inventory, &context.policy, context.now) {
@@ -199,20 +198,6 @@ fn decide<'a>(
     left.extend(changed.into_iter().map(|path| Left::new(Subject::Path(path), Changed::File)));
     plan.override_verdicts(inventory, &mut verdicts);
     Ok((verdicts, plan))
-}
-
-/// Stores that gc does not touch because of what they are.
-fn refusals(inventory: &Inventory) -> impl Iterator<Item = Left> {
-    let harmless = |state| matches!(state, StoreState::Ok | StoreState::Missing | StoreState::Symlink);
-    let stores = inventory.selected().filter(move |store| !harmless(store.state));
-    stores.map(|store| {
-        let problem = store.problem.clone().unwrap_or_default();
-        let refusal = match store.state {
-            StoreState::Sqlite => Refusal::Migrated { problem },
-            state => Refusal::Store { state: state.as_str().to_owned(), problem },
-        };
-        Left::new(Subject::Path(store.path.clone()), refusal)
-    })
 }
 
 /// The transcripts that the deadline left unread, those left out that go anyway; and whether reading was begun.

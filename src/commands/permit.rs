@@ -11,9 +11,9 @@ use crate::change::outcome::{Left, List, Outcome, Refusal, Subject};
 use crate::change::settle::{self, Ended, Ending, Settled};
 use crate::decide::plan::Plan;
 use crate::disk::deadline::Deadline;
+use crate::model::home::{Bar, Condition};
 use crate::model::ids::RunId;
 use crate::model::inventory::{Content, Inventory};
-use crate::model::store::StoreState;
 use crate::render::view::LeftDocument;
 use crate::render::{refusal, settled};
 
@@ -143,25 +143,18 @@ pub(super) fn recovered(settled: &Settled) -> Vec<String> {
     settled.runs.iter().map(settled::sentence).collect()
 }
 
-/// Stores and directories that could not be read: nothing in them is touched.
-pub(super) fn unreadable_stores(inventory: &Inventory) -> impl Iterator<Item = Left> {
-    let stores = inventory.selected().filter(|store| store.state == StoreState::Unreadable);
-    stores.map(|store| {
-        let refusal = Refusal::Store {
-            state: store.state.as_str().to_owned(),
-            problem: store.problem.clone().unwrap_or_default(),
-        };
-        Left::new(Subject::Path(store.path.clone()), refusal)
+/// Returns the stores that were asked for and may not be changed, for one of these reasons: nothing beside them is
+/// touched either.
+pub(super) fn barred(inventory: &Inventory, reasons: impl Fn(Bar) -> bool) -> impl Iterator<Item = Left> {
+    inventory.selected().filter_map(move |store| {
+        let bar = store.may_change().err().filter(|bar| reasons(*bar))?;
+        Some(Left::new(Subject::Path(store.path.clone()), Refusal::barred(store, bar)))
     })
 }
 
-/// Stores whose sessions live in SQLite: they are read, and nothing beside them is touched.
-pub(super) fn migrated_stores(inventory: &Inventory) -> impl Iterator<Item = Left> {
-    let stores = inventory.selected().filter(|store| store.state == StoreState::Sqlite);
-    stores.map(|store| {
-        let problem = store.problem.clone().unwrap_or_default();
-        Left::new(Subject::Path(store.path.clone()), Refusal::Migrated { problem })
-    })
+/// Whether a store could not be read.
+pub(super) fn is_unreadable(bar: Bar) -> bool {
+    bar == Bar::Condition(Condition::Unreadable)
 }
 
 /// Transcripts that could not be read: left alone.

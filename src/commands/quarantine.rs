@@ -6,7 +6,7 @@ use std::path::Path;
 use chrono::TimeDelta;
 
 use super::context::{Context, Look, schema};
-use super::permit::{Limits, Lists, Work, beside_gateway, lists, migrated_stores, open, unreadable, unreadable_stores};
+use super::permit::{Limits, Lists, Work, barred, beside_gateway, is_unreadable, lists, open, unreadable};
 use super::{Exit, Failure, Session, near};
 use crate::change::journal::{self, Past};
 use crate::change::manifest::{EntryRecord, Kind, Manifest, Step};
@@ -18,6 +18,7 @@ use crate::decide::problems::{self, Problem};
 use crate::decide::verdict::{Action, Classified};
 use crate::load::read;
 use crate::load::read::Depth;
+use crate::model::home::Bar;
 use crate::model::ids::{BindingId, RunId};
 use crate::model::inventory::{Binding, Content, Inventory, Store};
 use crate::render::quarantine::{self, AsideDocument, QuarantineDocument, QuarantinedDocument};
@@ -66,9 +67,9 @@ fn take(session: &Session, args: &QuarantineArgs) -> Result<Exit, Failure> {
     }
     let taken: Vec<AsideDocument> =
         taken.into_iter().map(|one| quarantine::aside(&inventory, one, context.view())).collect();
-    outcome.left.extend(left.into_iter().chain(unreadable_stores(&inventory)));
+    outcome.left.extend(left.into_iter().chain(barred(&inventory, is_unreadable)));
     if args.damaged {
-        outcome.left.extend(migrated_stores(&inventory));
+        outcome.left.extend(barred(&inventory, |bar| bar == Bar::Migrated));
         outcome.left.extend(unreadable(&inventory));
     }
     outcome.left.append(&mut work.settled.left);
@@ -107,8 +108,7 @@ fn named(inventory: &Inventory, asked: &[String]) -> Result<HashSet<BindingId>, 
         ids.extend(found.iter().map(|(store, one)| BindingId::new(&store.path, &one.key)));
         let mixed = |store: &&Store| {
             store
-                .database
-                .as_ref()
+                .database()
                 .and_then(|database| database.mixed.as_ref())
                 .is_some_and(|mixed| mixed.only_in_file.contains(asked))
         };

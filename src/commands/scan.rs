@@ -4,9 +4,9 @@ use super::context::Context;
 use super::{Exit, Failure, Session};
 use crate::cli::ScanArgs;
 use crate::decide::restart;
-use crate::model::store::StoreState;
 use crate::render::escape::escape;
 use crate::render::json::{Body, RestartDocument, ScanDocument};
+use crate::render::store_state::StoreState;
 use crate::render::text;
 
 /// Runs the verb.

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::context::{Context, directory_id, schema};
-use super::permit::{Limits, Lists, Work, lists, migrated_stores, unreadable_stores};
+use super::permit::{Limits, Lists, Work, barred, is_unreadable, lists};
 use super::{Exit, Failure, Session};
 use crate::change::outcome::{Left, Outcome, Refusal, Subject};
 use crate::change::stuck::{self, Options, SUFFIX, Stuck};
 use crate::config::policy::PolicyFlags;
+use crate::model::home::Bar;
 use crate::model::inventory::{Content, Inventory, LooseFile};
 use crate::model::names::FileKind;
-use crate::model::store::StoreState;
 use crate::render::json::{BoundDocument, RestoreDocument, UnboundDocument};
 use crate::render::stuck::stuck_bak;
 
@@ -22,7 +22,7 @@ pub(super) fn run(session: &Session, online: bool) -> Result<Exit, Failure> {
     let inventory = context.load()?;
     let (stuck, mut left) = find(&inventory);
     let known: BTreeSet<PathBuf> = left.iter().filter_map(path_of).collect();
-    let others = unreadable_stores(&inventory).chain(migrated_stores(&inventory));
+    let others = barred(&inventory, |bar| is_unreadable(bar) || bar == Bar::Migrated);
     left.extend(others.filter(|left| path_of(left).is_none_or(|path| !known.contains(&path))));
     let dirs: BTreeSet<PathBuf> = stuck.iter().filter_map(|one| one.path.parent()).map(Path::to_owned).collect();
     let stores: Vec<PathBuf> = inventory.stores.iter().map(|store| store.path.clone()).collect();
@@ -59,24 +59,19 @@ pub(super) fn run(session: &Session, online: bool) -> Result<Exit, Failure> {
 
 /// The recipe's files, and the directories of which nothing is touched because of what their stores are.
 fn find(inventory: &Inventory) -> (Vec<Stuck>, Vec<Left>) {
-    let usable = |state| matches!(state, StoreState::Ok | StoreState::Missing | StoreState::Empty);
     let (mut stuck, mut refused) = (Vec::new(), BTreeSet::new());
     for file in inventory.files.iter().filter(|file| is_of_the_recipe(file)) {
         let mut beside = inventory.stores.iter().filter(|store| Some(store.dir()) == file.path.parent());
-        if let Some(store) = beside.find(|store| !usable(store.state)) {
+        if let Some(store) = beside.find(|store| store.may_bind().is_err()) {
             refused.insert(store.path.clone());
         } else if let Some(dir) = file.path.parent().and_then(directory_id) {
             stuck.push(Stuck { agent: file.agent.clone(), path: file.path.clone(), stamp: file.stamp, dir });
         }
     }
     let stores = inventory.stores.iter().filter(|store| refused.contains(&store.path));
-    let left = stores.map(|store| {
-        let problem = store.problem.clone().unwrap_or_default();
-        let refusal = match store.state {
-            StoreState::Sqlite => Refusal::Migrated { problem },
-            state => Refusal::Store { state: state.as_str().to_owned(), problem },
-        };
-        Left::new(Subject::Path(store.path.clone()), refusal)
+    let left = stores.filter_map(|store| {
+        let bar = store.may_bind().err()?;
+        Some(Left::new(Subject::Path(store.path.clone()), Refusal::barred(store, bar)))
     });
     (stuck, left.collect())
 }

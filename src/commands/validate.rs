@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::context::{Context, Look, schema};
-use super::permit::{Limits, Lists, Work, beside_gateway, lists, migrated_stores, unreadable, unreadable_stores};
+use super::permit::{Limits, Lists, Work, barred, beside_gateway, is_unreadable, lists, unreadable};
 use super::{Exit, Failure, Session};
 use crate::change::manifest::Kind;
 use crate::change::outcome::{Left, Outcome, Refusal, Subject};
@@ -11,9 +11,9 @@ use crate::cli::ValidateArgs;
 use crate::config::policy::PolicyFlags;
 use crate::decide::problems::{self, Problem, Problems};
 use crate::load::read::{self, Depth};
+use crate::model::home::{Bar, Condition};
 use crate::model::inventory::Content;
 use crate::model::problem::Code;
-use crate::model::store::StoreState;
 use crate::render::mended::mended;
 use crate::render::validate::{self, RepairDocument, ValidateDocument, ValidateSummary};
 use crate::render::view::View;
@@ -70,14 +70,14 @@ fn repair(context: &mut Context<'_>, args: &ValidateArgs) -> Result<RepairDocume
         mended.retain(|one| !undone.contains(&one.path));
     }
     if args.salvage.salvage {
-        let hopeless = inventory.selected().filter(|store| store.state == StoreState::NotAnObject);
+        let hopeless = inventory.selected().filter(|store| store.condition == Condition::NotAnObject);
         outcome.left.extend(hopeless.map(|store| {
             let problem = format!("{}: put a backup of it in its place", Code::StoreNotObject.describe());
-            let state = store.state.as_str().to_owned();
+            let state = store.condition.as_str().to_owned();
             Left::new(Subject::Path(store.path.clone()), Refusal::Store { state, problem })
         }));
     }
-    outcome.left.extend(unreadable_stores(&inventory).chain(migrated_stores(&inventory)));
+    outcome.left.extend(barred(&inventory, |bar| is_unreadable(bar) || bar == Bar::Migrated));
     outcome.left.extend(unreadable(&inventory));
     outcome.left.append(&mut work.settled.left);
     let Lists { skipped, failed, refused, late } = lists(context, &outcome.left);

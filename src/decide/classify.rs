@@ -10,7 +10,7 @@ use super::rules::{Case, Judge, Step, Trail, clock_words};
 use super::startup::Model;
 use super::verdict::{Action, Classified, ClassifiedFile, FileAction, Reason, Verdict, Verdicts};
 use crate::model::ids::BindingId;
-use crate::model::inventory::{Binding, Content, LooseFile};
+use crate::model::inventory::{Beside, Binding, Content, LooseFile};
 use crate::model::key::Class;
 use crate::model::names::FileKind;
 use crate::model::transcript::Integrity;
@@ -221,13 +221,13 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         if !self.policy.only.is_empty() {
             return keep(Reason::NotSelected);
         }
-        if file.migrated {
+        if file.beside == Beside::Migrated {
             return keep(Reason::Sqlite);
         }
         if file.special {
             return keep(Reason::Outside);
         }
-        if file.behind_link {
+        if file.beside == Beside::Linked {
             return keep(Reason::Symlink);
         }
         let older = |limit: Option<TimeDelta>| {
@@ -237,7 +237,8 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
             FileKind::Orphan => {
                 let quiet = |time| self.now - time >= ORPHAN_AGE;
                 let awaited = self.inventory.awaited.as_ref();
-                let unknown = !file.stores_known || self.inventory.side.unreadable.cron_runs || awaited.is_none();
+                let unknown =
+                    file.beside == Beside::Unknown || self.inventory.side.unreadable.cron_runs || awaited.is_none();
                 let Some(references) = references.filter(|_| !unknown) else { return keep(Reason::StoreUnknown) };
                 if matches!(file.content, Content::NotChecked { .. }) {
                     keep(Reason::NotChecked)

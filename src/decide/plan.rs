@@ -201,7 +201,7 @@ impl<'a> Plan<'a> {
     ) -> Self {
         let mut stores = Vec::new();
         for (at, store) in inventory.stores.iter().enumerate() {
-            let Some(dir) = dirs(store.dir()).filter(|_| store.is_writable()) else { continue };
+            let Some(dir) = dirs(store.dir()).filter(|_| store.may_change().is_ok()) else { continue };
             let leaving = verdicts.bindings.iter().filter(|one| one.store == at && one.verdict.action.removes());
             let items: Vec<Item<'_>> = leaving
                 .map(|one| {
@@ -380,7 +380,7 @@ impl<'a> Plan<'a> {
 /// Whether what is to leave a store is led to by its bindings as they are now. One that changed since is found out when
 /// it is to leave.
 fn fits_store(planned: &StorePlan<'_>, inventory: &Inventory) -> Result<(), String> {
-    let store = inventory.stores.iter().find(|store| store.path == planned.path && store.is_writable());
+    let store = inventory.stores.iter().find(|store| store.path == planned.path && store.may_change().is_ok());
     let Some(store) = store else {
         return Err(format!("{} is no store of this state directory that can be written", planned.path.display()));
     };
@@ -416,7 +416,7 @@ fn may(action: FileAction, file: &LooseFile, judged: &ClassifiedFile) -> bool {
 /// The files that the verdicts mend: broken stores, then transcripts, each once.
 fn mends(inventory: &Inventory, verdicts: &Verdicts, dirs: impl Fn(&Path) -> Option<DirId>) -> Vec<MendItem> {
     let mut mends: Vec<MendItem> = Vec::new();
-    for store in inventory.selected().filter(|store| store.is_writable()) {
+    for store in inventory.selected().filter(|store| store.may_change().is_ok()) {
         let (Some(salvage), Some(dir)) = (&store.salvage, dirs(store.dir())) else { continue };
         mends.push(MendItem {
             agent: store.agent.clone(),
@@ -441,7 +441,7 @@ fn mends(inventory: &Inventory, verdicts: &Verdicts, dirs: impl Fn(&Path) -> Opt
             known.bindings.push(BindingId::new(&store.path, &binding.key));
             continue;
         }
-        let dir = path.parent().and_then(&dirs).filter(|_| store.is_writable());
+        let dir = path.parent().and_then(&dirs).filter(|_| store.may_change().is_ok());
         let (Some(dir), Some(codes)) = (dir, &summary.mends) else { continue };
         mends.push(MendItem {
             agent: store.agent.clone(),

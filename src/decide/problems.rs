@@ -8,13 +8,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::facts::{Facts, FindingCode};
 use crate::model::database::LIVE_IN;
 use crate::model::entry;
+use crate::model::home::{Condition, Home};
 use crate::model::ids::BindingId;
-use crate::model::inventory::{Access, Binding, Content, Inventory, LooseFile, Side, Store};
+use crate::model::inventory::{Access, Beside, Binding, Content, Inventory, LooseFile, Side, Store};
 use crate::model::json::Scanner;
 use crate::model::leftover::{Leftover, LeftoverState};
 use crate::model::names::FileKind;
 use crate::model::problem::{Code, Remedy, Severity};
-use crate::model::store::{self, Defect, Member, StoreState};
+use crate::model::store::{self, Defect, Member};
 use crate::model::transcript::{Integrity, Summary};
 
 /// An entry of more bytes than this is told: usual are ten thousand (F§12).
@@ -202,7 +203,7 @@ impl Problems {
         now: DateTime<Utc>,
     ) {
         let facts = Facts::of(binding, &inventory.side, now, TimeDelta::zero());
-        if store.database.is_some() {
+        if store.database().is_some() {
             return self.rows(store, binding, facts);
         }
         let member = store.document.members.get(binding.place.member);
@@ -288,7 +289,7 @@ impl Problems {
         self.list.extend(code.map(|code| Problem::of(code, &file.path)));
         self.list.extend(file.leftover.as_ref().map(|found| leftover(&file.path, found)));
         // Where a store cannot be read, any file beside it may be bound.
-        if !archives && file.stores_known {
+        if !archives && matches!(file.beside, Beside::Known | Beside::Linked) {
             return;
         }
         match &file.content {
@@ -392,14 +393,9 @@ fn of_store(store: &Store, orphans: bool) -> Vec<Problem> {
     let path = &store.path;
     let why = store.problem.clone();
     let mut found = Vec::new();
-    match store.state {
-        StoreState::Missing if orphans => found.push(Problem::of(Code::StoreMissing, path)),
-        StoreState::Ok | StoreState::Missing => {}
-        StoreState::RotatedAway => found.push(Problem::of(Code::StoreRotatedAway, path)),
-        StoreState::Unreadable => found.push(Problem::of(Code::StoreUnreadable, path).with(why)),
-        StoreState::Symlink => found.push(Problem::of(Code::StoreSymlink, path)),
-        StoreState::Sqlite => {
-            let database = store.database.as_ref();
+    match (&store.home, store.condition) {
+        (Home::Rows(database), _) => {
+            let database = database.as_deref();
             let mixed = database.is_some_and(|database| database.mixed.is_some());
             let code = if mixed { Code::StoreMixed } else { Code::StoreSqlite };
             let why = why.map(|why| why.strip_prefix(LIVE_IN).map(str::to_owned).unwrap_or(why));
@@ -410,7 +406,14 @@ fn of_store(store: &Store, orphans: bool) -> Vec<Problem> {
                     Problem::of(Code::SchemaUnknown, path).with(format!("schema {}", database.schema))
                 }));
         }
-        StoreState::Empty | StoreState::Malformed | StoreState::NotAnObject | StoreState::Bom => {
+        (Home::Files { linked: true }, Condition::Sound | Condition::Unreadable) => {
+            found.push(Problem::of(Code::StoreSymlink, path));
+        }
+        (_, Condition::Missing) if orphans => found.push(Problem::of(Code::StoreMissing, path)),
+        (_, Condition::Sound | Condition::Missing) => {}
+        (_, Condition::RotatedAway) => found.push(Problem::of(Code::StoreRotatedAway, path)),
+        (_, Condition::Unreadable) => found.push(Problem::of(Code::StoreUnreadable, path).with(why)),
+        (_, Condition::Empty | Condition::Malformed | Condition::NotAnObject | Condition::Bom) => {
             match store::read(&store.text) {
                 Err(defect) => found.push(of_defect(path, &store.text, &defect)),
                 Ok(_) => found.push(Problem::of(Code::StoreLayout, path)),
@@ -418,7 +421,7 @@ fn of_store(store: &Store, orphans: bool) -> Vec<Problem> {
         }
     }
     // The mode of a link says nothing, nor that of what is no file.
-    let access = store.access.filter(|_| !matches!(store.state, StoreState::Symlink | StoreState::Unreadable));
+    let access = store.access.filter(|_| !store.is_linked() && store.condition != Condition::Unreadable);
     found.extend(mode(Code::StoreMode, path, access, 0o077));
     found
 }

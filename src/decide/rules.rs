@@ -7,9 +7,9 @@ use super::poison;
 use super::verdict::{Action, Reason, Verdict};
 use crate::config::duration::display as span;
 use crate::config::policy::{self, ClassPolicy, FailedMode, IdleRule, Policy, Source, StaleCode};
+use crate::model::home::Bar;
 use crate::model::inventory::{Binding, Inventory, Store};
 use crate::model::key::Class;
-use crate::model::store::StoreState;
 use crate::model::transcript::Integrity;
 
 /// A rule that was tried.
@@ -186,10 +186,10 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
                 let patterns: Vec<&str> = only.iter().map(|pattern| pattern.value.as_str()).collect();
                 if only.is_empty() { "no --only".to_owned() } else { format!("--only {}", patterns.join(", ")) }
             }),
-            (Reason::Sqlite, store.state == StoreState::Sqlite, &|| format!("store {}", store.state.as_str())),
+            (Reason::Sqlite, store.is_migrated(), &|| home_words(store)),
             (Reason::LiveLock, held.is_some(), &|| lock_words(binding)),
             (Reason::Running, facts.run == RunState::Running, &|| format!("run state {}", facts.run.as_str())),
-            (Reason::Symlink, store.state == StoreState::Symlink, &|| format!("store {}", store.state.as_str())),
+            (Reason::Symlink, store.is_linked(), &|| home_words(store)),
             (Reason::Outside, facts.integrity == Integrity::Outside, &|| integrity_words(facts)),
             (Reason::Unreadable, facts.integrity == Integrity::Unreadable, &|| integrity_words(facts)),
             (Reason::Pinned, pin.is_some() || binding.entry.pinned, &|| match pin {
@@ -453,4 +453,14 @@ fn lock_words(binding: &Binding) -> String {
             format!("{owner}: {:?}", lock.state).to_lowercase()
         }
     }
+}
+
+fn home_words(store: &Store) -> String {
+    let words = match store.may_change() {
+        Ok(()) => "ok",
+        Err(Bar::Migrated) => "sqlite",
+        Err(Bar::Linked) => "symlink",
+        Err(Bar::Condition(condition)) => condition.as_str(),
+    };
+    format!("store {words}")
 }

@@ -15,12 +15,13 @@ use crate::disk::process;
 use crate::load::cache::Cache;
 use crate::load::read::Depth;
 use crate::model::entry::Entry;
+use crate::model::home::{Condition, Home};
 use crate::model::inventory::{
     Access, Binding, Boots, Gateway, Generation, Inventory, Lock, LooseFile, Side, Sighting, Store, Transcript,
 };
 use crate::model::key;
 use crate::model::names::{self, FileKind, NameKind};
-use crate::model::store::{self, Document, StoreState};
+use crate::model::store::{self, Document};
 use crate::openclaw::discover::StoreLocation;
 use crate::openclaw::files::salvage;
 use crate::openclaw::rows::place;
@@ -105,8 +106,7 @@ fn read_all(request: &Request<'_>) -> (Vec<Store>, Vec<LooseFile>, Unseen) {
     let mut files = loose::loose_files(&stores, &listings, &linked);
     transcripts::read_transcripts(&mut stores, &mut files, &listings, request);
     let mut unread = migrated::judge_leftovers(copies, &mut files, &listings, request);
-    let databases =
-        stores.iter().filter(|store| store.selected && request.rows).filter_map(|store| store.database.as_ref());
+    let databases = stores.iter().filter(|store| store.selected && request.rows).filter_map(|store| store.database());
     unread.extend(databases.filter_map(|database| {
         let why = database.unread.as_ref()?;
         Some((database.path.clone(), format!("the rows of {} were not read: {why}", database.path.display())))
@@ -196,7 +196,8 @@ fn unknown(location: &StoreLocation) -> Store {
         agent: location.agent.clone(),
         path: location.path.clone(),
         selected: location.selected,
-        state: StoreState::Ok,
+        home: Home::Files { linked: location.via_symlink },
+        condition: Condition::Sound,
         problem: None,
         bytes: 0,
         stamp: None,
@@ -205,12 +206,12 @@ fn unknown(location: &StoreLocation) -> Store {
         document: Document::default(),
         bindings: Vec::new(),
         salvage: None,
-        database: None,
     }
 }
 
 fn unreadable(location: &StoreLocation, why: String) -> Store {
-    Store { state: StoreState::Unreadable, problem: Some(why), ..unknown(location) }
+    let home = Home::Files { linked: false };
+    Store { home, condition: Condition::Unreadable, problem: Some(why), ..unknown(location) }
 }
 
 /// Loads a store; and of sessions in SQLite the copy of the database, to compare with what lies beside it.
@@ -229,20 +230,20 @@ fn load_store(
 
 fn load_file(location: &StoreLocation, request: &Request<'_>, listing: Option<&Listing>) -> Store {
     let mut store = unknown(location);
-    let fail = |mut store: Store, state: StoreState, problem: String| {
-        store.state = state;
+    let fail = |mut store: Store, condition: Condition, problem: String| {
+        store.condition = condition;
         store.problem = Some(problem);
         store
     };
     let name = location.path.file_name().unwrap_or_default();
     if listing.is_none() && request.deadline.has_passed() {
-        return fail(store, StoreState::Unreadable, format!("{OVER} before it was read"));
+        return fail(store, Condition::Unreadable, format!("{OVER} before it was read"));
     }
     let text = match find_store(location, listing, &mut store) {
         Ok(text) => text,
-        Err((state, problem)) => return fail(store, state, problem),
+        Err(problem) => return fail(store, Condition::Unreadable, problem),
     };
-    let linked = location.via_symlink || store.state == StoreState::Symlink;
+    let linked = store.is_linked();
     store.bytes = text.as_ref().map_or(0, |text| text.len() as u64);
     let read = text.as_deref().map_or(Err(store::Defect::Empty), store::read_entries);
     store.text = text.unwrap_or_default();
@@ -256,22 +257,21 @@ fn load_file(location: &StoreLocation, request: &Request<'_>, listing: Option<&L
             None if defect == store::Defect::Empty && listing.is_some_and(|listing| has_backups(listing, name)) => {
                 let gone = if store.stamp.is_some() { "empty" } else { "gone" };
                 let problem = "beside its backups: a rotation lost it; the newest sessions.json.bak.* has the bindings";
-                return fail(store, StoreState::RotatedAway, format!("{gone} {problem}"));
+                return fail(store, Condition::RotatedAway, format!("{gone} {problem}"));
             }
             None if store.stamp.is_none() && !linked => {
-                return fail(store, StoreState::Missing, "no such file".to_owned());
+                return fail(store, Condition::Missing, "no such file".to_owned());
             }
-            None => return fail(store, StoreState::of(&defect), describe(&defect)),
+            None => return fail(store, Condition::of(&defect), describe(&defect)),
         },
     };
     store.bindings = bindings(&store, entries, request.main_key, location.shared);
     if store::is_wrapped(store.bindings.iter().map(|binding| (&binding.entry, store.entry_bytes(binding)))) {
         store.bindings.clear();
         let problem = "an object, but its members are no session entries: another layout than OpenClaw's";
-        return fail(store, StoreState::Malformed, problem.to_owned());
+        return fail(store, Condition::Malformed, problem.to_owned());
     }
     if linked {
-        store.state = StoreState::Symlink;
         store.problem = Some("reached through a symbolic link: read, never written".to_owned());
     }
     if let Some(listing) = listing {
@@ -284,27 +284,20 @@ fn load_file(location: &StoreLocation, request: &Request<'_>, listing: Option<&L
 }
 
 /// Finds a store and reads it; `None` when there is none. Why not, else.
-fn find_store(
-    location: &StoreLocation,
-    listing: Option<&Listing>,
-    store: &mut Store,
-) -> Result<Option<Bytes>, (StoreState, String)> {
+fn find_store(location: &StoreLocation, listing: Option<&Listing>, store: &mut Store) -> Result<Option<Bytes>, String> {
     let name = location.path.file_name().unwrap_or_default();
     let info = match listing.map(|listing| listing.dir.info(name)) {
         // A directory that is a link is not listed, but its store can be read through it.
         None if location.via_symlink => None,
         None | Some(Ok(None)) => return Ok(None),
         Some(Ok(info)) => info,
-        Some(Err(error)) => return Err((StoreState::Unreadable, format!("{error:#}"))),
+        Some(Err(error)) => return Err(format!("{error:#}")),
     };
     store.stamp = info.map(|info| info.stamp);
     store.access = info.filter(|info| info.regular).map(access);
     let linked = location.via_symlink || info.is_some_and(|info| info.symlink);
-    if linked {
-        store.state = StoreState::Symlink;
-    }
-    let state = if linked { StoreState::Symlink } else { StoreState::Unreadable };
-    read_store(location, listing, linked).map(Some).map_err(|error| (state, format!("{error:#}")))
+    store.home = Home::Files { linked };
+    read_store(location, listing, linked).map(Some).map_err(|error| format!("{error:#}"))
 }
 
 /// Puts what a broken store gives back in its place, when that was asked for.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::database::{Database, RowCount};
 use super::entry::Entry;
+use super::home::{Bar, Condition, Home};
 use super::key::{self, Class};
 use super::leftover::Leftover;
 use super::lock::LockState;
@@ -17,7 +18,7 @@ use super::names::FileKind;
 use super::problem::Code;
 use super::proof::Stamp;
 use super::salvage::Broken;
-use super::store::{Document, Effective, StoreState};
+use super::store::{Document, Effective};
 use super::transcript::Summary;
 
 /// Who may do what with a file.
@@ -87,7 +88,7 @@ pub struct Sighting {
 impl Inventory {
     /// Returns the stores that can be written.
     pub fn writable(&self) -> Vec<PathBuf> {
-        self.stores.iter().filter(|store| store.is_writable()).map(|store| store.path.clone()).collect()
+        self.stores.iter().filter(|store| store.may_change().is_ok()).map(|store| store.path.clone()).collect()
     }
 
     /// Whether a path is that of a store, or of what a binding points at.
@@ -117,7 +118,7 @@ impl Inventory {
         let transcripts: BTreeMap<&Path, u64> = bound
             .filter_map(|binding| Some((binding.transcript.path.as_deref()?, binding.transcript.stamp?.size)))
             .collect();
-        let in_rows = self.selected().filter(|store| store.database.is_some()).map(|store| {
+        let in_rows = self.selected().filter(|store| store.database().is_some()).map(|store| {
             let of = |binding: &'_ Binding| Some((binding.entry.session_id.clone()?, binding.transcript.rows?.bytes));
             store.bindings.iter().filter_map(of).collect::<BTreeMap<String, u64>>().values().sum::<u64>()
         });
@@ -162,9 +163,11 @@ pub struct Store {
     pub path: PathBuf,
     /// Whether it was asked for. The others only say what they refer to.
     pub selected: bool,
-    /// What can be said of it.
-    pub state: StoreState,
-    /// Why, in words, when it is not `ok`.
+    /// Where its sessions live. In SQLite its text, members and bindings are those of the rows.
+    pub home: Home,
+    /// Its condition.
+    pub condition: Condition,
+    /// What is wrong with it, or odd, in words.
     pub problem: Option<String>,
     /// Its size.
     pub bytes: u64,
@@ -180,8 +183,6 @@ pub struct Store {
     pub bindings: Vec<Binding>,
     /// It is broken, and what stands here is what can be given back of it.
     pub salvage: Option<Salvage>,
-    /// The database that its sessions live in. Its text, members and bindings are then those of the rows.
-    pub database: Option<Database>,
 }
 
 /// What a broken store gives back.
@@ -202,19 +203,51 @@ pub struct Salvage {
 }
 
 impl Store {
-    /// Whether its bindings may be taken out.
-    pub fn is_writable(&self) -> bool {
-        self.state == StoreState::Ok
+    /// The one gate: whether the store and what lies beside it may be changed.
+    pub fn may_change(&self) -> Result<(), Bar> {
+        match (&self.home, self.condition) {
+            (Home::Rows(_), _) => Err(Bar::Migrated),
+            (Home::Files { linked: true }, Condition::Sound) => Err(Bar::Linked),
+            (Home::Files { .. }, Condition::Sound) => Ok(()),
+            (Home::Files { .. }, condition) => Err(Bar::Condition(condition)),
+        }
+    }
+
+    /// Whether a transcript may be bound in it: it can be changed, or made.
+    pub fn may_bind(&self) -> Result<(), Bar> {
+        match self.may_change() {
+            Err(Bar::Condition(Condition::Missing | Condition::Empty)) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// The database that its sessions live in.
+    pub fn database(&self) -> Option<&Database> {
+        match &self.home {
+            Home::Rows(database) => database.as_deref(),
+            Home::Files { .. } => None,
+        }
+    }
+
+    /// Whether its sessions live in SQLite.
+    pub fn is_migrated(&self) -> bool {
+        matches!(self.home, Home::Rows(_))
+    }
+
+    /// Whether it is reached through a symbolic link.
+    pub fn is_linked(&self) -> bool {
+        matches!(self.home, Home::Files { linked: true })
     }
 
     /// Whether its transcripts' owners are known. A store that cannot be read, or not whole, makes files look like orphans.
     pub fn is_known(&self) -> bool {
-        matches!(self.state, StoreState::Ok | StoreState::Symlink) && self.salvage.is_none()
+        let read = self.condition == Condition::Sound || self.is_linked() && self.condition == Condition::Unreadable;
+        read && !self.is_migrated() && self.salvage.is_none()
     }
 
     /// The file in which its bindings are.
     pub fn holder(&self) -> &Path {
-        self.database.as_ref().map_or(&self.path, |database| &database.path)
+        self.database().map_or(&self.path, |database| &database.path)
     }
 
     /// The bytes of a binding's entry.
@@ -367,14 +400,23 @@ pub struct LooseFile {
     pub content: Content,
     /// When it was archived, from its name.
     pub archived_at: Option<DateTime<Utc>>,
-    /// The stores of its directory are readable, so that "nothing refers to it" means something.
-    pub stores_known: bool,
-    /// A store of its directory is reached through a symbolic link: the file may lie anywhere.
-    pub behind_link: bool,
-    /// The sessions of its directory live in SQLite.
-    pub migrated: bool,
+    /// What the stores of its directory are.
+    pub beside: Beside,
     /// Of a leftover transcript: what of it stands in the rows.
     pub leftover: Option<Leftover>,
+}
+
+/// The stores of a loose file's directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beside {
+    /// They can be read: that nothing refers to a file means something.
+    Known,
+    /// One of them cannot be read, or not whole: any file beside it may be bound.
+    Unknown,
+    /// One of them is reached through a symbolic link: the file may lie anywhere.
+    Linked,
+    /// Their sessions live in SQLite.
+    Migrated,
 }
 
 impl LooseFile {

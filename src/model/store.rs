@@ -3,9 +3,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
 use super::entry::{self, Entry};
 use super::json::{self, JsonError, JsonErrorKind, Kind, Scanner, Span, Value};
 
@@ -275,60 +272,6 @@ pub fn uncut(text: &[u8], cuts: &[Span], removed: &[u8]) -> Option<Vec<u8>> {
     (taken == removed.len()).then_some(old)
 }
 
-/// What can be said of a store file before its bindings are looked at (design §6, `stores[].state`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum StoreState {
-    /// One JSON object.
-    Ok,
-    /// No such file, and no sign that there was one.
-    Missing,
-    /// 0 bytes or white space. OpenClaw reads no bindings and writes `{}` at its next save.
-    Empty,
-    /// Not JSON. OpenClaw reads no bindings and overwrites the file at its next save.
-    Malformed,
-    /// JSON, but an array, a scalar or `null`.
-    NotAnObject,
-    /// Good JSON behind a byte order mark.
-    Bom,
-    /// Could not be read.
-    Unreadable,
-    /// Gone or empty beside `sessions.json.bak.*`: a rotation lost it (F§6.2).
-    RotatedAway,
-    /// The file, or a directory on the way to it, is a symbolic link: read, never written.
-    Symlink,
-    /// Sessions live in SQLite.
-    Sqlite,
-}
-
-impl StoreState {
-    /// The state that a defect of the text means.
-    pub fn of(defect: &Defect) -> Self {
-        match defect {
-            Defect::Empty => Self::Empty,
-            Defect::Bom => Self::Bom,
-            Defect::NotAnObject(_) => Self::NotAnObject,
-            Defect::Malformed { .. } => Self::Malformed,
-        }
-    }
-
-    /// Its name in tables and JSON.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Missing => "missing",
-            Self::Empty => "empty",
-            Self::Malformed => "malformed",
-            Self::NotAnObject => "not-an-object",
-            Self::Bom => "bom",
-            Self::Unreadable => "unreadable",
-            Self::RotatedAway => "rotated-away",
-            Self::Symlink => "symlink",
-            Self::Sqlite => "sqlite",
-        }
-    }
-}
-
 impl JsonErrorKind {
     /// The error in words.
     pub const fn describe(self) -> &'static str {
@@ -394,19 +337,6 @@ mod tests {
         let bindings = read(text).unwrap().effective(text);
         assert_eq!(bindings.len(), 2);
         assert_eq!((bindings[0].member, bindings[0].hidden.as_slice()), (2, &[0][..]));
-    }
-
-    #[test]
-    fn every_defect_has_its_state() {
-        let state = |text: &[u8]| read(text).map_or_else(|defect| StoreState::of(&defect), |_| StoreState::Ok);
-        assert_eq!(state(b""), StoreState::Empty);
-        assert_eq!(state(b" \n"), StoreState::Empty);
-        assert_eq!(state(b"\xef\xbb\xbf{}"), StoreState::Bom);
-        assert_eq!(state(b"[]"), StoreState::NotAnObject);
-        assert_eq!(state(b"null"), StoreState::NotAnObject);
-        assert_eq!(state(b"{\"a\":{}"), StoreState::Malformed);
-        assert_eq!(state(b"{} x"), StoreState::Malformed);
-        assert_eq!(state(b"{\"a\":{\"sessionId\":\"\\ud83d\",\"n\":12345678901234567890}}"), StoreState::Ok);
     }
 
     fn store() -> impl Strategy<Value = (String, Vec<(String, serde_json::Value)>)> {

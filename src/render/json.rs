@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::mended::MendedDocument;
 use super::sqlite::{DatabaseDocument, LeftoverDocument};
+use super::store_state::StoreState;
 use super::view::{LeftDocument, View};
 use crate::change::manifest;
 use crate::change::outcome::Bound;
@@ -23,7 +24,6 @@ use crate::model::inventory::{Gateway, Inventory};
 use crate::model::key::Class;
 use crate::model::lock::LockState;
 use crate::model::names::FileKind;
-use crate::model::store::StoreState;
 use crate::model::transcript::Integrity;
 
 /// What every document about a state directory begins with.
@@ -472,11 +472,11 @@ pub fn body(
     let stores = inventory.selected().map(|store| StoreDocument {
         agent: store.agent.clone(),
         path: view.path(&store.path),
-        state: store.state,
+        state: StoreState::of(store),
         problem: store.problem.clone(),
         bindings: store.bindings.len(),
         bytes: store.bytes,
-        database: store.database.as_ref().map(|found| DatabaseDocument::of(found, view)),
+        database: store.database().map(|found| DatabaseDocument::of(found, view)),
     });
     let files = verdicts.files.iter().map(|judged| {
         let file = &inventory.files[judged.index];

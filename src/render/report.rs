@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::json::{BindingDocument, Body, FileDocument, Preamble, StoreDocument, Summary};
+use super::store_state::StoreState;
 use super::text::totals;
 use super::words::count;
 use crate::decide::facts::RunState;
@@ -16,7 +17,6 @@ use crate::decide::verdict::{Action, Reason};
 use crate::model::key::Class;
 use crate::model::names::FileKind;
 use crate::model::problem::Severity;
-use crate::model::store::StoreState;
 
 pub mod csv;
 pub mod html;

@@ -15,6 +15,7 @@ use super::json::{
 use super::mended;
 use super::sqlite;
 use super::startup;
+use super::store_state::StoreState;
 use super::table::{Column, Row, lay_out};
 use super::view::LeftDocument;
 use super::words::{BAD, BOLD, DIM, Layout, WARN, count, left, list, next, shell};
@@ -22,7 +23,6 @@ use crate::config::duration;
 use crate::decide::facts::Elapsed;
 use crate::decide::plan::Totals;
 use crate::decide::verdict::{Action, FileAction};
-use crate::model::store::StoreState;
 use crate::model::transcript::Integrity;
 
 /// `scan`.

@@ -11,11 +11,12 @@ use super::*;
 use crate::config::openclaw::{ConfigState, LoadedConfig, OpenclawConfig};
 use crate::config::policy::{ChoiceArgs, FailedMode, IdleRule, Policy, PolicyArgs, StaleCode, resolve};
 use crate::model::entry::{Clock, Entry};
+use crate::model::home::{Condition, Home};
 use crate::model::inventory::{Content, Gateway, Generation, Inventory, Lock, Side, Store, SubagentRun, Transcript};
 use crate::model::key;
 use crate::model::lock::LockState;
 use crate::model::proof::Stamp;
-use crate::model::store::{Document, Effective, StoreState};
+use crate::model::store::{Document, Effective};
 use crate::model::transcript::{Ending, Integrity, Summary};
 
 fn now() -> DateTime<Utc> {
@@ -112,7 +113,8 @@ fn inventory(bindings: Vec<Binding>) -> Inventory {
             agent: "main".to_owned(),
             path: PathBuf::from("/s/sessions.json"),
             selected: true,
-            state: StoreState::Ok,
+            home: Home::Files { linked: false },
+            condition: Condition::Sound,
             problem: None,
             bytes: 0,
             stamp: None,
@@ -121,7 +123,6 @@ fn inventory(bindings: Vec<Binding>) -> Inventory {
             document: Document::default(),
             bindings,
             salvage: None,
-            database: None,
         }],
         files: Vec::new(),
         side: Side::default(),

@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use chrono::DateTime;
 
 use super::{Listing, access};
-use crate::model::inventory::{Content, LooseFile, Store};
+use crate::model::inventory::{Beside, Content, LooseFile, Store};
 use crate::model::names::{self, FileKind, NameKind};
-use crate::model::store::StoreState;
 use crate::openclaw::files::lock::lock_name;
 
 /// Everything in the directories that is neither a store nor a bound transcript. `linked` are the directories with a
@@ -33,8 +32,15 @@ pub(super) fn loose_files(
         }
         // A store that was not asked for is not read to the end: what its transcripts refer to is not known.
         let known = owners.iter().all(|store| store.is_known() && store.selected);
-        let behind_link = linked.contains(path.as_path());
-        let migrated = owners.iter().any(|store| store.state == StoreState::Sqlite);
+        let beside = if owners.iter().any(|store| store.is_migrated()) {
+            Beside::Migrated
+        } else if linked.contains(path.as_path()) {
+            Beside::Linked
+        } else if known {
+            Beside::Known
+        } else {
+            Beside::Unknown
+        };
         let store_names: Vec<&OsStr> = owners.iter().filter_map(|store| store.path.file_name()).collect();
         let bound: HashSet<&Path> = owners
             .iter()
@@ -50,7 +56,7 @@ pub(super) fn loose_files(
             let store = store_names.first().and_then(|name| name.to_str()).unwrap_or("sessions.json");
             let kind = match names::classify(&text, store) {
                 _ if !info.regular => FileKind::Other,
-                NameKind::Transcript if migrated => FileKind::Leftover,
+                NameKind::Transcript if beside == Beside::Migrated => FileKind::Leftover,
                 NameKind::Transcript => FileKind::Orphan,
                 NameKind::Lock if listing.locks.get(name).is_some_and(|lock| !lock.state.is_held()) => {
                     FileKind::LockDead
@@ -73,9 +79,7 @@ pub(super) fn loose_files(
                 access: access(*info),
                 content: Content::Absent,
                 archived_at: names::archived_at(&text, kind),
-                stores_known: known,
-                behind_link,
-                migrated,
+                beside,
                 leftover: None,
                 path,
             });

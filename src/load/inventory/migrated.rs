@@ -14,10 +14,11 @@ use crate::disk::deadline::{Deadline, Timed};
 use crate::disk::dir::Dir;
 use crate::load::read::{Depth, lines};
 use crate::model::database::{Database, LIVE_IN, Mixed, Node, RowCount, as_store};
+use crate::model::home::Home;
 use crate::model::inventory::{Content, LooseFile, Store};
 use crate::model::leftover::{self, Leftover, Tally, ids_of_name};
 use crate::model::names::FileKind;
-use crate::model::store::{self, StoreState};
+use crate::model::store;
 use crate::openclaw::discover::StoreLocation;
 use crate::openclaw::rows::place::{self, InRows, NOT_AT_A_START};
 use crate::openclaw::rows::read::Rows;
@@ -38,7 +39,7 @@ pub(super) fn load(
     request: &Request<'_>,
     listing: Option<&Listing>,
 ) -> (Store, Option<Rows>) {
-    store.state = StoreState::Sqlite;
+    store.home = Home::Rows(None);
     let InRows { database, sign, mut rows, mixed } = found;
     let Some(mut database) = database else {
         store.problem = Some(sign);
@@ -68,7 +69,7 @@ pub(super) fn load(
         }
     }
     store.problem = Some(describe(&database, &store, request));
-    store.database = Some(database);
+    store.home = Home::Rows(Some(Box::new(database)));
     let wanted = store.selected && request.rows;
     (store, rows.filter(|_| wanted))
 }
@@ -82,7 +83,7 @@ fn compare(
     nodes: &[Node],
 ) -> Mixed {
     let mut unused = super::unknown(location);
-    let read = find_store(location, listing, &mut unused).map_err(|(_, why)| why).and_then(|text| {
+    let read = find_store(location, listing, &mut unused).and_then(|text| {
         let text = text.unwrap_or_default();
         let document = store::read(&text).map_err(|defect| super::describe(&defect))?;
         Ok(document.effective(&text).into_iter().map(|one| one.key).collect::<Vec<String>>())
