@@ -1,5 +1,7 @@
 //! Parse, run, print the error and the way out, exit.
 
+#![expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 

@@ -3,6 +3,7 @@
 //!
 //! `cargo bench --bench bench -- transcripts` measures one part.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark")]
 #![allow(clippy::print_stdout, reason = "printing is its purpose")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
 #![allow(unreachable_pub, missing_docs, reason = "no library")]

@@ -1,5 +1,6 @@
 //! `openclaw.json` through the whole reader (JSON5, variables, types), the policy file, and durations.
 
+#![allow(clippy::disallowed_methods, reason = "a fuzz target")]
 #![no_main]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is what the fuzzer looks for")]
 

@@ -1,5 +1,6 @@
 //! Session keys and agent ids: taken apart, never made up.
 
+#![allow(clippy::disallowed_methods, reason = "a fuzz target")]
 #![no_main]
 
 use claw_sessions::model::key::{self, Class};

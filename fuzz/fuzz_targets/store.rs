@@ -1,6 +1,7 @@
 //! A store's text: what the scanner takes for JSON, which bindings it sees, and that taking members out and putting
 //! them back touches nothing else.
 
+#![allow(clippy::disallowed_methods, reason = "a fuzz target")]
 #![no_main]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is what the fuzzer looks for")]
 

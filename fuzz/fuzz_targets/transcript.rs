@@ -1,5 +1,6 @@
 //! A transcript: each line against serde's scanner, the verdict against a plain retelling of the loader.
 
+#![allow(clippy::disallowed_methods, reason = "a fuzz target")]
 #![no_main]
 
 use std::collections::{HashMap, HashSet};

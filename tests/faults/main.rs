@@ -5,6 +5,7 @@
 //! `cargo test --test faults` tries a sample. `make faults` (`FULL=1`) tries everything, as root and as an ordinary
 //! user, and writes the figures into `docs/reliability.md`.
 
+#![allow(clippy::disallowed_methods, reason = "test code")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
 
 mod afterwards;

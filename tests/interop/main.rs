@@ -4,6 +4,7 @@
 //! `cargo test` compares verdicts with OpenClaw's own loader; what starts a whole OpenClaw takes seconds for each call,
 //! and is tried only with `FULL=1` (`make interop`).
 
+#![allow(clippy::disallowed_methods, reason = "test code")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
 #![allow(clippy::print_stdout, reason = "says what it counted")]
 

@@ -1,5 +1,5 @@
-//! The layers of `src/lib.rs` hold: pure code touches no disk, clock or environment, and only one file renames and
-//! removes.
+//! The floors of `src/lib.rs` hold, and only one file renames and removes. That pure code touches no disk, clock or
+//! environment is what clippy says: `clippy.toml`.
 
 use std::fs;
 
@@ -84,29 +84,6 @@ fn render_reads_no_store() {
 }
 
 #[test]
-fn the_middle_is_pure() {
-    let impure = [
-        "std::fs",
-        "fs_err",
-        "std::env",
-        "std::net",
-        "std::process",
-        "rustix",
-        "SystemTime::now",
-        "Instant::now",
-        "Utc::now",
-        "Local::now",
-        "std::thread",
-        "std::io::std",
-    ];
-    for (name, code) in sources().iter().filter(|(name, _)| ["model", "decide", "render"].contains(&layer(name))) {
-        for word in impure {
-            assert!(!code.contains(word), "{name}: {word}");
-        }
-    }
-}
-
-#[test]
 fn one_file_renames_links_and_removes() {
     let calls = [
         "renameat",
@@ -139,15 +116,6 @@ fn one_file_renames_links_and_removes() {
 fn calls_it(code: &str, word: &str) -> bool {
     let part_of_a_name = |c: char| c.is_alphanumeric() || c == '_';
     code.match_indices(word).any(|(at, _)| !code[..at].ends_with(part_of_a_name))
-}
-
-#[test]
-fn only_commands_print() {
-    for (name, code) in sources() {
-        let prints = ["println!", "print!(", "stdout()", "stderr()"].iter().any(|call| code.contains(call));
-        let may = ["main.rs", "commands/session.rs", "commands/context.rs"].contains(&name.as_str());
-        assert!(!prints || may, "{name}");
-    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The built binary on stores: what each verb does, says and leaves alone. What may befall it meanwhile is in `tests/faults`,
 //! life beside the real OpenClaw in `tests/interop`.
 
+#![allow(clippy::disallowed_methods, reason = "test code")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
 
 mod architecture;

@@ -8,6 +8,7 @@
 //! before.exact().assert_same(&store.tree().exact());
 //! ```
 
+#![allow(clippy::disallowed_methods, reason = "test code")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc, reason = "test code")]
 #![allow(clippy::return_self_not_must_use, reason = "assertions return what they looked at")]
 
