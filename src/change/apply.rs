@@ -38,7 +38,7 @@ use bindings::Gone;
 use current::Current;
 
 /// How to apply.
-pub struct Options<'a> {
+pub struct ApplyOptions<'a> {
     /// What kind of run it is.
     pub kind: Kind,
     /// The time now, for the run's id and history.
@@ -53,7 +53,7 @@ pub struct Options<'a> {
 
 /// Carries out `plan`.
 #[expect(clippy::needless_pass_by_value, reason = "a plan is used up: it must not run twice")]
-pub fn apply(plan: Plan<'_>, journal: &Journal, options: Options<'_>) -> anyhow::Result<Outcome> {
+pub fn apply(plan: Plan<'_>, journal: &Journal, options: ApplyOptions<'_>) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::default();
     if plan.is_empty() {
         return Ok(outcome);
@@ -61,7 +61,7 @@ pub fn apply(plan: Plan<'_>, journal: &Journal, options: Options<'_>) -> anyhow:
     let run = journal.begin(options.kind, plan.now, options.started_at)?;
     let (patience, deadline) = (options.patience, options.deadline);
     let mut work =
-        Work { run, outcome: &mut outcome, leaving: HashSet::new(), archived: HashSet::new(), patience, deadline };
+        Applying { run, outcome: &mut outcome, leaving: HashSet::new(), archived: HashSet::new(), patience, deadline };
     work.run.manifest.stores.clone_from(&plan.known_stores);
     work.run.manifest.before = plan.bytes.map(|bytes| Census { bindings: plan.bindings as u64, bytes });
     work.run.save()?;
@@ -81,7 +81,7 @@ pub fn apply(plan: Plan<'_>, journal: &Journal, options: Options<'_>) -> anyhow:
     Ok(outcome)
 }
 
-struct Work<'a> {
+struct Applying<'a> {
     run: Run,
     outcome: &'a mut Outcome,
     /// Files that have a move in the manifest.
@@ -92,7 +92,7 @@ struct Work<'a> {
     deadline: Deadline,
 }
 
-impl Work<'_> {
+impl Applying<'_> {
     fn is_late(&self) -> bool {
         self.deadline.has_passed()
     }

@@ -15,7 +15,7 @@ const SCHEMA: &str = "claw-sessions/boots/v1";
 const LONGEST: u64 = 64 << 20;
 
 #[derive(Serialize, Deserialize)]
-struct Document {
+struct BootsFile {
     schema: String,
     #[serde(flatten)]
     boots: Boots,
@@ -24,12 +24,12 @@ struct Document {
 /// What the last start noted. What cannot be read counts as nothing: then it takes more starts to see a loop.
 pub fn read(state_dir: &Path) -> Boots {
     let text = journal::read_own(state_dir, NAME, LONGEST).unwrap_or_default();
-    let document = serde_json::from_slice::<Document>(&text).ok().filter(|document| document.schema == SCHEMA);
+    let document = serde_json::from_slice::<BootsFile>(&text).ok().filter(|document| document.schema == SCHEMA);
     document.map(|document| document.boots).unwrap_or_default()
 }
 
 /// Notes what this start leaves; what it did not find is forgotten.
 pub fn write(journal: &Journal, boots: Boots) -> anyhow::Result<()> {
-    let document = Document { schema: SCHEMA.to_owned(), boots };
+    let document = BootsFile { schema: SCHEMA.to_owned(), boots };
     journal.write_own(NAME, &serde_json::to_vec_pretty(&document)?)
 }

@@ -20,13 +20,13 @@ const DAYS: usize = 400;
 
 /// The system's clock, and the traces that were there when this process began.
 #[derive(Clone, Debug)]
-pub struct Clock {
+pub struct TwoClocks {
     now: DateTime<Utc>,
     /// Sorted.
     traces: Vec<DateTime<Utc>>,
 }
 
-impl Clock {
+impl TwoClocks {
     /// A clock that shows `now`, beside these traces.
     pub fn new(now: DateTime<Utc>, traces: impl IntoIterator<Item = DateTime<Utc>>) -> Self {
         let mut traces: Vec<DateTime<Utc>> = traces.into_iter().collect();
@@ -115,22 +115,22 @@ mod tests {
 
     #[test]
     fn a_run_is_old_when_both_clocks_say_so() {
-        let nightly = Clock::new(day(31), (0..31).map(day));
+        let nightly = TwoClocks::new(day(31), (0..31).map(day));
         assert!(nightly.agrees(day(0), MONTH) && nightly.jump().is_none());
         assert!(!nightly.agrees(day(2), MONTH));
-        let weekly = Clock::new(day(35), (0..5).map(|week| day(7 * week)));
+        let weekly = TwoClocks::new(day(35), (0..5).map(|week| day(7 * week)));
         assert!(weekly.agrees(day(0), MONTH));
     }
 
     #[test]
     fn a_clock_that_jumped_ages_nothing() {
-        let ahead = Clock::new(day(45), (0..5).map(day));
+        let ahead = TwoClocks::new(day(45), (0..5).map(day));
         assert_eq!(ahead.jump(), Some(Jump::Ahead(day(4))));
         assert!(!ahead.agrees(day(0), MONTH));
-        let behind = Clock::new(day(0), [day(60)]);
+        let behind = TwoClocks::new(day(0), [day(60)]);
         assert_eq!(behind.jump(), Some(Jump::Behind(day(60))));
         // Off for two months, started in the past, and set right since: there are traces at both ends only.
-        let set_right = Clock::new(day(60), [day(0), day(60)]);
+        let set_right = TwoClocks::new(day(60), [day(0), day(60)]);
         assert_eq!(set_right.jump(), None);
         assert!(!set_right.agrees(day(0), MONTH));
     }

@@ -9,7 +9,7 @@ use crate::model::ids::RunId;
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Line {
+pub struct HistoryLine {
     /// The run's id.
     pub run: RunId,
     /// Its verb.
@@ -39,6 +39,6 @@ pub struct Census {
 }
 
 /// Every line of a history that can be read, oldest first.
-pub fn parse(text: &str) -> Vec<Line> {
+pub fn parse(text: &str) -> Vec<HistoryLine> {
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }

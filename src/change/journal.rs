@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use walkdir::WalkDir;
 
-use crate::change::clock::{Clock, Days};
+use crate::change::clock::{Days, TwoClocks};
 use crate::change::history;
 use crate::change::manifest::{Kind, Manifest, RunState, SCHEMA};
 use crate::change::outcome::{Left, Refusal, Subject};
@@ -245,11 +245,11 @@ impl Journal {
     }
 
     /// The system's clock beside the traces of time here; `all` of them, or those that tell the newest.
-    fn clock(&self, now: DateTime<Utc>, all: bool) -> Clock {
+    fn clock(&self, now: DateTime<Utc>, all: bool) -> TwoClocks {
         let days = Days::parse(&read_own(&self.places.state_dir, DAYS, LONGEST_HISTORY).unwrap_or_default());
         let lines = if all { history(&self.places.state_dir) } else { self.last_line().into_iter().collect() };
         let ends = lines.into_iter().map(|line| line.finished_at.unwrap_or(line.started_at));
-        Clock::new(now, self.seen.iter().copied().chain(days.traces()).chain(ends))
+        TwoClocks::new(now, self.seen.iter().copied().chain(days.traces()).chain(ends))
     }
 
     /// Notes that there was a gc on this day.
@@ -286,7 +286,7 @@ impl Journal {
     }
 
     /// Returns the last line of the history.
-    fn last_line(&self) -> Option<history::Line> {
+    fn last_line(&self) -> Option<history::HistoryLine> {
         let (mut file, info) = self.own.open_file(OsStr::new(HISTORY)).ok()?;
         file.seek(SeekFrom::Start(info.stamp.size.saturating_sub(LONGEST_LINE))).ok()?;
         let mut text = Vec::new();
@@ -304,7 +304,7 @@ impl Journal {
     }
 
     /// Adds a line to `history.jsonl`. Of one that is too large the older half goes.
-    pub(crate) fn remember(&self, line: &history::Line) -> anyhow::Result<()> {
+    pub(crate) fn remember(&self, line: &history::HistoryLine) -> anyhow::Result<()> {
         let line = serde_json::to_string(line)?;
         let mut file = self.own.append(OsStr::new(HISTORY), 0o600)?;
         let write = |file: &mut File| {
@@ -399,7 +399,7 @@ pub fn awaited(places: &Places) -> Result<HashSet<PathBuf>, Box<Left>> {
 }
 
 /// Returns a line for each past run, oldest first; they are kept longer than the runs themselves. Reads only.
-pub fn history(state_dir: &Path) -> Vec<history::Line> {
+pub fn history(state_dir: &Path) -> Vec<history::HistoryLine> {
     let text = read_own(state_dir, HISTORY, 2 * LONGEST_HISTORY).unwrap_or_default();
     history::parse(&String::from_utf8_lossy(&text))
 }

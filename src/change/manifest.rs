@@ -461,8 +461,8 @@ impl Manifest {
     }
 
     /// Returns its line of `history.jsonl`.
-    pub(crate) fn history_line(&self) -> history::Line {
-        history::Line {
+    pub(crate) fn history_line(&self) -> history::HistoryLine {
+        history::HistoryLine {
             run: self.id.clone(),
             command: self.kind.as_str().to_owned(),
             started_at: self.started_at,

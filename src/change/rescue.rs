@@ -23,7 +23,7 @@ use crate::model::store;
 
 /// A store, and the agent that it is of.
 #[derive(Clone, Debug)]
-pub struct Home {
+pub struct Destination {
     /// The agent.
     pub agent: String,
     /// The store.
@@ -35,7 +35,7 @@ pub(crate) fn resume(
     journal: &Journal,
     own: &mut Run,
     of: &RunId,
-    homes: &[Home],
+    homes: &[Destination],
     patience: Duration,
 ) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::default();
@@ -58,15 +58,15 @@ pub(crate) fn resume(
 
 /// Files of one shelf.
 #[derive(Default)]
-struct Found {
+struct OnShelf {
     /// Transcripts, and whatever else lay beside them.
     files: Vec<OsString>,
     /// What was cut out of the store.
     removed: Vec<OsString>,
 }
 
-fn find(shelf: &Dir, store: &OsStr) -> anyhow::Result<Found> {
-    let mut found = Found::default();
+fn find(shelf: &Dir, store: &OsStr) -> anyhow::Result<OnShelf> {
+    let mut found = OnShelf::default();
     for entry in fs_err::read_dir(shelf.path())? {
         let name = entry?.file_name();
         let text = name.to_string_lossy();
@@ -87,7 +87,7 @@ fn find(shelf: &Dir, store: &OsStr) -> anyhow::Result<Found> {
 fn bring_back(
     own: &mut Run,
     shelf: &Dir,
-    home: &Home,
+    home: &Destination,
     patience: Duration,
     outcome: &mut Outcome,
 ) -> anyhow::Result<()> {
@@ -174,12 +174,14 @@ fn bring_back(
 }
 
 /// Returns the stores that may be meant, each with its agent: as the places of the journal name them.
-pub(crate) fn homes(stores: &[PathBuf]) -> Vec<Home> {
+pub(crate) fn homes(stores: &[PathBuf]) -> Vec<Destination> {
     let agent = |store: &Path| {
         let agent = store.parent().filter(|dir| dir.ends_with("sessions")).and_then(Path::parent)?;
         Some(agent.file_name()?.to_string_lossy().into_owned())
     };
-    let home =
-        |store: &PathBuf| Home { agent: agent(store).unwrap_or_else(|| "main".to_owned()), store: store.clone() };
+    let home = |store: &PathBuf| Destination {
+        agent: agent(store).unwrap_or_else(|| "main".to_owned()),
+        store: store.clone(),
+    };
     stores.iter().map(home).collect()
 }

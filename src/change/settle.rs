@@ -32,7 +32,7 @@ use crate::openclaw::rows::place;
 
 /// How to settle.
 #[derive(Clone, Copy)]
-pub struct Options {
+pub struct SettleOptions {
     /// The time now.
     pub started_at: DateTime<Utc>,
     /// How long to wait for a store lock.
@@ -60,12 +60,12 @@ pub struct Ended {
     /// What kind of run it is, by name.
     pub kind: &'static str,
     /// How it ended.
-    pub how: Ending,
+    pub how: RunEnding,
 }
 
 /// How a run ended that was cut off.
 #[derive(Clone, Debug, Default)]
-pub enum Ending {
+pub enum RunEnding {
     /// It is finished.
     Finished(Finished),
     /// It had changed nothing, and is forgotten.
@@ -93,7 +93,7 @@ pub struct Finished {
 }
 
 /// Finishes or reverts what was cut off.
-pub fn settle(journal: &Journal, options: &Options) -> anyhow::Result<Settled> {
+pub fn settle(journal: &Journal, options: &SettleOptions) -> anyhow::Result<Settled> {
     journal.sweep()?;
     let past = journal.past();
     let mut settled = Settled { left: past.unread, ..Settled::default() };
@@ -101,7 +101,7 @@ pub fn settle(journal: &Journal, options: &Options) -> anyhow::Result<Settled> {
         let Manifest { id, kind, .. } = &manifest;
         let ended = |how| Ended { run: id.clone(), kind: kind.as_str(), how };
         if options.deadline.has_passed() {
-            settled.runs.push(ended(Ending::Waits));
+            settled.runs.push(ended(RunEnding::Waits));
             continue;
         }
         if let Some(problem) = moved_since(&manifest) {
@@ -117,19 +117,24 @@ pub fn settle(journal: &Journal, options: &Options) -> anyhow::Result<Settled> {
     Ok(settled)
 }
 
-fn settle_run(journal: &Journal, id: &RunId, options: &Options, settled: &mut Settled) -> anyhow::Result<Ending> {
+fn settle_run(
+    journal: &Journal,
+    id: &RunId,
+    options: &SettleOptions,
+    settled: &mut Settled,
+) -> anyhow::Result<RunEnding> {
     let mut run = journal.open_run(id)?;
     run.take_over()?;
     run.sweep();
     sweep_places(&run);
     if let Some(batch) = run.manifest.batches.iter().find(|batch| !run.manifest.is_ours(&batch.store)) {
         settled.left.push(Left::new(Subject::Path(batch.store.clone()), Refusal::Outside));
-        return Ok(Ending::Waits);
+        return Ok(RunEnding::Waits);
     }
     find_out(&mut run)?;
     let outcome = match run.manifest.kind.clone() {
         Kind::Restore(asked) => {
-            let options = undo::Options {
+            let options = undo::RestoreOptions {
                 asked: &asked,
                 started_at: options.started_at,
                 patience: options.patience,
@@ -147,14 +152,14 @@ fn settle_run(journal: &Journal, id: &RunId, options: &Options, settled: &mut Se
 }
 
 /// What became of a run that brings something back.
-fn continued(outcome: Outcome, left: &mut Vec<Left>) -> Ending {
+fn continued(outcome: Outcome, left: &mut Vec<Left>) -> RunEnding {
     let Outcome { run, back, left: mut new, unfinished, .. } = outcome;
     let finished = Finished { bindings: back.bindings.len(), files: back.files, left: new.len(), mended: 0 };
     left.append(&mut new);
     match run {
-        _ if unfinished => Ending::Waits,
-        None if finished.bindings + finished.files == 0 => Ending::Nothing,
-        _ => Ending::Finished(finished),
+        _ if unfinished => RunEnding::Waits,
+        None if finished.bindings + finished.files == 0 => RunEnding::Nothing,
+        _ => RunEnding::Finished(finished),
     }
 }
 
@@ -274,7 +279,7 @@ impl Stays {
 }
 
 /// Lets the files follow the entries that left, and ends the run.
-fn finish(journal: &Journal, mut run: Run, deadline: Deadline, left: &mut Vec<Left>) -> anyhow::Result<Ending> {
+fn finish(journal: &Journal, mut run: Run, deadline: Deadline, left: &mut Vec<Left>) -> anyhow::Result<RunEnding> {
     let (stays, unknown) = Stays::of(&run);
     let mut finished = Finished::default();
     for at in 0..run.manifest.steps.len() {
@@ -284,7 +289,7 @@ fn finish(journal: &Journal, mut run: Run, deadline: Deadline, left: &mut Vec<Le
         }
         if deadline.has_passed() {
             run.save()?;
-            return Ok(Ending::WaitsForFiles);
+            return Ok(RunEnding::WaitsForFiles);
         }
         let moved = archive::arrived(&run, &step).and_then(|arrived| match (arrived, stays.stays(&step)) {
             (true, _) => Ok(Some(true)),
@@ -313,7 +318,7 @@ fn finish(journal: &Journal, mut run: Run, deadline: Deadline, left: &mut Vec<Le
         let why = unknown.map(|error| Refusal::Unknowable(format!("{error:#}")));
         left.extend(why.map(|why| Left::new(Subject::Run(run.id().clone()), why)));
         run.save()?;
-        return Ok(Ending::WaitsForFiles);
+        return Ok(RunEnding::WaitsForFiles);
     }
     settle_deletions(&mut run.manifest);
     let totals = run.manifest.count();
@@ -323,7 +328,7 @@ fn finish(journal: &Journal, mut run: Run, deadline: Deadline, left: &mut Vec<Le
     let deleted = run.manifest.steps.iter().any(|step| step.change == Change::Delete && step.state == StepState::Done);
     if finished.bindings + finished.mended + totals.transcripts == 0 && !deleted {
         journal.forget(run.id())?;
-        return Ok(Ending::Nothing);
+        return Ok(RunEnding::Nothing);
     }
     archive::record_hashes(&mut run, deadline);
     run.manifest.state = RunState::Done;
@@ -335,7 +340,7 @@ fn finish(journal: &Journal, mut run: Run, deadline: Deadline, left: &mut Vec<Le
     if let Err(error) = journal.remember(&run.manifest.history_line()) {
         left.push(Left::new(Subject::History, error));
     }
-    Ok(Ending::Finished(finished))
+    Ok(RunEnding::Finished(finished))
 }
 
 /// Says of what was to be deleted whether it is gone.

@@ -47,7 +47,7 @@ pub struct Stuck {
 pub const SUFFIX: &str = ".stuck-bak";
 
 /// How to put them back.
-pub struct Options<'a> {
+pub struct StuckOptions<'a> {
     /// Every store of the state directory: what one of them refers to is bound.
     pub stores: &'a [PathBuf],
     /// The time now.
@@ -57,7 +57,7 @@ pub struct Options<'a> {
 }
 
 /// Puts the files and their bindings back.
-pub fn put_back(journal: &Journal, stuck: Vec<Stuck>, options: &Options<'_>) -> anyhow::Result<Outcome> {
+pub fn put_back(journal: &Journal, stuck: Vec<Stuck>, options: &StuckOptions<'_>) -> anyhow::Result<Outcome> {
     let mut run = journal.begin(Kind::StuckBak, options.started_at, options.started_at)?;
     run.manifest.stores = options.stores.to_vec();
     run.manifest.steps = stuck

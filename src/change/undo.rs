@@ -25,7 +25,7 @@ mod files;
 mod originals;
 
 /// How to bring something back.
-pub struct Options<'a> {
+pub struct RestoreOptions<'a> {
     /// What is asked for.
     pub asked: &'a Asked,
     /// The time now.
@@ -37,7 +37,7 @@ pub struct Options<'a> {
 }
 
 /// Brings back what `options` asks for.
-pub fn restore(journal: &Journal, options: &Options<'_>) -> anyhow::Result<Outcome> {
+pub fn restore(journal: &Journal, options: &RestoreOptions<'_>) -> anyhow::Result<Outcome> {
     if !options.asked.from_files {
         source(journal, options.asked)?;
     }
@@ -56,7 +56,7 @@ pub fn restore(journal: &Journal, options: &Options<'_>) -> anyhow::Result<Outco
 }
 
 /// The same, for a restore whose run exists already.
-pub(crate) fn resume(journal: &Journal, mut own: Run, options: &Options<'_>) -> anyhow::Result<Outcome> {
+pub(crate) fn resume(journal: &Journal, mut own: Run, options: &RestoreOptions<'_>) -> anyhow::Result<Outcome> {
     if !journal.has_run(&options.asked.of)? {
         return without_source(journal, own, options);
     }
@@ -70,7 +70,7 @@ pub(crate) fn resume(journal: &Journal, mut own: Run, options: &Options<'_>) -> 
     let stores = source.manifest.stores.iter().chain(source.manifest.batches.iter().map(|batch| &batch.store));
     own.manifest.stores = stores.cloned().collect();
     own.save()?;
-    let mut work = Work {
+    let mut work = Restoring {
         source: &mut source,
         own: &mut own,
         options,
@@ -128,7 +128,7 @@ fn end(journal: &Journal, mut own: Run, mut outcome: Outcome) -> anyhow::Result<
 }
 
 /// Ends a restore whose source is gone, once, and says so.
-fn without_source(journal: &Journal, mut own: Run, options: &Options<'_>) -> anyhow::Result<Outcome> {
+fn without_source(journal: &Journal, mut own: Run, options: &RestoreOptions<'_>) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::default();
     give_back(&mut own);
     outcome.leave(Subject::Run(own.id().clone()), Refusal::NoSource(options.asked.of.clone()));
@@ -177,10 +177,10 @@ fn settle_source(manifest: &mut Manifest) {
     }
 }
 
-struct Work<'a> {
+struct Restoring<'a> {
     source: &'a mut Run,
     own: &'a mut Run,
-    options: &'a Options<'a>,
+    options: &'a RestoreOptions<'a>,
     outcome: Outcome,
     /// Transcripts that came back under another name.
     renamed: HashMap<PathBuf, PathBuf>,
@@ -190,7 +190,7 @@ struct Work<'a> {
     busy: bool,
 }
 
-impl Work<'_> {
+impl Restoring<'_> {
     fn in_time(&mut self) -> bool {
         self.late |= self.options.deadline.has_passed();
         !self.late

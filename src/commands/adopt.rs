@@ -5,7 +5,7 @@ use std::path::Path;
 use chrono::Utc;
 
 use super::context::{Context, directory_id, schema};
-use super::permit::{Limits, Lists, Work, lists};
+use super::permit::{Lists, Mutation, Patience, lists};
 use super::{Exit, Failure, Session};
 use crate::change::manifest::Kind;
 use crate::change::outcome::Refusal;
@@ -23,7 +23,7 @@ use crate::render::text;
 /// Binds `file` under `key`.
 pub(super) fn run(session: &Session, file: &Path, key: &str, online: bool) -> Result<Exit, Failure> {
     let mut context = Context::new(session, &PolicyFlags::default())?;
-    let mut work = Work::begin(&context, online, Limits::default())?;
+    let mut work = Mutation::begin(&context, online, Patience::default())?;
     let inventory = context.load()?;
     let (loose, summary) = adoptable(&context, &inventory, file)?;
     let store = store_of(&context, &inventory, loose, key)?;

@@ -8,7 +8,7 @@ use chrono::{TimeDelta, Utc};
 
 use super::context::Context;
 use super::gc::Passed;
-use super::permit::{self, Limits};
+use super::permit::{self, Patience};
 use super::{Exit, Failure, Session, session};
 use crate::change::outcome::{Left, List, Refusal, Subject};
 use crate::model::ids::RunId;
@@ -38,9 +38,9 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 const NOTED: usize = 20;
 
 /// Ends a start that hangs: on a disk that does not answer no deadline is looked at.
-pub(super) struct Watch(Arc<AtomicBool>);
+pub(super) struct StartWatch(Arc<AtomicBool>);
 
-impl Watch {
+impl StartWatch {
     /// Watches from now on.
     pub(super) fn start(session: &Session, limit: Duration) -> Self {
         let changing = Arc::new(AtomicBool::new(false));
@@ -116,7 +116,7 @@ fn note(context: &Context<'_>, run: Option<&RunId>, mut problems: Vec<Left>) {
     let more = problems.len().saturating_sub(NOTED);
     problems.truncate(NOTED);
     problems.extend((more > 0).then(|| Left::new(Subject::Start, Refusal::More(more))));
-    let limits = Limits { patience: Duration::ZERO, ..Limits::default() };
+    let limits = Patience { patience: Duration::ZERO, ..Patience::default() };
     if let Ok(journal) = permit::open(context, limits) {
         let _ = journal.note(run, context.session.started_at, problems);
     }

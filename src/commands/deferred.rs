@@ -1,7 +1,7 @@
 //! `restore --deferred`: readmits what the startup budget took out, what was active last first.
 
 use super::context::{Context, schema};
-use super::permit::{self, Limits, lists, moved_since, open, refuse_beside_gateway, settle};
+use super::permit::{self, Patience, lists, moved_since, open, refuse_beside_gateway, settle};
 use super::{Exit, Failure, Session};
 use crate::change::deferred::{self, Deferred};
 use crate::change::manifest::{Asked, Manifest, RunState};
@@ -32,7 +32,7 @@ pub(super) fn run(session: &Session, next: Option<usize>, online: bool) -> Resul
 
 /// Brings back the `next` that are due, run by run.
 fn readmit(context: &Context<'_>, next: Option<usize>, document: &mut RestoreDocument) -> Result<(), Failure> {
-    let limits = Limits::default();
+    let limits = Patience::default();
     let journal = open(context, limits)?;
     let settled = settle(context, &journal, limits)?;
     document.recovered = permit::recovered(&settled);
@@ -50,7 +50,7 @@ fn readmit(context: &Context<'_>, next: Option<usize>, document: &mut RestoreDoc
             continue;
         }
         let asked = Asked { bindings, deferred: true, ..Asked::all(of.clone()) };
-        let options = undo::Options {
+        let options = undo::RestoreOptions {
             asked: &asked,
             started_at: context.session.started_at,
             patience: limits.patience,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::context::{Context, Look};
-use super::permit::{Limits, Lists, Work, barred, beside_gateway, lists, unreadable};
+use super::permit::{Lists, Mutation, Patience, barred, beside_gateway, lists, unreadable};
 use super::{Exit, Failure, Session, boot};
 use crate::change::apply;
 use crate::change::boots;
@@ -37,7 +37,7 @@ pub(super) fn run(session: &Session, args: &GcArgs) -> Result<Exit, Failure> {
         let passed = pass(&mut context, args, time, None)?;
         return show(session, &context, &passed.document);
     }
-    let watch = limit.map(|limit| boot::Watch::start(session, limit));
+    let watch = limit.map(|limit| boot::StartWatch::start(session, limit));
     Ok(match Context::new(session, &args.flags()) {
         Err(failure) => boot::forgive(session, None, &failure),
         Ok(mut context) => match pass(&mut context, args, time, watch.as_ref()) {
@@ -66,17 +66,22 @@ pub(super) struct Passed {
 }
 
 /// One pass: load, judge, plan, and, unless it is a dry run, carry the plan out.
-fn pass(context: &mut Context<'_>, args: &GcArgs, time: Time, watch: Option<&boot::Watch>) -> Result<Passed, Failure> {
+fn pass(
+    context: &mut Context<'_>,
+    args: &GcArgs,
+    time: Time,
+    watch: Option<&boot::StartWatch>,
+) -> Result<Passed, Failure> {
     let changing = |changing| {
         if let Some(watch) = watch {
             watch.changing(changing);
         }
     };
     let dry = args.dry_run || args.plan.is_some();
-    let patience = if args.boot { boot::PATIENCE } else { Limits::default().patience };
+    let patience = if args.boot { boot::PATIENCE } else { Patience::default().patience };
     changing(!dry);
-    let limits = Limits { patience, deadline: time.all };
-    let mut work = if dry { Work::dry(context) } else { Work::begin(context, args.online, limits)? };
+    let limits = Patience { patience, deadline: time.all };
+    let mut work = if dry { Mutation::dry(context) } else { Mutation::begin(context, args.online, limits)? };
     changing(false);
     let salvage = (args.salvage.salvage || args.boot).then_some(args.salvage.from_backups);
     let look = Look { salvage, boot: args.boot, deadline: time.reading, ..Look::default() };
@@ -145,7 +150,7 @@ fn remember(
     verdicts: &Verdicts,
     outcome: &Outcome,
     not_checked: BTreeMap<PathBuf, bool>,
-    work: &mut Work,
+    work: &mut Mutation,
 ) -> Result<(), Failure> {
     let left_its_store = has_left(&outcome.taken, inventory);
     let sessions = poison::sightings(inventory, &verdicts.bindings, |one| !left_its_store(one));

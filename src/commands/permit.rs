@@ -8,7 +8,7 @@ use crate::change::apply;
 use crate::change::journal::{self, Journal, Past};
 use crate::change::manifest::{Kind, RunState};
 use crate::change::outcome::{Left, List, Outcome, Refusal, Subject};
-use crate::change::settle::{self, Ended, Ending, Settled};
+use crate::change::settle::{self, Ended, RunEnding, Settled};
 use crate::decide::plan::Plan;
 use crate::disk::deadline::Deadline;
 use crate::model::home::{Bar, Condition};
@@ -19,14 +19,14 @@ use crate::render::{refusal, settled};
 
 /// How long a verb that changes things may take.
 #[derive(Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct Patience {
     /// How long to wait for another claw-sessions, and for a store lock.
     pub(super) patience: Duration,
     /// When to begin nothing more.
     pub(super) deadline: Deadline,
 }
 
-impl Default for Limits {
+impl Default for Patience {
     fn default() -> Self {
         Self { patience: Duration::from_secs(5), deadline: Deadline::default() }
     }
@@ -61,25 +61,25 @@ pub(super) fn refused(context: &Context<'_>, why: &Refusal) -> Failure {
 }
 
 /// A verb that changes things: the journal, once there is something to write, and what was finished before.
-pub(super) struct Work {
+pub(super) struct Mutation {
     pub(super) journal: Option<Journal>,
     pub(super) settled: Settled,
-    limits: Limits,
+    limits: Patience,
 }
 
-impl Work {
+impl Mutation {
     /// Only looks: says which runs were cut off.
     pub(super) fn dry(context: &Context<'_>) -> Self {
         let Past { runs, unread } = context.past();
         let cut_off = runs.into_iter().filter(|run| run.state == RunState::Unfinished);
-        let pending = cut_off.map(|run| Ended { kind: run.kind.as_str(), run: run.id, how: Ending::Pending });
+        let pending = cut_off.map(|run| Ended { kind: run.kind.as_str(), run: run.id, how: RunEnding::Pending });
         let settled = Settled { runs: pending.collect(), left: unread, ..Settled::default() };
-        Self { journal: None, settled, limits: Limits::default() }
+        Self { journal: None, settled, limits: Patience::default() }
     }
 
     /// Refuses beside a live gateway without lock, and finishes what was cut off. Where there never was a run there is
     /// nothing to finish, and nothing to make before there is something to do.
-    pub(super) fn begin(context: &Context<'_>, online: bool, limits: Limits) -> Result<Self, Failure> {
+    pub(super) fn begin(context: &Context<'_>, online: bool, limits: Patience) -> Result<Self, Failure> {
         refuse_beside_gateway(context, online)?;
         if !journal::exists(&context.home.real_dir) {
             return Ok(Self { journal: None, settled: Settled::default(), limits });
@@ -101,8 +101,8 @@ impl Work {
         seen: Option<&Inventory>,
         kind: Kind,
     ) -> Result<Outcome, Failure> {
-        let Limits { patience, deadline } = self.limits;
-        let options = apply::Options { kind, started_at: context.session.started_at, patience, deadline, seen };
+        let Patience { patience, deadline } = self.limits;
+        let options = apply::ApplyOptions { kind, started_at: context.session.started_at, patience, deadline, seen };
         Ok(apply::apply(plan, self.journal(context)?, options)?)
     }
 
@@ -122,7 +122,7 @@ impl Work {
 }
 
 /// Opens the journal for writing, with our lock.
-pub(super) fn open(context: &Context<'_>, limits: Limits) -> Result<Journal, Failure> {
+pub(super) fn open(context: &Context<'_>, limits: Patience) -> Result<Journal, Failure> {
     let patience = limits.deadline.clip(limits.patience);
     Journal::open(context.places().clone(), patience)?.map_err(|journal::Busy| {
         let dir = context.home.state_dir.display();
@@ -132,10 +132,10 @@ pub(super) fn open(context: &Context<'_>, limits: Limits) -> Result<Journal, Fai
 }
 
 /// Finishes the runs that were cut off.
-pub(super) fn settle(context: &Context<'_>, journal: &Journal, limits: Limits) -> Result<Settled, Failure> {
-    let Limits { patience, deadline } = limits;
+pub(super) fn settle(context: &Context<'_>, journal: &Journal, limits: Patience) -> Result<Settled, Failure> {
+    let Patience { patience, deadline } = limits;
     let started_at = context.session.started_at;
-    Ok(settle::settle(journal, &settle::Options { started_at, patience, deadline })?)
+    Ok(settle::settle(journal, &settle::SettleOptions { started_at, patience, deadline })?)
 }
 
 /// What became of runs that were cut off, in words.

@@ -6,7 +6,7 @@ use std::path::Path;
 use chrono::TimeDelta;
 
 use super::context::{Context, Look, schema};
-use super::permit::{Limits, Lists, Work, barred, beside_gateway, is_unreadable, lists, open, unreadable};
+use super::permit::{Lists, Mutation, Patience, barred, beside_gateway, is_unreadable, lists, open, unreadable};
 use super::{Exit, Failure, Session, near};
 use crate::change::journal::{self, Past};
 use crate::change::manifest::{EntryRecord, Kind, Manifest, Step};
@@ -36,8 +36,11 @@ pub(super) fn run(session: &Session, args: &QuarantineArgs) -> Result<Exit, Fail
 
 fn take(session: &Session, args: &QuarantineArgs) -> Result<Exit, Failure> {
     let mut context = Context::new(session, &PolicyFlags::default())?;
-    let mut work =
-        if args.dry_run { Work::dry(&context) } else { Work::begin(&context, args.online, Limits::default())? };
+    let mut work = if args.dry_run {
+        Mutation::dry(&context)
+    } else {
+        Mutation::begin(&context, args.online, Patience::default())?
+    };
     let depth = if args.damaged { Depth::Thorough } else { Depth::Whole };
     let inventory = context.load_with(Look { depth, ..Look::default() })?;
     let named = named(&inventory, &args.what)?;
@@ -220,7 +223,7 @@ fn purge(session: &Session, age: TimeDelta, yes: bool) -> Result<Exit, Failure> 
     let purged = if due.sessions.is_empty() && !journal::exists(&context.home.real_dir) {
         due
     } else {
-        let journal = open(&context, Limits::default())?;
+        let journal = open(&context, Patience::default())?;
         purge::purge(&journal, session.started_at, age)?
     };
     let document = quarantine::purge(schema("purge"), &purged);

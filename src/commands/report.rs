@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use super::context::Context;
 use super::{Exit, Failure, Session};
 use crate::change::deferred;
-use crate::change::history::Line;
+use crate::change::history::HistoryLine;
 use crate::change::journal::{self, Past};
 use crate::change::manifest::Manifest;
 use crate::cli::{Format, ReportArgs};
@@ -114,7 +114,7 @@ fn inventory_dirs(context: &Context<'_>, document: &ReportDocument) -> Vec<PathB
     dirs.chain([context.home.real_dir.clone()]).collect()
 }
 
-fn past_run(line: &Line) -> PastRun {
+fn past_run(line: &HistoryLine) -> PastRun {
     let took = line.finished_at.map(|end| (end - line.started_at).as_seconds_f64());
     PastRun {
         run: line.run.to_string(),
@@ -153,16 +153,17 @@ fn moment(runs: &[Manifest], since: &str, now: DateTime<Utc>) -> Result<(DateTim
 }
 
 fn changes(
-    past: &[Line],
+    past: &[HistoryLine],
     bindings: &[BindingDocument],
     at: DateTime<Utc>,
     run: Option<String>,
     now: DateTime<Utc>,
 ) -> Changes {
     let passed = (now - at).num_seconds();
-    let runs: Vec<&Line> = past.iter().filter(|line| line.started_at >= at).collect();
+    let runs: Vec<&HistoryLine> = past.iter().filter(|line| line.started_at >= at).collect();
     let mut totals = Totals::default();
-    let (restores, others): (Vec<&Line>, Vec<&Line>) = runs.iter().partition(|line| line.command == "restore");
+    let (restores, others): (Vec<&HistoryLine>, Vec<&HistoryLine>) =
+        runs.iter().partition(|line| line.command == "restore");
     for line in others {
         totals.add(&line.totals);
     }

@@ -1,7 +1,7 @@
 //! `restore --from-files`: brings back what lies in the archive of a run whose manifest is lost.
 
 use super::context::Context;
-use super::permit::{Limits, open, refuse_beside_gateway, settle};
+use super::permit::{Patience, open, refuse_beside_gateway, settle};
 use super::{Exit, Failure, Session, restore};
 use crate::change::manifest::Asked;
 use crate::change::undo;
@@ -21,14 +21,14 @@ pub(super) fn run(session: &Session, run: &str, online: bool) -> Result<Exit, Fa
             .hint(format!("`claw-sessions restore {of}` brings back what it took")));
     }
     refuse_beside_gateway(&context, online)?;
-    let limits = Limits::default();
+    let limits = Patience::default();
     let journal = open(&context, limits)?;
     if !journal.has_run(&of)? {
         return Err(no_run());
     }
     let settled = settle(&context, &journal, limits)?;
     let asked = Asked { from_files: true, ..Asked::all(of.clone()) };
-    let options = undo::Options {
+    let options = undo::RestoreOptions {
         asked: &asked,
         started_at: session.started_at,
         patience: limits.patience,

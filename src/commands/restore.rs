@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::context::{Context, schema};
-use super::permit::{self, Limits, Lists, lists, moved_since, open, refuse_beside_gateway, refused, settle};
+use super::permit::{self, Lists, Patience, lists, moved_since, open, refuse_beside_gateway, refused, settle};
 use super::{Exit, Failure, Session, adopt, deferred, near, rescue, stuck};
 use crate::change::journal::Past;
 use crate::change::manifest::{Asked, Change, Manifest};
@@ -43,11 +43,11 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure
         return Err(refused(&context, &why)
             .hint("OpenClaw would not see what came back; `claw-sessions runs` says where the run's archive is"));
     }
-    let limits = Limits::default();
+    let limits = Patience::default();
     let journal = open(&context, limits)?;
     let settled = settle(&context, &journal, limits)?;
     let asked = Asked { as_new: args.as_new, ..look_up(&context, what)? };
-    let options = undo::Options {
+    let options = undo::RestoreOptions {
         asked: &asked,
         started_at: session.started_at,
         patience: limits.patience,

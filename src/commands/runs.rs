@@ -1,7 +1,7 @@
 //! `runs`: past runs: what each took, what can still be restored.
 
 use super::context::{Context, schema};
-use super::permit::{self, Limits, beside_gateway, open, settle};
+use super::permit::{self, Patience, beside_gateway, open, settle};
 use super::{Exit, Failure, Session};
 use crate::change::journal::{self, Forgotten, Past};
 use crate::change::manifest::Manifest;
@@ -23,9 +23,9 @@ pub(super) fn run(session: &Session, args: &RunsArgs) -> Result<Exit, Failure> {
     {
         // What was cut off is finished first: a restore that is not done with a run still needs it. Beside a gateway
         // without lock it stays as it is, and so does what it needs.
-        let journal = open(&context, Limits::default())?;
+        let journal = open(&context, Patience::default())?;
         if beside_gateway(&context, false).is_none() {
-            let settled = settle(&context, &journal, Limits::default())?;
+            let settled = settle(&context, &journal, Patience::default())?;
             recovered = permit::recovered(&settled);
             done.left = settled.left;
         }

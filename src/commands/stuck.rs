@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::context::{Context, directory_id, schema};
-use super::permit::{Limits, Lists, Work, barred, is_unreadable, lists};
+use super::permit::{Lists, Mutation, Patience, barred, is_unreadable, lists};
 use super::{Exit, Failure, Session};
 use crate::change::outcome::{Left, Outcome, Refusal, Subject};
-use crate::change::stuck::{self, Options, SUFFIX, Stuck};
+use crate::change::stuck::{self, SUFFIX, Stuck, StuckOptions};
 use crate::config::policy::PolicyFlags;
 use crate::model::home::Bar;
 use crate::model::inventory::{Content, Inventory, LooseFile};
@@ -18,7 +18,7 @@ use crate::render::stuck::stuck_bak;
 /// Runs the mode.
 pub(super) fn run(session: &Session, online: bool) -> Result<Exit, Failure> {
     let mut context = Context::new(session, &PolicyFlags::default())?;
-    let mut work = Work::begin(&context, online, Limits::default())?;
+    let mut work = Mutation::begin(&context, online, Patience::default())?;
     let inventory = context.load()?;
     let (stuck, mut left) = find(&inventory);
     let known: BTreeSet<PathBuf> = left.iter().filter_map(path_of).collect();
@@ -28,7 +28,8 @@ pub(super) fn run(session: &Session, online: bool) -> Result<Exit, Failure> {
     let stores: Vec<PathBuf> = inventory.stores.iter().map(|store| store.path.clone()).collect();
     let mut outcome = Outcome::default();
     if !stuck.is_empty() {
-        let options = Options { stores: &stores, started_at: session.started_at, patience: Limits::default().patience };
+        let options =
+            StuckOptions { stores: &stores, started_at: session.started_at, patience: Patience::default().patience };
         outcome = stuck::put_back(work.journal(&context)?, stuck, &options)?;
     }
     left.append(&mut outcome.left);

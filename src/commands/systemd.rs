@@ -10,10 +10,10 @@ use crate::cli::SystemdArgs;
 use crate::config::environment::Environment;
 use crate::config::policy::PolicyFlags;
 use crate::disk::account;
-use crate::disk::units::{self as disk, Found};
+use crate::disk::units::{self as disk, UnitOnDisk};
 use crate::openclaw::discover;
 use crate::openclaw::home::{self, Home, Options};
-use crate::render::units::{self, FileDocument, FileState, MARK, Names, Place, Scope, SystemdDocument, Wiring};
+use crate::render::units::{self, FileState, MARK, Names, Place, Scope, SystemdDocument, UnitDocument, Wiring};
 
 /// The gateway's unit, as OpenClaw names it; the profile's name follows.
 const GATEWAY: &str = "openclaw-gateway";
@@ -40,19 +40,19 @@ pub(super) fn run(session: &Session, args: &SystemdArgs) -> Result<Exit, Failure
 }
 
 fn print(session: &Session, wiring: &Wiring, dir: &Path) -> Result<Exit, Failure> {
-    let printed = |(name, text): (String, String)| FileDocument {
+    let printed = |(name, text): (String, String)| UnitDocument {
         text: Some(text),
-        ..FileDocument::new(&dir.join(name), FileState::Printed)
+        ..UnitDocument::new(&dir.join(name), FileState::Printed)
     };
     let files = wiring.files().into_iter().map(printed).collect();
-    show(session, wiring.scope, &wiring.names, Shown { files, ..Shown::default() })
+    show(session, wiring.scope, &wiring.names, ShownUnits { files, ..ShownUnits::default() })
 }
 
 fn install(session: &Session, wiring: &Wiring, dir: &Path) -> Result<Exit, Failure> {
     let files: Vec<(PathBuf, String)> = wiring.files().into_iter().map(|(name, text)| (dir.join(name), text)).collect();
     let found = files.iter().map(|(path, _)| disk::look(path, MARK)).collect::<anyhow::Result<Vec<_>>>()?;
     let in_the_way: Vec<String> = std::iter::zip(&files, &found)
-        .filter(|(_, found)| **found == Found::Foreign)
+        .filter(|(_, found)| **found == UnitOnDisk::Foreign)
         .map(|((path, _), _)| path.display().to_string())
         .collect();
     if !in_the_way.is_empty() {
@@ -62,8 +62,8 @@ fn install(session: &Session, wiring: &Wiring, dir: &Path) -> Result<Exit, Failu
     }
     let mut done = Vec::new();
     for ((path, text), found) in files.into_iter().zip(found) {
-        if found == Found::Ours(text.clone()) {
-            done.push(FileDocument::new(&path, FileState::Unchanged));
+        if found == UnitOnDisk::Ours(text.clone()) {
+            done.push(UnitDocument::new(&path, FileState::Unchanged));
             continue;
         }
         disk::write(&path, &text).map_err(|error| {
@@ -73,33 +73,33 @@ fn install(session: &Session, wiring: &Wiring, dir: &Path) -> Result<Exit, Failu
                 _ => failure,
             }
         })?;
-        done.push(FileDocument::new(&path, FileState::Written));
+        done.push(UnitDocument::new(&path, FileState::Written));
     }
     let systemctl = wiring.scope.systemctl();
     let timers = wiring.names.timers().join(" ");
     let next = vec![format!("{systemctl} daemon-reload"), format!("{systemctl} enable --now {timers}")];
     let warnings = no_gateway(&wiring.names.gateway, wiring.scope, dir).into_iter().collect();
-    show(session, wiring.scope, &wiring.names, Shown { files: done, next, warnings })
+    show(session, wiring.scope, &wiring.names, ShownUnits { files: done, next, warnings })
 }
 
 fn remove(session: &Session, scope: Scope, names: &Names, dir: &Path) -> Result<Exit, Failure> {
     let mut done = Vec::new();
     for path in names.paths().into_iter().map(|name| dir.join(name)) {
         let state = match disk::look(&path, MARK)? {
-            Found::Absent => FileState::Absent,
-            Found::Foreign => FileState::Foreign,
-            Found::Ours(_) => {
+            UnitOnDisk::Absent => FileState::Absent,
+            UnitOnDisk::Foreign => FileState::Foreign,
+            UnitOnDisk::Ours(_) => {
                 disk::remove(&path)?;
                 FileState::Removed
             }
         };
-        done.push(FileDocument::new(&path, state));
+        done.push(UnitDocument::new(&path, state));
     }
     let removed = done.iter().any(|file| file.state == FileState::Removed);
     let systemctl = scope.systemctl();
     let disable = format!("{systemctl} disable --now {}", names.timers().join(" "));
     let next = if removed { vec![disable, format!("{systemctl} daemon-reload")] } else { Vec::new() };
-    show(session, scope, names, Shown { files: done, next, ..Shown::default() })
+    show(session, scope, names, ShownUnits { files: done, next, ..ShownUnits::default() })
 }
 
 /// Without the gateway's unit the drop-in is for nothing: it may have another name.
@@ -115,13 +115,13 @@ fn no_gateway(unit: &str, scope: Scope, dir: &Path) -> Option<String> {
 
 /// What is told at the end.
 #[derive(Default)]
-struct Shown {
-    files: Vec<FileDocument>,
+struct ShownUnits {
+    files: Vec<UnitDocument>,
     warnings: Vec<String>,
     next: Vec<String>,
 }
 
-fn show(session: &Session, scope: Scope, names: &Names, shown: Shown) -> Result<Exit, Failure> {
+fn show(session: &Session, scope: Scope, names: &Names, shown: ShownUnits) -> Result<Exit, Failure> {
     let document = SystemdDocument {
         schema: schema("systemd"),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::context::{Context, Look, schema};
-use super::permit::{Limits, Lists, Work, barred, beside_gateway, is_unreadable, lists, unreadable};
+use super::permit::{Lists, Mutation, Patience, barred, beside_gateway, is_unreadable, lists, unreadable};
 use super::{Exit, Failure, Session};
 use crate::change::manifest::Kind;
 use crate::change::outcome::{Left, Outcome, Refusal, Subject};
@@ -55,7 +55,7 @@ pub(super) fn run(session: &Session, args: &ValidateArgs) -> Result<Exit, Failur
 /// Mends what has one exact answer, or says what that would be.
 fn repair(context: &mut Context<'_>, args: &ValidateArgs) -> Result<RepairDocument, Failure> {
     let mut work =
-        if args.dry_run { Work::dry(context) } else { Work::begin(context, args.online, Limits::default())? };
+        if args.dry_run { Mutation::dry(context) } else { Mutation::begin(context, args.online, Patience::default())? };
     let salvage = args.salvage.salvage.then_some(args.salvage.from_backups);
     let inventory = context.load_with(Look { depth: Depth::Thorough, salvage, ..Look::default() })?;
     let verdicts = context.judge(&inventory).mend();

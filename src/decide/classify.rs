@@ -6,7 +6,7 @@ use chrono::{TimeDelta, TimeZone};
 
 use super::facts::{Facts, Finding};
 use super::references::References;
-use super::rules::{Case, Judge, Step, Trail, clock_words};
+use super::rules::{Case, Judge, RuleStep, Trail, clock_words};
 use super::startup::Model;
 use super::verdict::{Action, Classified, ClassifiedFile, FileAction, Reason, Verdict, Verdicts};
 use crate::model::ids::BindingId;
@@ -57,7 +57,7 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
     }
 
     /// The rules tried for the bindings with this key, per binding.
-    pub fn explain(&self, key: &str) -> Vec<Vec<Step>> {
+    pub fn explain(&self, key: &str) -> Vec<Vec<RuleStep>> {
         let record = |binding: &Binding| if binding.key == key { Trail::recording() } else { Trail::default() };
         let (mut bindings, trails) = self.judge_bindings(record, |case, trail| self.verdict(case, trail));
         let mut trails: HashMap<(usize, usize), Trail> =

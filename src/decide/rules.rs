@@ -14,7 +14,7 @@ use crate::model::transcript::Integrity;
 
 /// A rule that was tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct RuleStep {
     /// The rule's name.
     pub rule: &'static str,
     /// The reason it would give.
@@ -27,7 +27,7 @@ pub struct Step {
 
 /// Records the rules that were tried, when somebody wants to know.
 #[derive(Default)]
-pub struct Trail(Option<Vec<Step>>);
+pub struct Trail(Option<Vec<RuleStep>>);
 
 impl Trail {
     /// A trail that keeps its steps.
@@ -36,14 +36,14 @@ impl Trail {
     }
 
     /// The steps, in the order in which they were tried.
-    pub fn into_steps(self) -> Vec<Step> {
+    pub fn into_steps(self) -> Vec<RuleStep> {
         self.0.unwrap_or_default()
     }
 
     /// Notes a test and hands its outcome through.
     pub(super) fn test(&mut self, reason: Reason, applies: bool, values: impl FnOnce() -> String) -> bool {
         if let Some(steps) = &mut self.0 {
-            steps.push(Step { rule: reason.rule(), reason, applies, values: values() });
+            steps.push(RuleStep { rule: reason.rule(), reason, applies, values: values() });
         }
         applies
     }

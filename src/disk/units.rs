@@ -10,7 +10,7 @@ use crate::disk::dir::{Dir, FileInfo};
 
 /// What is at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum UnitOnDisk {
     /// Nothing.
     Absent,
     /// A file that begins with the mark, and its text.
@@ -20,16 +20,16 @@ pub enum Found {
 }
 
 /// Looks at a path.
-pub fn look(path: &Path, mark: &str) -> anyhow::Result<Found> {
+pub fn look(path: &Path, mark: &str) -> anyhow::Result<UnitOnDisk> {
     match path.symlink_metadata() {
         // A parent that is no directory is somebody else's, too, and is told when the file is written.
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(Found::Absent),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(UnitOnDisk::Absent),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-        Ok(meta) if !meta.is_file() => Ok(Found::Foreign),
+        Ok(meta) if !meta.is_file() => Ok(UnitOnDisk::Foreign),
         Ok(_) => {
             let bytes = fs_err::read(path)?;
             let text = String::from_utf8(bytes).ok().filter(|text| text.starts_with(mark));
-            Ok(text.map_or(Found::Foreign, Found::Ours))
+            Ok(text.map_or(UnitOnDisk::Foreign, UnitOnDisk::Ours))
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::change::manifest;
 use crate::change::outcome::Bound;
 use crate::decide::facts::{Elapsed, Finding, RunState};
 use crate::decide::plan::Totals;
-use crate::decide::rules::Step;
+use crate::decide::rules::RuleStep;
 use crate::decide::startup::Startup;
 use crate::decide::verdict::{Action, FileAction, Reason};
 use crate::decide::verdict::{Classified, Verdicts};
@@ -553,8 +553,8 @@ fn summary(inventory: &Inventory, verdicts: &Verdicts, planned: Totals) -> Summa
 }
 
 /// The rules that were tried as a document.
-pub fn steps(steps: Vec<Step>) -> Vec<StepDocument> {
-    let document = |step: Step| StepDocument {
+pub fn steps(steps: Vec<RuleStep>) -> Vec<StepDocument> {
+    let document = |step: RuleStep| StepDocument {
         rule: step.rule.to_owned(),
         reason: step.reason,
         applies: step.applies,

@@ -3,18 +3,18 @@
 use std::fmt::Write as _;
 
 use super::words::count;
-use crate::change::settle::{Ended, Ending, Finished};
+use crate::change::settle::{Ended, Finished, RunEnding};
 
 /// What became of a run, as a sentence without its end.
 pub fn sentence(ended: &Ended) -> String {
     let Ended { run, kind, how } = ended;
     let name = if *kind == "restore" { format!("the restore {run}") } else { format!("the run {run}") };
     match how {
-        Ending::Finished(finished) => format!("{name} was cut off and is finished now: {}", done(kind, *finished)),
-        Ending::Nothing => format!("{name} was cut off before it changed anything"),
-        Ending::Waits => format!("{name} was cut off and waits for a later run"),
-        Ending::WaitsForFiles => format!("{name} was cut off; the next run moves its other files"),
-        Ending::Pending => format!("{name} was cut off; the next gc or restore finishes it first"),
+        RunEnding::Finished(finished) => format!("{name} was cut off and is finished now: {}", done(kind, *finished)),
+        RunEnding::Nothing => format!("{name} was cut off before it changed anything"),
+        RunEnding::Waits => format!("{name} was cut off and waits for a later run"),
+        RunEnding::WaitsForFiles => format!("{name} was cut off; the next run moves its other files"),
+        RunEnding::Pending => format!("{name} was cut off; the next gc or restore finishes it first"),
     }
 }
 

@@ -180,14 +180,14 @@ pub struct SystemdDocument {
     /// What a person should know.
     pub warnings: Vec<String>,
     /// Every file.
-    pub files: Vec<FileDocument>,
+    pub files: Vec<UnitDocument>,
     /// Commands to run next.
     pub next: Vec<String>,
 }
 
 /// A file.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct FileDocument {
+pub struct UnitDocument {
     /// Its path.
     pub path: String,
     /// What became of it.
@@ -197,7 +197,7 @@ pub struct FileDocument {
     pub text: Option<String>,
 }
 
-impl FileDocument {
+impl UnitDocument {
     /// A file and what became of it.
     pub fn new(path: &Path, state: FileState) -> Self {
         Self { path: path.to_string_lossy().into_owned(), state, text: None }

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use rayon::prelude::*;
 
 use super::current::Current;
-use super::{Work, beside};
+use super::{Applying, beside};
 use crate::change::archive::{parts, read_whole};
 use crate::change::locking::lock_store;
 use crate::change::manifest::{Batch, EntryRecord, StepState};
@@ -42,18 +42,18 @@ pub(super) struct Gone<'a> {
 }
 
 /// What the plan was made of, and its SHA-256, which is calculated once.
-struct Seen<'a> {
+struct SeenStore<'a> {
     store: &'a Store,
     sha256: OnceLock<String>,
 }
 
-impl Seen<'_> {
+impl SeenStore<'_> {
     fn sha256(&self) -> &str {
         self.sha256.get_or_init(|| sha256(&self.store.text))
     }
 }
 
-impl Work<'_> {
+impl Applying<'_> {
     /// Takes the planned bindings out of every store, while those to come are hashed. Returns the transcripts of bindings
     /// that stay, and what left the last store.
     pub(super) fn bindings<'p>(
@@ -63,9 +63,9 @@ impl Work<'_> {
     ) -> (HashSet<PathBuf>, Option<Gone<'p>>) {
         let seen = |plan: &StorePlan<'_>| {
             let store = inventory?.stores.iter().find(|one| one.path == plan.path)?;
-            Some(Seen { store, sha256: OnceLock::new() })
+            Some(SeenStore { store, sha256: OnceLock::new() })
         };
-        let seen: Vec<Option<Seen<'p>>> = plan.stores.iter().map(seen).collect();
+        let seen: Vec<Option<SeenStore<'p>>> = plan.stores.iter().map(seen).collect();
         let deadline = self.deadline;
         let hash = || {
             for seen in seen.iter().flatten().take_while(|_| !deadline.has_passed()) {
@@ -80,7 +80,7 @@ impl Work<'_> {
     fn store_by_store<'p>(
         &mut self,
         plan: &'p Plan<'p>,
-        seen: &[Option<Seen<'p>>],
+        seen: &[Option<SeenStore<'p>>],
     ) -> (HashSet<PathBuf>, Option<Gone<'p>>) {
         let mut left_behind = HashSet::new();
         let mut gone = None;
@@ -115,7 +115,7 @@ impl Work<'_> {
     fn take_out<'p>(
         &mut self,
         plan: &'p StorePlan<'p>,
-        seen: Option<&Seen<'p>>,
+        seen: Option<&SeenStore<'p>>,
         left_behind: &mut HashSet<PathBuf>,
     ) -> anyhow::Result<Result<Option<Gone<'p>>, Refusal>> {
         let (parent, name) = parts(&plan.path)?;

@@ -4,7 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
-use super::{Work, references_now};
+use super::{Applying, references_now};
 use crate::change::archive::parts;
 use crate::change::manifest::{Before, Change, Step, StepState};
 use crate::change::outcome::{Changed, Late, Refusal, Subject};
@@ -13,7 +13,7 @@ use crate::decide::plan::{FileItem, Plan};
 use crate::decide::verdict::FileAction;
 use crate::disk::dir::Dir;
 
-impl Work<'_> {
+impl Applying<'_> {
     /// Archives and removes loose files, and deletes what was asked to be deleted: all of them recorded first.
     pub(super) fn loose_files(&mut self, plan: &Plan<'_>) -> anyhow::Result<()> {
         if plan.files.is_empty() {

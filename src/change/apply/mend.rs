@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use super::Work;
+use super::Applying;
 use crate::change::archive::{self, parts, read_whole};
 use crate::change::locking::lock_store;
 use crate::change::manifest::{After, Before, Change, Step, StepState};
@@ -22,7 +22,7 @@ use crate::model::store;
 use crate::openclaw::files::lock::{self, held_by, lock_name};
 use crate::openclaw::files::salvage;
 
-impl Work<'_> {
+impl Applying<'_> {
     /// Mends one file, or says why not; a file that was not mended is as it was.
     pub(super) fn mend(&mut self, item: &MendItem) {
         let done = match &item.how {

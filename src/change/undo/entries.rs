@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::Work;
+use super::Restoring;
 use crate::change::archive::{parts, read_whole};
 use crate::change::locking::lock_store;
 use crate::change::manifest::{Batch, EntryRecord, StepState, Undone};
@@ -39,7 +39,7 @@ impl Now<'_> {
     }
 }
 
-impl Work<'_> {
+impl Restoring<'_> {
     /// Puts the wanted entries of every store back.
     pub(super) fn batches(&mut self) {
         for at in 0..self.source.manifest.batches.len() {

@@ -4,14 +4,14 @@ use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use super::Work;
+use super::Restoring;
 use crate::change::archive::{self, parts};
 use crate::change::manifest::{Change, Step, StepState, Undone};
 use crate::change::outcome::{Refusal, Subject};
 use crate::decide::verdict::Reason;
 use crate::disk::dir::Dir;
 
-impl Work<'_> {
+impl Restoring<'_> {
     /// The files of a whole run that no entry in its archive awaits. Dead locks come later.
     pub(super) fn loose_files(&mut self) {
         if !self.options.asked.is_all() {

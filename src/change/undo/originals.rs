@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 
 use anyhow::Context as _;
 
-use super::Work;
+use super::Restoring;
 use super::files::new_name;
 use crate::change::archive::{self, parts, read_whole};
 use crate::change::locking::lock_store;
@@ -15,7 +15,7 @@ use crate::disk::dir::Dir;
 use crate::model::proof::{Stamp, sha256};
 use crate::openclaw::files::lock;
 
-impl Work<'_> {
+impl Restoring<'_> {
     /// The replaced files whose originals go back: all of a whole run, else those of the wanted bindings.
     pub(super) fn originals(&mut self) {
         if self.options.asked.deferred {

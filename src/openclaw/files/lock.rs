@@ -74,14 +74,14 @@ impl<'a> StoreLock<'a> {
         let started = Instant::now();
         loop {
             match look(dir, &name)? {
-                Look::Free => {
+                LockLook::Free => {
                     if let Some(stamp) = Self::create(dir, &name)? {
                         return Ok(Acquired::Ours(Self { dir, store: store.to_owned(), name, stamp }));
                     }
                 }
-                Look::Dead(stamp) => clear_dead(dir, &name, stamp, archive)?,
-                Look::Held(owner) if started.elapsed() >= patience => return Ok(Acquired::Busy(owner)),
-                Look::Held(_) => std::thread::sleep(Duration::from_millis(50).min(patience)),
+                LockLook::Dead(stamp) => clear_dead(dir, &name, stamp, archive)?,
+                LockLook::Held(owner) if started.elapsed() >= patience => return Ok(Acquired::Busy(owner)),
+                LockLook::Held(_) => std::thread::sleep(Duration::from_millis(50).min(patience)),
             }
         }
     }
@@ -172,7 +172,7 @@ pub(crate) fn of_transcript<'d>(
 }
 
 /// What stands at the name of a lock.
-enum Look {
+enum LockLook {
     Free,
     /// A lock whose owner is gone, and which file that is.
     Dead(Stamp),
@@ -180,10 +180,10 @@ enum Look {
     Held(Holder),
 }
 
-fn look(dir: &Dir, name: &OsStr) -> anyhow::Result<Look> {
-    let held = |who| Ok(Look::Held(Holder { lock: dir.join(name), who }));
+fn look(dir: &Dir, name: &OsStr) -> anyhow::Result<LockLook> {
+    let held = |who| Ok(LockLook::Held(Holder { lock: dir.join(name), who }));
     match dir.info(name)? {
-        None => return Ok(Look::Free),
+        None => return Ok(LockLook::Free),
         Some(info) if !info.regular => return held(Who::NoFile),
         Some(_) => {}
     }
@@ -198,7 +198,7 @@ fn look(dir: &Dir, name: &OsStr) -> anyhow::Result<Look> {
         Err(error) => {
             let gone = error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::NotFound);
             return match dir.info(name)? {
-                None => Ok(Look::Free),
+                None => Ok(LockLook::Free),
                 Some(_) if gone => held(Who::Changing),
                 Some(_) => Err(error),
             };
@@ -206,7 +206,7 @@ fn look(dir: &Dir, name: &OsStr) -> anyhow::Result<Look> {
     };
     let (payload, state) = process::judge(&bytes);
     if !state.is_held() {
-        return Ok(Look::Dead(stamp));
+        return Ok(LockLook::Dead(stamp));
     }
     held(payload.pid.map_or(Who::Nameless, Who::Process))
 }
@@ -214,8 +214,8 @@ fn look(dir: &Dir, name: &OsStr) -> anyhow::Result<Look> {
 /// Returns who holds the lock `name`; `None` when its owner is gone or it is no more there.
 pub(crate) fn held_by(dir: &Dir, name: &OsStr) -> anyhow::Result<Option<Holder>> {
     Ok(match look(dir, name)? {
-        Look::Held(holder) => Some(holder),
-        Look::Free | Look::Dead(_) => None,
+        LockLook::Held(holder) => Some(holder),
+        LockLook::Free | LockLook::Dead(_) => None,
     })
 }
 

@@ -13,7 +13,7 @@ use crate::model::store::{self, Defect, Document};
 use crate::model::{inventory, salvage};
 
 /// A store's new text, and how it came about.
-pub(crate) struct Found {
+pub(crate) struct GivenBack {
     /// The text.
     pub(crate) text: Vec<u8>,
     /// What is told of it.
@@ -22,7 +22,12 @@ pub(crate) struct Found {
 
 /// What the store `name` gives back; `text` is what is in it, `None` when it is gone. `None` when it is not broken, or
 /// nothing can be given back.
-pub(crate) fn of(dir: &Dir, name: &OsStr, text: Option<&[u8]>, from_backups: bool) -> anyhow::Result<Option<Found>> {
+pub(crate) fn of(
+    dir: &Dir,
+    name: &OsStr,
+    text: Option<&[u8]>,
+    from_backups: bool,
+) -> anyhow::Result<Option<GivenBack>> {
     let defect = text.map(|text| store::read(text).err());
     let code = match &defect {
         None | Some(Some(Defect::Empty)) => Code::StoreRotatedAway,
@@ -40,12 +45,12 @@ pub(crate) fn of(dir: &Dir, name: &OsStr, text: Option<&[u8]>, from_backups: boo
         in_backups: Vec::new(),
     };
     let mut found = if let Some(salvaged) = text.and_then(salvage::salvage) {
-        Found { text: salvaged.text, salvage: told(salvaged.entries, None, salvaged.broken) }
+        GivenBack { text: salvaged.text, salvage: told(salvaged.entries, None, salvaged.broken) }
     } else {
         // The newest backup comes back as it is.
         let Some(backup) = backups.first().filter(|_| code == Code::StoreRotatedAway) else { return Ok(None) };
         let entries = backup.document.effective(&backup.text).len();
-        Found { text: backup.text.clone(), salvage: told(entries, Some(dir.join(&backup.name)), Vec::new()) }
+        GivenBack { text: backup.text.clone(), salvage: told(entries, Some(dir.join(&backup.name)), Vec::new()) }
     };
     add_from_backups(&mut found, &backups, dir)?;
     Ok(Some(found))
@@ -121,7 +126,7 @@ pub(crate) fn lost(document: &Document, text: &[u8], backups: &[Backup]) -> Vec<
 }
 
 /// Lists the keys that only a backup still has, and adds them when that was asked for.
-fn add_from_backups(found: &mut Found, backups: &[Backup], dir: &Dir) -> anyhow::Result<()> {
+fn add_from_backups(found: &mut GivenBack, backups: &[Backup], dir: &Dir) -> anyhow::Result<()> {
     let Ok(document) = store::read(&found.text) else { anyhow::bail!("what was given back is no store") };
     let lost = lost(&document, &found.text, backups);
     if found.salvage.from_backups {

@@ -36,8 +36,8 @@ pub fn write(document: &ReportDocument, layout: &Layout) -> anyhow::Result<Strin
         agents: document
             .agents
             .iter()
-            .map(Row::of)
-            .chain([Row { name: "total".to_owned(), ..Row::of(&document.total) }])
+            .map(PageRow::of)
+            .chain([PageRow { name: "total".to_owned(), ..PageRow::of(&document.total) }])
             .collect(),
         tiles: tiles(document),
         bars: bars(document),
@@ -45,7 +45,7 @@ pub fn write(document: &ReportDocument, layout: &Layout) -> anyhow::Result<Strin
         growth: growth(document),
         planned: totals(&document.planned),
         deferred: document.deferred,
-        past: document.history.iter().rev().take(20).map(Past::of).collect(),
+        past: document.history.iter().rev().take(20).map(PastPoint::of).collect(),
         next: document
             .next
             .iter()
@@ -79,14 +79,14 @@ struct Page {
     now: String,
     warnings: Vec<String>,
     broken: Vec<String>,
-    agents: Vec<Row>,
+    agents: Vec<PageRow>,
     tiles: Vec<Tile>,
     bars: Vec<Bars>,
     lanes: Lanes,
     growth: Option<Growth>,
     planned: String,
     deferred: usize,
-    past: Vec<Past>,
+    past: Vec<PastPoint>,
     next: Vec<(String, String)>,
     /// JSON for the table.
     rows: String,
@@ -116,12 +116,12 @@ fn tiles(document: &ReportDocument) -> Vec<Tile> {
 }
 
 /// A row of the table of agents.
-struct Row {
+struct PageRow {
     name: String,
     cells: Vec<String>,
 }
 
-impl Row {
+impl PageRow {
     fn of(share: &Share) -> Self {
         let oldest = share.oldest_seconds.map_or_else(|| "–".to_owned(), |seconds| coarse(TimeDelta::seconds(seconds)));
         let cells = vec![
@@ -146,10 +146,10 @@ struct Bars {
     /// The chart in words.
     alt: String,
     height: usize,
-    rows: Vec<Bar>,
+    rows: Vec<ChartBar>,
 }
 
-struct Bar {
+struct ChartBar {
     label: String,
     text: String,
     /// Of the longest bar, per cent.
@@ -164,10 +164,10 @@ const LINE: usize = 22;
 fn chart(id: &'static str, title: &'static str, values: Vec<(String, u64)>, show: fn(u64) -> String) -> Bars {
     let most = values.iter().map(|(_, value)| *value).max().unwrap_or(0).max(1);
     let alt = values.iter().map(|(label, value)| format!("{label}: {}", show(*value))).collect::<Vec<_>>().join(", ");
-    let rows: Vec<Bar> = values
+    let rows: Vec<ChartBar> = values
         .into_iter()
         .enumerate()
-        .map(|(at, (label, value))| Bar {
+        .map(|(at, (label, value))| ChartBar {
             label,
             text: show(value),
             percent: value as f64 * 100.0 / most as f64,
@@ -344,14 +344,14 @@ fn line(points: &[Point], of: fn(&Point) -> u64) -> String {
     points.iter().map(corner).collect::<Vec<_>>().join(" ")
 }
 
-struct Past {
+struct PastPoint {
     when: String,
     command: String,
     did: String,
     problems: usize,
 }
 
-impl Past {
+impl PastPoint {
     fn of(run: &PastRun) -> Self {
         Self {
             when: run.started_at.format("%Y-%m-%d %H:%M:%SZ").to_string(),
