@@ -135,6 +135,7 @@ pub mod disk {
     pub mod dir;
     pub mod document;
     pub mod memory;
+    pub(crate) mod proc;
     pub mod process;
     pub mod units;
 }

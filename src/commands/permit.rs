@@ -36,7 +36,7 @@ impl Default for Patience {
 /// moment.
 pub(super) fn beside_gateway(context: &Context<'_>, online: bool) -> Option<Refusal> {
     let gateway = context.gateway();
-    if !gateway.alive || context.generation().has_store_lock || online {
+    if !gateway.alive || gateway.honors_lock(context.generation()) || online {
         return None;
     }
     let version = context.config.config.last_touched_version.clone();

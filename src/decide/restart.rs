@@ -21,7 +21,7 @@ pub fn due(
     if !inventory.gateway.alive {
         return Err("no gateway is alive: gc needs no restart".to_owned());
     }
-    if inventory.openclaw.has_store_lock {
+    if inventory.gateway.honors_lock(inventory.openclaw) {
         return Err("the gateway honors the store lock: gc works beside it".to_owned());
     }
     if idle_plan {

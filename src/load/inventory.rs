@@ -1,7 +1,9 @@
 //! Load: stores, directories, locks and transcripts into an inventory. Reads only, and each file once.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
+use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -20,10 +22,12 @@ use crate::model::inventory::{
     Access, Binding, Boots, Gateway, Generation, Inventory, Lock, LooseFile, Side, Sighting, Store, Transcript,
 };
 use crate::model::key;
+use crate::model::lock;
 use crate::model::names::{self, FileKind, NameKind};
 use crate::model::store::{self, Document};
 use crate::openclaw::discover::StoreLocation;
 use crate::openclaw::files::salvage;
+use crate::openclaw::gateway;
 use crate::openclaw::rows::place;
 use crate::openclaw::rows::read::Rows;
 
@@ -164,15 +168,19 @@ fn list(path: &Path, deadline: Deadline) -> anyhow::Result<Option<Listing>> {
     }
     let mut unread = Unseen::new();
     let mut locks = HashMap::new();
+    let apart = LazyCell::new(|| gateway::is_apart(path));
     for name in names.keys().filter(|name| name.as_bytes().ends_with(b".lock")) {
         let mut bytes = Vec::new();
         let read = found(dir.open_file(name)).and_then(|found| match found {
-            Some((mut file, _)) => Ok(std::io::Read::read_to_end(&mut file, &mut bytes).map(drop)?),
+            Some((file, _)) => Ok(file.take(lock::LONGEST).read_to_end(&mut bytes).map(drop)?),
             None => Ok(()),
         });
         // One that cannot be read counts as held.
         unread.extend(read.err().map(|error| (dir.join(name), format!("{error:#}"))));
-        let (payload, state) = process::judge(&bytes);
+        let (payload, mut state) = process::judge(&bytes);
+        if !state.is_held() && *apart {
+            state = state.beside_container();
+        }
         let lock = Lock { path: dir.join(name), state, pid: payload.pid, created_at: payload.taken_at() };
         locks.insert(name.clone(), lock);
     }

@@ -152,6 +152,17 @@ pub struct Gateway {
     pub alive: bool,
     /// What speaks for it, one sentence each.
     pub evidence: Vec<String>,
+    /// It lives in a container, or out of sight: a lock names its owner by an id that is unknown on the other side, and
+    /// looks there as if its owner were gone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub apart: bool,
+}
+
+impl Gateway {
+    /// Whether it waits for a store lock of ours. One that is apart takes our lock for a dead one's.
+    pub const fn honors_lock(&self, openclaw: Generation) -> bool {
+        openclaw.has_store_lock && !self.apart
+    }
 }
 
 /// One store and its bindings.

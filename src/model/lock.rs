@@ -4,6 +4,9 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// More bytes than any lock has.
+pub const LONGEST: u64 = 64 * 1024;
+
 /// What a lock file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockPayload {
@@ -64,6 +67,8 @@ pub enum LockState {
     Recycled,
     /// It names no owner. Treated as live: another process may be about to write it.
     Unreadable,
+    /// Its owner is not here, and a gateway in a container, which has ids of its own, may be that owner.
+    Unseen,
 }
 
 impl LockState {
@@ -77,9 +82,18 @@ impl LockState {
         }
     }
 
+    /// The same beside a gateway in a container: there the owner may be.
+    #[must_use]
+    pub const fn beside_container(self) -> Self {
+        match self {
+            Self::Dead | Self::Recycled => Self::Unseen,
+            Self::Live | Self::Unreadable | Self::Unseen => self,
+        }
+    }
+
     /// Whether it must be respected.
     pub const fn is_held(self) -> bool {
-        matches!(self, Self::Live | Self::Unreadable)
+        matches!(self, Self::Live | Self::Unreadable | Self::Unseen)
     }
 }
 

@@ -1,16 +1,20 @@
 //! Whether a gateway serves this state directory: its lock file, its process, its port (`openclaw-format.md` §5.4).
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
-use std::io::Read;
+use std::ffi::OsStr;
+use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::environment::Environment;
+use crate::disk::dir::Dir;
+use crate::disk::proc::{self, Listener};
 use crate::disk::process;
 use crate::model::inventory::Gateway;
-use crate::model::proof::sha256;
+use crate::model::lock::{self, LockPayload, LockState, ProcessState};
+use crate::model::proof::{DirId, sha256};
 
 /// The port of a gateway that names none.
 const DEFAULT_PORT: u16 = 18789;
@@ -29,80 +33,112 @@ pub struct Known<'a> {
 
 /// Looks for a live gateway.
 pub fn detect(known: &Known<'_>) -> Gateway {
-    let mut evidence = Vec::new();
-    by_lock(known, &mut evidence);
-    let processes = by_process(known, &mut evidence);
-    if evidence.is_empty() && !processes {
-        by_port(known, &mut evidence);
+    let mut found = Gateway::default();
+    by_lock(known, &mut found);
+    let others = by_process(known, &mut found);
+    if found.evidence.is_empty() {
+        by_port(known, &others, &mut found);
     }
-    Gateway { alive: !evidence.is_empty(), evidence }
+    found.alive = !found.evidence.is_empty();
+    found
 }
 
 /// `gateway.<hash>.lock` in every temporary directory that a service may use, and since 2026.8.1 in the state directory.
-fn by_lock(known: &Known<'_>, evidence: &mut Vec<String>) {
-    let owner = fs_err::metadata(known.state_dir).map(|meta| std::os::unix::fs::MetadataExt::uid(&meta));
+fn by_lock(known: &Known<'_>, found: &mut Gateway) {
+    let owner = fs_err::metadata(known.state_dir).map(|meta| meta.uid());
     let uids: BTreeSet<u32> = [Some(known.environment.uid), owner.ok()].into_iter().flatten().collect();
     let mut roots: BTreeSet<PathBuf> = ["/tmp", "/var/tmp"].map(PathBuf::from).into();
     roots.extend(known.environment.var("TMPDIR").map(PathBuf::from));
     roots.insert(known.state_dir.join("tmp"));
     let hash = &sha256(known.config_path.as_os_str().as_encoded_bytes())[..8];
-    for dir in roots.iter().flat_map(|root| uids.iter().map(move |uid| root.join(format!("openclaw-{uid}")))) {
-        let Ok(entries) = fs_err::read_dir(&dir) else { continue };
-        for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    for (root, uid) in roots.iter().flat_map(|root| uids.iter().map(move |uid| (root, *uid))) {
+        // Whoever comes first can make that directory: it is believed when it is that user's, or root's.
+        let Ok(dir) = Dir::open(&root.join(format!("openclaw-{uid}"))) else { continue };
+        if !dir.own_info().is_ok_and(|info| [0, uid].contains(&info.uid)) {
+            continue;
+        }
+        for entry in fs_err::read_dir(dir.path()).into_iter().flatten().filter_map(Result::ok) {
+            let file_name = entry.file_name();
+            let name = file_name.to_string_lossy();
             if !name.starts_with("gateway.") || !name.ends_with(".lock") {
                 continue;
             }
-            // Asked before opening: to open a pipe would wait for its writer.
-            if !path.is_file() {
-                continue;
-            }
-            let Ok(bytes) = fs_err::read(&path) else { continue };
-            let (payload, state) = process::judge(&bytes);
+            let Some((payload, state)) = read_lock(&dir, &file_name, uid) else { continue };
             let configured = payload.config_path.as_ref().and_then(|path| path.as_str()).map(Path::new);
             let ours = name == format!("gateway.{hash}.lock")
-                || dir.starts_with(known.state_dir)
+                || dir.path().starts_with(known.state_dir)
                 || configured.is_some_and(|path| path == known.config_path || path.starts_with(known.state_dir));
-            if ours && state.is_held() && payload.pid.is_some() {
-                let pid = payload.pid.unwrap_or_default();
-                evidence.push(format!("pid {pid} holds {}", path.display()));
+            let Some(pid) = payload.pid.filter(|pid| ours && state.is_held() && may_serve(*pid, known)) else {
+                continue;
+            };
+            found.evidence.push(format!("pid {pid} holds {}", dir.join(&file_name).display()));
+            found.apart |= proc::status(pid).is_some_and(|status| status.nested);
+        }
+    }
+}
+
+fn read_lock(dir: &Dir, name: &OsStr, uid: u32) -> Option<(LockPayload, LockState)> {
+    let (file, _) = dir.open_file(name).ok().filter(|(_, info)| [0, uid].contains(&info.uid))?;
+    let mut bytes = Vec::new();
+    file.take(lock::LONGEST).read_to_end(&mut bytes).ok()?;
+    Some(process::judge(&bytes))
+}
+
+/// Whether a process is one of a user who can get into this state directory.
+fn may_serve(pid: u32, known: &Known<'_>) -> bool {
+    proc::status(pid).is_none_or(|status| proc::may_enter(&status.uids, known.state_dir, !status.nested))
+}
+
+/// Processes that call themselves a gateway and serve this state directory, or may do so. Returns those that are known to
+/// serve another one.
+fn by_process(known: &Known<'_>, found: &mut Gateway) -> Vec<u32> {
+    let ours = file_id(known.state_dir);
+    let mut others = Vec::new();
+    for pid in gateways() {
+        let Some(status) = proc::status(pid) else { continue };
+        let place = if status.nested { " in a container" } else { "" };
+        let more = match serves(pid, Some(known.config_path)) {
+            Serves::Unknown if proc::may_enter(&status.uids, known.state_dir, !status.nested) => {
+                ", and which state directory it serves cannot be read"
             }
-        }
+            Serves::Any => "",
+            Serves::One(dirs) if ours.is_some_and(|ours| dirs.contains(&ours)) => "",
+            Serves::One(dirs) if !dirs.is_empty() && proc::is_beside(pid) => {
+                others.push(pid);
+                continue;
+            }
+            Serves::Unknown | Serves::One(_) => continue,
+        };
+        found.evidence.push(format!("pid {pid} is an OpenClaw gateway{place}{more}"));
+        found.apart |= status.nested;
     }
+    others
 }
 
-/// A process that calls itself a gateway and serves this state directory, or may do so. Returns whether there are
-/// gateways at all.
-fn by_process(known: &Known<'_>, evidence: &mut Vec<String>) -> bool {
-    let Ok(entries) = fs_err::read_dir("/proc") else { return false };
-    let mut found = false;
-    for entry in entries.filter_map(Result::ok) {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        let dir = entry.path();
-        if !beginning(&dir.join("comm")).is_some_and(|name| may_be_gateway(&name)) {
-            continue;
-        }
-        let Some(cmdline) = beginning(&dir.join("cmdline")) else { continue };
-        if !is_gateway(&cmdline) || process::state(pid) == crate::model::lock::ProcessState::Gone {
-            continue;
-        }
-        found = true;
-        match fs_err::read(dir.join("environ")) {
-            Ok(environ) if !may_serve(&environ, known) => {}
-            Ok(_) => evidence.push(format!("pid {pid} is an OpenClaw gateway")),
-            Err(_) => evidence
-                .push(format!("pid {pid} is an OpenClaw gateway, and which state directory it serves cannot be read")),
-        }
-    }
-    found
+/// The processes in sight that call themselves a gateway.
+fn gateways() -> impl Iterator<Item = u32> {
+    let named = proc::all().filter(|pid| proc::beginning(*pid, "comm").is_some_and(|name| may_be_gateway(&name)));
+    let called = named.filter(|pid| proc::beginning(*pid, "cmdline").is_some_and(|cmdline| is_gateway(&cmdline)));
+    called.filter(|pid| process::state(*pid) != ProcessState::Gone)
 }
 
-/// The beginning of a file of `/proc`, in one read: a host has hundreds of processes, and this runs before each start.
-fn beginning(path: &Path) -> Option<Vec<u8>> {
-    let mut bytes = vec![0; 4096];
-    let length = std::fs::File::open(path).ok()?.read(&mut bytes).ok()?;
-    bytes.truncate(length);
-    Some(bytes)
+/// Whether a gateway in a container may have a lock below this directory: by its process id there, which nobody knows
+/// here, its lock looks as if its owner were gone.
+pub(crate) fn is_apart(dir: &Path) -> bool {
+    let above: Vec<DirId> = dir.ancestors().filter_map(file_id).collect();
+    gateways().any(|pid| {
+        let Some(status) = proc::status(pid).filter(|status| status.nested) else { return false };
+        match serves(pid, None) {
+            Serves::Unknown => proc::may_enter(&status.uids, dir, false),
+            Serves::Any => true,
+            Serves::One(dirs) => dirs.iter().any(|id| above.contains(id)),
+        }
+    })
+}
+
+fn file_id(path: &Path) -> Option<DirId> {
+    let meta = fs_err::metadata(path).ok()?;
+    Some(DirId { dev: meta.dev(), ino: meta.ino() })
 }
 
 /// Whether a process of this name may be a gateway: its own name, or that of a JavaScript runtime's main thread. The
@@ -132,39 +168,74 @@ fn is_gateway(cmdline: &[u8]) -> bool {
     program && words.iter().skip(1).any(|word| word == "gateway")
 }
 
-/// Whether a process with this environment serves our state directory.
-fn may_serve(environ: &[u8], known: &Known<'_>) -> bool {
-    let var = |name: &str| {
-        environ.split(|&byte| byte == 0).find_map(|pair| {
-            let value = pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-            (!value.is_empty()).then(|| PathBuf::from(String::from_utf8_lossy(value).into_owned()))
-        })
-    };
-    let same = |path: &Path| fs_err::canonicalize(path).is_ok_and(|real| real == known.state_dir);
-    if let Some(dir) = var("OPENCLAW_STATE_DIR").or_else(|| var("CLAWDBOT_STATE_DIR")) {
-        return same(&dir);
-    }
-    if var("OPENCLAW_CONFIG_PATH").is_some_and(|path| path == known.config_path) {
-        return true;
-    }
-    let Some(home) = var("OPENCLAW_HOME").or_else(|| var("HOME")) else { return true };
-    let mut names: Vec<OsString> = [".openclaw", ".clawdbot", ".moldbot", ".moltbot"].map(OsString::from).into();
-    if let Some(profile) = var("OPENCLAW_PROFILE") {
-        let mut name = OsString::from(".openclaw-");
-        name.push(profile);
-        names.push(name);
-    }
-    names.iter().any(|name| same(&home.join(name)))
+/// Which state directory a process serves.
+enum Serves {
+    /// That cannot be read.
+    Unknown,
+    /// It says nothing, so it may be any.
+    Any,
+    /// One of these; none, when what it names is not there.
+    One(Vec<DirId>),
 }
 
-/// Something answers on the gateway's port. Counts only when no gateway process is in sight: in another container, say.
-fn by_port(known: &Known<'_>, evidence: &mut Vec<String>) {
+/// The environment of a process; `None` when it cannot be read.
+fn variables(pid: u32) -> Option<Environment> {
+    let environ = proc::environ(pid).ok()?;
+    let pairs = environ.split(|&byte| byte == 0).filter_map(|pair| {
+        let (name, value) = std::str::from_utf8(pair).ok()?.split_once('=')?;
+        Some((name.to_owned(), value.to_owned()))
+    });
+    let cwd = proc::cwd(pid).unwrap_or_else(|| "/".into());
+    Some(Environment { vars: pairs.collect(), cwd, uid: 0, os_home: None })
+}
+
+/// What the environment of a process says of it; one with the configuration file `config` may serve any state directory.
+fn serves(pid: u32, config: Option<&Path>) -> Serves {
+    let Some(vars) = variables(pid) else { return Serves::Unknown };
+    let one_of = |paths: Vec<PathBuf>| {
+        let found: io::Result<Vec<_>> = paths.iter().map(|path| proc::finds(pid, path)).collect();
+        found.map_or(Serves::Unknown, |found| Serves::One(found.into_iter().flatten().collect()))
+    };
+    if let Some(dir) = vars.var("OPENCLAW_STATE_DIR").or_else(|| vars.var("CLAWDBOT_STATE_DIR")) {
+        return one_of(vec![vars.resolve(dir)]);
+    }
+    if let (Some(ours), Some(path)) = (config, vars.var("OPENCLAW_CONFIG_PATH")) {
+        let path = vars.resolve(path);
+        let same_file = file_id(ours).is_some_and(|id| proc::finds(pid, &path).is_ok_and(|found| found == Some(id)));
+        if same_file || (path == ours && proc::is_beside(pid)) {
+            return Serves::Any;
+        }
+    }
+    if vars.var("OPENCLAW_HOME").or_else(|| vars.var("HOME")).is_none() {
+        return Serves::Any;
+    }
+    let home = vars.home_dir();
+    let mut names: Vec<String> = [".openclaw", ".clawdbot", ".moldbot", ".moltbot"].map(str::to_owned).into();
+    names.extend(vars.var("OPENCLAW_PROFILE").map(|profile| format!(".openclaw-{profile}")));
+    one_of(names.into_iter().map(|name| home.join(name)).collect())
+}
+
+/// Something answers on the gateway's port, and it is not known to be somebody else: a gateway in another container, say.
+fn by_port(known: &Known<'_>, others: &[u32], found: &mut Gateway) {
     let named = known.environment.var("OPENCLAW_GATEWAY_PORT").and_then(|port| port.parse().ok());
     let port = named.or(known.port).unwrap_or(DEFAULT_PORT);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    if TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_ok() {
-        evidence.push(format!("port {port} answers on this host"));
+    if TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_err() {
+        return;
     }
+    let listeners = proc::listeners(port);
+    let is_others = |listener: &Listener| {
+        others.iter().any(|pid| proc::holds(*pid, listener))
+            || !proc::may_enter(&[listener.uid], known.state_dir, false)
+    };
+    if !listeners.is_empty() && listeners.iter().all(is_others) {
+        return;
+    }
+    found.evidence.push(format!("port {port} answers on this host"));
+    // What listens is out of sight, or in a container: there it knows no process of here.
+    let is_here = |pid: u32| proc::status(pid).is_some_and(|status| !status.nested);
+    let is_held_here = |listener: &Listener| proc::all().any(|pid| proc::holds(pid, listener) && is_here(pid));
+    found.apart = listeners.is_empty() || !listeners.iter().all(is_held_here);
 }
 
 #[cfg(test)]

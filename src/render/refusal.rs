@@ -163,6 +163,9 @@ pub fn held(holder: &Holder, view: View<'_>) -> String {
         Who::Process(pid) => format!("{path} is held by pid {pid}"),
         Who::Nameless => format!("{path} names no owner; if no OpenClaw is running, remove it"),
         Who::NoFile => format!("{path} is not a regular file"),
+        Who::Unseen(pid) => format!(
+            "{path} names pid {pid}, which is not here, and a gateway in a container may be its owner: stop that one first"
+        ),
         Who::Changing => format!("{path} keeps changing its owner"),
     }
 }

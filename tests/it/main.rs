@@ -11,6 +11,7 @@ mod boots;
 mod cli;
 mod compare;
 mod config;
+mod containers;
 mod copies;
 mod crafted;
 mod docs;

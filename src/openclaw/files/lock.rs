@@ -14,7 +14,9 @@ use crate::disk::atomic;
 use crate::disk::carry;
 use crate::disk::dir::{Dir, FileInfo};
 use crate::disk::process;
+use crate::model::lock;
 use crate::model::proof::Stamp;
+use crate::openclaw::gateway;
 
 /// The store lock of one store. While it exists, OpenClaw 2026.2.26 to 2026.4.29 waits.
 #[derive(Debug)]
@@ -55,10 +57,9 @@ pub enum Who {
     NoFile,
     /// It changed its owner while it was looked at.
     Changing,
+    /// A process that is not here, and may be a gateway in a container.
+    Unseen(u32),
 }
-
-/// More bytes than any lock has.
-const LONGEST: u64 = 64 * 1024;
 
 /// The lock of a store or transcript: `<file>.lock`.
 pub(crate) fn lock_name(file: &OsStr) -> OsString {
@@ -189,7 +190,7 @@ fn look(dir: &Dir, name: &OsStr) -> anyhow::Result<LockLook> {
     }
     let mut bytes = Vec::new();
     let read = dir.open_file(name).and_then(|(file, info)| {
-        file.take(LONGEST).read_to_end(&mut bytes)?;
+        file.take(lock::LONGEST).read_to_end(&mut bytes)?;
         Ok(info.stamp)
     });
     let stamp = match read {
@@ -205,10 +206,13 @@ fn look(dir: &Dir, name: &OsStr) -> anyhow::Result<LockLook> {
         }
     };
     let (payload, state) = process::judge(&bytes);
-    if !state.is_held() {
-        return Ok(LockLook::Dead(stamp));
+    if state.is_held() {
+        return held(payload.pid.map_or(Who::Nameless, Who::Process));
     }
-    held(payload.pid.map_or(Who::Nameless, Who::Process))
+    if gateway::is_apart(dir.path()) {
+        return held(payload.pid.map_or(Who::Nameless, Who::Unseen));
+    }
+    Ok(LockLook::Dead(stamp))
 }
 
 /// Returns who holds the lock `name`; `None` when its owner is gone or it is no more there.

@@ -43,7 +43,7 @@ use tempfile::TempDir;
 use walkdir::WalkDir;
 
 pub use build::StoreBuilder;
-pub use process::{LiveProcess, lock_payload};
+pub use process::{FakeGateway, LiveProcess, Place, lock_payload};
 pub use tree::{Tree, tree};
 
 /// Half an hour after the recorded stores and the crafted conversations end.

@@ -1,13 +1,17 @@
 //! Processes that are really alive, for locks.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::{Store, openclaw};
+use crate::{Store, openclaw, sys};
 
 /// A process that lives until it is dropped.
 pub struct LiveProcess(Child);
@@ -69,4 +73,102 @@ pub fn starttime(pid: u32) -> u64 {
 /// The content of a lock, taken just before the recorded conversations end.
 pub fn lock_payload(pid: u32, starttime: u64) -> String {
     openclaw::lock_payload(pid, starttime, 1_795_384_740_000)
+}
+
+/// Where a process lives that calls itself a gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Beside the test.
+    Here,
+    /// Beside the test, as another user.
+    Of(u32),
+    /// In mount and process namespaces of its own, as in a container.
+    Container,
+    /// The same, with the state directory at `/home/node/.openclaw`.
+    ContainerWithState,
+}
+
+/// A process that calls itself a gateway and lives until it is dropped.
+pub struct FakeGateway {
+    child: Child,
+    pid: u32,
+}
+
+/// What a container mounts before its gateway starts.
+const IN_CONTAINER: &str = r#"
+set -e
+mount -t tmpfs none /home
+if [ -n "$STATE" ]; then
+  mkdir -p /home/node/.openclaw
+  mount --bind "$STATE" /home/node/.openclaw
+fi
+unset STATE
+exec "$0" 600
+"#;
+
+impl FakeGateway {
+    /// Starts one with this environment, and with `listener` as its own; `None` where this user cannot.
+    pub fn spawn(
+        store: &Store,
+        place: Place,
+        environment: &[(&str, &Path)],
+        listener: Option<TcpListener>,
+    ) -> Option<Self> {
+        let program = store.root().join("openclaw-gateway");
+        // Copied by a process of its own, as in `sys::script`.
+        let install = Command::new("install").args(["-m", "755", "/bin/sleep"]).arg(&program).status();
+        assert!(install.unwrap().success());
+        let mut command = match place {
+            Place::Here => {
+                let mut command = Command::new(&program);
+                command.arg("600");
+                command
+            }
+            Place::Of(uid) => {
+                fs::set_permissions(store.root(), fs::Permissions::from_mode(0o755)).unwrap();
+                let mut command = Command::new("setpriv");
+                command.args([&format!("--reuid={uid}"), &format!("--regid={uid}"), "--clear-groups"]);
+                command.arg(&program).arg("600");
+                command
+            }
+            Place::Container | Place::ContainerWithState => {
+                let mut command = Command::new("unshare");
+                command.args(if sys::is_root() { &[][..] } else { &["--map-root-user"] });
+                command.args(["--mount", "--pid", "--fork", "--kill-child", "sh", "-c", IN_CONTAINER]).arg(&program);
+                command
+            }
+        };
+        let state = if place == Place::ContainerWithState { store.state_dir() } else { PathBuf::new() };
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("STATE", state);
+        command.envs(environment.iter().copied()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdin(listener.map_or_else(Stdio::null, |listener| OwnedFd::from(listener).into()));
+        let mut child = command.spawn().ok()?;
+        let expected = [program.as_os_str().as_encoded_bytes(), b"\x00600\0"].concat();
+        for _ in 0..500 {
+            let found = fs::read_dir("/proc")
+                .unwrap()
+                .filter_map(Result::ok)
+                .find(|entry| fs::read(entry.path().join("cmdline")).is_ok_and(|cmdline| cmdline == expected));
+            if let Some(pid) = found.and_then(|entry| entry.file_name().to_str()?.parse().ok()) {
+                return Some(Self { child, pid });
+            }
+            if child.try_wait().unwrap().is_some() {
+                return None;
+            }
+            sleep(Duration::from_millis(10));
+        }
+        panic!("no gateway came up");
+    }
+
+    /// Its process id, as seen from here.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+}
+
+impl Drop for FakeGateway {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
 }
