@@ -75,11 +75,10 @@ fn c13_a_transcript_that_grew_or_went_or_was_locked_since_the_plan_stays() {
             "locked" => store.write(format!("{transcript}.lock"), process.lock()),
             _ => {
                 let modified = fs::metadata(store.path(transcript)).unwrap().modified().unwrap();
-                store.remove(transcript);
-                // In between, so that the inode is not taken again.
-                store.write("agents/main/sessions/between", "");
-                store.write(transcript, &bytes);
-                store.set_mtime(transcript, modified.into());
+                // While the old one is there, the new one gets another inode.
+                store.write("agents/main/sessions/new", &bytes);
+                store.set_mtime("agents/main/sessions/new", modified.into());
+                fs::rename(store.path("agents/main/sessions/new"), store.path(transcript)).unwrap();
             }
         }
         let done = apply(&store).ok().json();
