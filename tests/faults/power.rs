@@ -23,7 +23,6 @@ use crate::promise::{
     assert_reading_changes_nothing, tree,
 };
 use crate::scenario::{self, EXPIRY, Scenario};
-use support::openclaw::Rng;
 use support::sys;
 
 /// How many states are tried of each run when not all of them are.
@@ -41,9 +40,8 @@ fn a_command_survives_a_power_cut_after_any_call() {
             return ledger::skip(part, scenario.name, why);
         }
         let recording = Recording::of(scenario);
-        let states = recording.disk.states();
-        let step = if crate::full() { 1 } else { states.len().div_ceil(SAMPLE) };
-        let states: Vec<State> = states.into_iter().step_by(step).collect();
+        let disk = &recording.disk;
+        let states = if crate::full() { disk.states() } else { disk.sample(SAMPLE, scenario.name) };
         ledger::each(part, scenario.name, &states, |state| judge(scenario, &recording, state));
     });
 }
@@ -78,12 +76,7 @@ fn the_model_finds_what_a_missing_fsync_breaks() {
             _ => is_dir(path),
         };
         recording.forget(|op| matches!(op, Op::Sync(path) if undone(path)));
-        let states = recording.disk.states();
-        let mut rng = Rng::of(which);
-        let broken = |_: &usize| {
-            let state = &states[rng.below(states.len() as u64) as usize];
-            catch_unwind(AssertUnwindSafe(|| judge(&EXPIRY, &recording, state))).is_err()
-        };
-        assert!((0..60).find(broken).is_some(), "without {which} fsync nothing breaks");
+        let breaks = |state: &State| catch_unwind(AssertUnwindSafe(|| judge(&EXPIRY, &recording, state))).is_err();
+        assert!(recording.disk.sample(60, which).iter().any(breaks), "without {which} fsync nothing breaks");
     }
 }

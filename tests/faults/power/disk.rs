@@ -244,6 +244,22 @@ impl Disk {
         states
     }
 
+    /// So many different states, drawn: to know all of them takes far longer.
+    pub(super) fn sample(&self, states: usize, seed: &str) -> Vec<State> {
+        let mut rng = Rng::of(seed);
+        let mut known = HashSet::new();
+        let draws = (0..states * 10).map(|_| self.drawn(&mut rng));
+        draws.filter(|state| known.insert(hash(&state.tree))).take(states).collect()
+    }
+
+    fn drawn(&self, rng: &mut Rng) -> State {
+        let at = rng.below(self.ops.len() as u64 + 1) as usize;
+        let mut sets = self.kept(at, rng);
+        let kept = sets.swap_remove(rng.below(sets.len() as u64) as usize);
+        let mut states = self.torn(at, &kept);
+        states.swap_remove(rng.below(states.len() as u64) as usize)
+    }
+
     /// The sets of changes of names that may have come to the disk until then.
     fn kept(&self, at: usize, rng: &mut Rng) -> Vec<HashSet<usize>> {
         let durable = self.durable(at);
