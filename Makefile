@@ -21,8 +21,8 @@ faults: ## every crash, error, power cut and race, figures into docs/reliability
 
 lint: ## formatting, clippy and docs of the code, the tests and the fuzz targets, warnings denied
 	cargo fmt --all --check
-	CUSTOM_LIBFUZZER_PATH=/dev/null cargo clippy --locked --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+	cargo clippy --locked --workspace --no-default-features --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-default-features --no-deps --document-private-items
 
 licenses: ## what dependencies may be (deny.toml): licences, bans, sources, and advisories when they can be fetched
 	@packaging/licenses.sh
