@@ -137,7 +137,9 @@ pub mod disk {
     pub mod memory;
     pub(crate) mod proc;
     pub mod process;
+    pub mod signal;
     pub mod units;
+    pub(crate) mod whole;
 }
 
 pub mod openclaw {

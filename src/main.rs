@@ -19,6 +19,7 @@ use claw_sessions::config::environment::Environment;
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
+    claw_sessions::disk::signal::let_writes_fail();
     let session = Session { cli: Cli::parse(), environment: environment(), started_at: Utc::now() };
     match commands::run(&session) {
         Ok(exit) => exit.code().into(),

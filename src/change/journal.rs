@@ -367,7 +367,13 @@ fn names(dir: &Dir) -> anyhow::Result<Vec<OsString>> {
 
 /// Reads a file of claw-sessions' own that is no longer than this. Reads only.
 pub(crate) fn read_own(state_dir: &Path, name: &str, longest: u64) -> anyhow::Result<Vec<u8>> {
-    let (file, info) = own_dir(state_dir)?.open_file(OsStr::new(name))?;
+    let dir = own_dir(state_dir)?;
+    let (file, info) = dir.open_file(OsStr::new(name))?;
+    anyhow::ensure!(
+        run::is_trusted(&dir, &info)?,
+        "{} belongs to another user than its directory",
+        dir.join(name).display()
+    );
     anyhow::ensure!(info.stamp.size <= longest, "{name} is longer than any that is written");
     let mut bytes = Vec::new();
     file.take(longest).read_to_end(&mut bytes).with_context(|| format!("cannot read {name}"))?;

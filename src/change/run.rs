@@ -15,6 +15,8 @@ use anyhow::Context as _;
 use crate::change::manifest::{Manifest, RunState, SCHEMA, StepState};
 use crate::disk::atomic;
 use crate::disk::dir::{Dir, FileInfo, give};
+use crate::disk::memory;
+use crate::disk::whole;
 use crate::model::ids::RunId;
 use crate::model::places::{Places, is_below};
 use crate::model::proof::sha256;
@@ -133,9 +135,10 @@ impl Run {
     /// Reads a file below the run's directory.
     pub(crate) fn read(&self, below: &Path) -> anyhow::Result<Vec<u8>> {
         let (dir, name) = self.locate(below)?;
-        let (mut file, _) = dir.open_file(&name)?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).with_context(|| format!("cannot read {}", dir.join(&name).display()))?;
+        let (mut file, info) = dir.open_file(&name)?;
+        let cannot_read = || format!("cannot read {}", dir.join(&name).display());
+        let mut bytes = memory::room(info.stamp.size).with_context(cannot_read)?;
+        file.read_to_end(&mut bytes).with_context(cannot_read)?;
         Ok(bytes)
     }
 }
@@ -232,12 +235,15 @@ fn unfinished(mut manifest: Manifest) -> Manifest {
     manifest
 }
 
+/// Whether a file is one of the user whose directory it is in, of this process's user, or root's.
+pub(crate) fn is_trusted(dir: &Dir, info: &FileInfo) -> anyhow::Result<bool> {
+    Ok(whole::is_trusted(info.uid) || info.uid == dir.own_info()?.uid)
+}
+
 fn read_file(dir: &Dir, name: &str) -> anyhow::Result<Manifest> {
     let path = dir.join(name);
     let (file, info) = dir.open_file(OsStr::new(name))?;
-    let owner = dir.own_info()?.uid;
-    let trusted = [0, owner, rustix::process::geteuid().as_raw()].contains(&info.uid);
-    anyhow::ensure!(trusted, "{} belongs to another user than its directory", path.display());
+    anyhow::ensure!(is_trusted(dir, &info)?, "{} belongs to another user than its directory", path.display());
     anyhow::ensure!(info.stamp.size <= LONGEST, "{} is longer than any manifest", path.display());
     let text = unsealed(file).with_context(|| path.display().to_string())?;
     let manifest: Manifest =

@@ -17,6 +17,7 @@ use crate::decide::plan::{self, Plan, Totals};
 use crate::decide::verdict::{Classified, Verdicts};
 use crate::decide::{guard, poison};
 use crate::disk::deadline::Deadline;
+use crate::disk::whole;
 use crate::model::ids::{BindingId, RunId};
 use crate::model::inventory::{Boots, Inventory};
 use crate::render::json::{self, BindingDocument, GcDocument};
@@ -47,6 +48,9 @@ pub(super) fn run(session: &Session, args: &GcArgs) -> Result<Exit, Failure> {
         },
     })
 }
+
+/// Bytes of the longest plan that is read: a million items.
+const LONGEST_PLAN: u64 = 1 << 29;
 
 /// When to stop.
 #[derive(Clone, Copy)]
@@ -189,7 +193,8 @@ fn decide<'a>(
         let plan = context.plan(inventory, &verdicts);
         return Ok((verdicts, plan));
     };
-    let text = fs_err::read(path).map_err(Failure::usage)?;
+    let text = whole::read(path, LONGEST_PLAN)
+        .map_err(|error| Failure::usage(anyhow::anyhow!("cannot read the plan {}: {error}", path.display())))?;
     let mut plan: Plan<'a> = serde_json::from_slice(&text)
         .map_err(|error| Failure::usage(anyhow::anyhow!("{} is no plan: {error}", path.display())))?;
     if plan.schema != plan::SCHEMA || plan.state_dir != context.home.real_dir {

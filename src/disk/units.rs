@@ -7,6 +7,10 @@ use anyhow::Context as _;
 
 use crate::disk::atomic;
 use crate::disk::dir::{Dir, FileInfo};
+use crate::disk::whole;
+
+/// No unit of ours is longer.
+const LONGEST: u64 = 1 << 20;
 
 /// What is at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +31,10 @@ pub fn look(path: &Path, mark: &str) -> anyhow::Result<UnitOnDisk> {
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
         Ok(meta) if !meta.is_file() => Ok(UnitOnDisk::Foreign),
         Ok(_) => {
-            let bytes = fs_err::read(path)?;
+            let bytes = match whole::read(path, LONGEST) {
+                Err(error) if error.kind() == ErrorKind::FileTooLarge => Vec::new(),
+                bytes => bytes.with_context(|| format!("cannot read {}", path.display()))?,
+            };
             let text = String::from_utf8(bytes).ok().filter(|text| text.starts_with(mark));
             Ok(text.map_or(UnitOnDisk::Foreign, UnitOnDisk::Ours))
         }

@@ -2,7 +2,8 @@
 //!
 //! A file is the same when device, inode, size, modification time and change time are. A file that was touched just
 //! before it was read is not remembered: within one tick of the clock it could change again without a trace. A cache
-//! that cannot be read or written is as good as none.
+//! that cannot be read or written, is another user's, or was damaged on the disk, is as good as none: its files end with
+//! the hash of themselves.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -13,18 +14,24 @@ use std::sync::Mutex;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::config::environment::Environment;
 use crate::disk::dir::FileInfo;
+use crate::disk::whole;
 use crate::model::proof::sha256;
 use crate::model::transcript::{Analyzer, Summary};
 
 mod beginning;
 
 /// Changes whenever a summary would come out differently for the same bytes.
-const FORMAT: &str = concat!("claw-sessions/cache/v7/", env!("CARGO_PKG_VERSION"));
+const FORMAT: &str = concat!("claw-sessions/cache/v8/", env!("CARGO_PKG_VERSION"));
 /// A file younger than this when the look began is not remembered.
 const SETTLED_NS: i64 = 2_000_000_000;
+/// More than a million transcripts take.
+const LONGEST: u64 = 1 << 29;
+/// Bytes of a hash.
+const HASH: usize = 32;
 
 /// Remembered summaries of one state directory.
 #[derive(Debug)]
@@ -67,8 +74,8 @@ impl Cache {
         let path = base.map(|base| base.join("claw-sessions").join(format!("{name}.cache")));
         let stored = path
             .as_ref()
-            .and_then(|path| fs_err::read(path).ok())
-            .and_then(|text| rmp_serde::from_slice::<Stored>(&text).ok())
+            .and_then(|path| whole::read_own(path, LONGEST).ok())
+            .and_then(|bytes| rmp_serde::from_slice::<Stored>(unsealed(&bytes)?).ok())
             .filter(|stored| stored.format == FORMAT);
         let known = stored.map(|stored| stored.files.into_iter().collect()).unwrap_or_default();
         let began_ns = now.timestamp_nanos_opt().unwrap_or(0);
@@ -133,16 +140,48 @@ impl Cache {
     }
 }
 
-/// Writes a file of the cache, in whose directory nobody else has any business: error messages of providers are in it.
+/// Returns a file of the cache without the hash at its end; `None` when it was damaged.
+fn unsealed(bytes: &[u8]) -> Option<&[u8]> {
+    let (text, hash) = bytes.split_at_checked(bytes.len().checked_sub(HASH)?)?;
+    (hash == &*Sha256::digest(text)).then_some(text)
+}
+
+/// Writes on, and hashes what goes by.
+struct Hashing<'a> {
+    out: &'a mut dyn Write,
+    hasher: Sha256,
+}
+
+impl Write for Hashing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Writes a file of the cache, with its hash at the end. In its directory nobody else has any business: error messages of
+/// providers are in it.
 fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("/"));
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let temp = path.with_file_name(name);
+    // What another left there under this name.
+    let _ = fs_err::remove_file(&temp);
     let mut options = fs_err::OpenOptions::new();
     options.options_mut().mode(0o600);
-    let mut out = BufWriter::new(options.write(true).create(true).truncate(true).open(&temp)?);
-    let written = write(&mut out).and_then(|()| out.flush());
+    let mut out = BufWriter::new(options.write(true).create_new(true).open(&temp)?);
+    let mut hashing = Hashing { out: &mut out, hasher: Sha256::new() };
+    let written = write(&mut hashing).and_then(|()| {
+        let hash = hashing.hasher.finalize_reset();
+        hashing.out.write_all(&hash)?;
+        hashing.flush()
+    });
     written.and_then(|()| fs_err::rename(&temp, path)).inspect_err(|_| drop(fs_err::remove_file(&temp)))
 }

@@ -7,6 +7,7 @@ use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use bytes::Bytes;
 use rayon::prelude::*;
 
@@ -14,6 +15,7 @@ use crate::disk::deadline::{Deadline, OVER};
 use crate::disk::dir::{Dir, FileInfo};
 use crate::disk::memory;
 use crate::disk::process;
+use crate::disk::whole;
 use crate::load::cache::Cache;
 use crate::load::read::Depth;
 use crate::model::entry::Entry;
@@ -328,10 +330,9 @@ fn give_back(
 
 fn read_store(location: &StoreLocation, listing: Option<&Listing>, linked: bool) -> anyhow::Result<Bytes> {
     if linked {
-        // Asked before opening: to open a pipe would wait for its writer.
-        let meta = fs_err::metadata(&location.path)?;
-        anyhow::ensure!(meta.is_file(), "{} is not a regular file", location.path.display());
-        return Ok(fs_err::read(&location.path)?.into());
+        let cannot_read = || format!("cannot read {}", location.path.display());
+        let (mut file, meta) = whole::open(&location.path).with_context(cannot_read)?;
+        return memory::whole(&mut file, meta.len()).with_context(cannot_read);
     }
     let name = location.path.file_name().unwrap_or_default();
     let listing = listing.ok_or_else(|| anyhow::anyhow!("cannot open {}", location.dir.display()))?;

@@ -9,11 +9,13 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use anyhow::Context as _;
+use bytes::Bytes;
 use feed::feed;
 pub(crate) use feed::lines;
 
 use crate::disk::deadline::{Deadline, Timed};
 use crate::disk::dir::{Dir, FileInfo};
+use crate::disk::memory;
 use crate::load::cache::Cache;
 use crate::model::inventory::Content;
 use crate::model::mend::{Mender, Proof};
@@ -90,7 +92,7 @@ fn whole(file: &mut File, info: &FileInfo, look: &Look<'_>) -> io::Result<Summar
 /// A file that is checked by itself.
 pub enum Alone {
     /// A store's text.
-    Store(Vec<u8>),
+    Store(Bytes),
     /// A transcript, judged.
     Transcript(Content),
 }
@@ -115,10 +117,8 @@ pub fn alone(path: &Path) -> anyhow::Result<Alone> {
     if !is_store {
         return Ok(Alone::Transcript(thoroughly(&dir, name)));
     }
-    let read = dir.open_file(name).and_then(|(mut file, _)| {
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).with_context(|| format!("cannot read {}", path.display()))?;
-        Ok(bytes)
+    let read = dir.open_file(name).and_then(|(mut file, info)| {
+        memory::whole(&mut file, info.stamp.size).with_context(|| format!("cannot read {}", path.display()))
     });
     Ok(match read {
         Ok(bytes) => Alone::Store(bytes),

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::config::environment::{Environment, normalize};
 use crate::config::openclaw::{ConfigProblem, ConfigState, LoadedConfig, OpenclawConfig, own_variables, substitute};
+use crate::disk::whole;
 use crate::openclaw::home::Home;
 
 const MAX_BYTES: u64 = 2 * 1024 * 1024;
@@ -70,12 +71,8 @@ fn refuse<T>(message: &str) -> io::Result<T> {
 }
 
 fn read_text(path: &Path, check: impl FnOnce(&Metadata) -> io::Result<()>) -> io::Result<String> {
-    // Asked before opening: to open a pipe would wait for its writer.
-    if !path.metadata()?.is_file() {
-        return refuse("not a file");
-    }
-    let file = std::fs::File::open(path)?;
-    check(&file.metadata()?)?;
+    let (file, meta) = whole::open(path)?;
+    check(&meta)?;
     let mut bytes = Vec::new();
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_BYTES {

@@ -10,6 +10,7 @@ use anyhow::{Context, bail, ensure};
 
 use crate::config::environment::Environment;
 use crate::config::policy_file::{self, PolicyFile};
+use crate::disk::whole;
 
 const STATE_DIR: &str = ".openclaw";
 const LEGACY_STATE_DIRS: [&str; 3] = [".clawdbot", ".moldbot", ".moltbot"];
@@ -82,17 +83,14 @@ pub fn policy_places(home: &Home) -> Vec<PathBuf> {
 /// No policy is longer.
 const LONGEST_POLICY: u64 = 1 << 20;
 
+/// No `.env` is longer.
+const LONGEST_ENV: u64 = 1 << 20;
+
 /// Reads a policy file; the error says what is wrong with it.
 pub fn read_policy(path: &Path) -> Result<PolicyFile, String> {
-    let unreadable = |error: std::io::Error| format!("cannot read the policy file: {error}");
-    let meta = std::fs::metadata(path).map_err(unreadable)?;
-    if !meta.is_file() {
-        return Err("this is no file, so it is no policy file".to_owned());
-    }
-    if meta.len() > LONGEST_POLICY {
-        return Err("larger than 1 MiB: this is no policy file".to_owned());
-    }
-    policy_file::parse(&std::fs::read_to_string(path).map_err(unreadable)?)
+    let unreadable = |error: &dyn std::fmt::Display| format!("cannot read the policy file: {error}");
+    let bytes = whole::read(path, LONGEST_POLICY).map_err(|error| unreadable(&error))?;
+    policy_file::parse(&String::from_utf8(bytes).map_err(|error| unreadable(&error))?)
 }
 
 /// Other state directories below the home directory, by name: of a profile, or of an older release.
@@ -173,16 +171,10 @@ impl Search<'_> {
 
     /// Adds the variables of a `.env` file that are not set yet, not even to nothing.
     fn read_env_file(&mut self, path: &Path) {
-        let problem = match path.metadata() {
-            Ok(metadata) if !metadata.is_file() => {
-                return self.notes.push(format!("{}: not a file", path.display()));
-            }
-            Ok(_) => fs_err::read(path).map(|bytes| self.add_variables(path, &bytes)).err(),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => Some(error),
-        };
-        if let Some(error) = problem {
-            self.notes.push(format!("{}: {error}", path.display()));
+        match whole::read(path, LONGEST_ENV) {
+            Ok(bytes) => self.add_variables(path, &bytes),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => self.notes.push(format!("{}: {error}", path.display())),
         }
     }
 

@@ -10,6 +10,7 @@ use std::path::Path;
 use chrono::DateTime;
 use serde_json::Value;
 
+use crate::disk::whole;
 use crate::model::inventory::{CronRun, Side, SubagentRun};
 use members::Members;
 
@@ -62,11 +63,10 @@ struct Unread;
 
 fn text(path: &Path, side: &mut Side) -> Result<Option<String>, Unread> {
     let read = || -> io::Result<String> {
-        let meta = std::fs::symlink_metadata(path)?;
-        if !meta.is_file() || meta.len() > MAX_BYTES {
-            return Err(io::Error::other("no regular file of reasonable size"));
+        if std::fs::symlink_metadata(path)?.is_symlink() {
+            return Err(io::Error::other("a link"));
         }
-        std::fs::read_to_string(path)
+        String::from_utf8(whole::read(path, MAX_BYTES)?).map_err(io::Error::other)
     };
     match read() {
         Ok(text) => Ok(Some(text)),

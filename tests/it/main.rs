@@ -22,6 +22,7 @@ mod lessons_evidence;
 mod lessons_files;
 mod lessons_options;
 mod lessons_writing;
+mod limits;
 mod monitoring;
 mod promises;
 mod quarantine;

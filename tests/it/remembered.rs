@@ -117,3 +117,21 @@ fn a_memory_that_is_damaged_or_of_another_file_is_none() {
     store.write(LONG, [&text[..text.len() / 2], NEW.as_bytes(), &text].concat());
     assert_eq!(scan(&store, &[]), scan(&store, &["--no-cache"]));
 }
+
+#[test]
+fn a_flipped_bit_of_what_is_remembered_is_noticed() {
+    let store = StoreBuilder::new().agent("main").binding(KEY, |one| one.session_id("one")).build_in_memory();
+    store.set_mtime("agents/main/sessions/one.jsonl", Utc::now() - TimeDelta::hours(1));
+    std::thread::sleep(std::time::Duration::from_millis(2100));
+    let expected = scan(&store, &["--no-cache"]);
+    assert_eq!(scan(&store, &[]), expected);
+    let cache = store.root().join("cache/claw-sessions");
+    let name = support::tree(&cache).files().remove(0);
+    let whole = fs::read(cache.join(&name)).unwrap();
+    for (index, bit) in (0..whole.len()).zip((0..8).cycle()) {
+        let mut flipped = whole.clone();
+        flipped[index] ^= 1 << bit;
+        fs::write(cache.join(&name), flipped).unwrap();
+        assert_eq!(scan(&store, &[]), expected, "bit {bit} of byte {index}");
+    }
+}

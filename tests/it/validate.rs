@@ -11,6 +11,7 @@ use crate::schema::Documents;
 use claw_sessions::model::problem::{About, Code, Remedy, Severity};
 use rayon::prelude::*;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use support::{NOW, Output, Store, StoreBuilder, expected, sys, tree};
 
 const SESSIONS: &str = "agents/main/sessions";
@@ -512,6 +513,10 @@ fn nothing_is_taken_from_the_cache_and_nothing_is_put_there() {
             poison[at..at + 6].copy_from_slice(b"blocks");
         }
         poisoned += words.len();
+        // It ends with the hash of itself.
+        let end = poison.len() - 32;
+        let hash = Sha256::digest(&poison[..end]);
+        poison[end..].copy_from_slice(&hash);
         fs::write(cache.join(&file), poison).unwrap();
     }
     assert!(poisoned > 0, "the cache keeps verdicts as words");

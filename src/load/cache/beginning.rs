@@ -7,14 +7,15 @@
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, BufReader, Read as _, Write};
+use std::io::{self, BufReader, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{FORMAT, FileInfo, replace};
+use super::{FORMAT, FileInfo, HASH, Hashing, LONGEST, replace};
+use crate::disk::whole;
 use crate::model::proof::sha256;
 use crate::model::transcript::Analyzer;
 
@@ -23,8 +24,6 @@ pub(super) const SMALL: u64 = 1 << 20;
 
 /// So many of the first bytes and of those before the old end must be as they were.
 const PROBE: u64 = 4096;
-
-const HASH: u64 = 32;
 
 #[derive(Serialize, Deserialize)]
 struct Beginning<A> {
@@ -63,13 +62,13 @@ pub(super) fn read(path: &Path, file: &File, info: &FileInfo) -> Option<Analyzer
     if info.stamp.size <= SMALL {
         return None;
     }
-    let remembered = fs_err::File::open(path).ok()?;
-    let size = remembered.metadata().ok()?.len().checked_sub(HASH)?;
+    let (remembered, meta) = whole::open_own(path).ok()?;
+    let size = meta.len().checked_sub(HASH as u64).filter(|size| *size <= LONGEST)?;
     // What was damaged on the disk must not be taken for what was seen.
     let mut seen = Hashing { out: &mut io::sink(), hasher: Sha256::new() };
     io::copy(&mut BufReader::new(&remembered).take(size), &mut seen).ok()?;
-    let mut hash = [0; HASH as usize];
-    remembered.file().read_exact_at(&mut hash, size).ok()?;
+    let mut hash = [0; HASH];
+    remembered.read_exact_at(&mut hash, size).ok()?;
     if hash != *seen.hasher.finalize() {
         return None;
     }
@@ -84,12 +83,7 @@ pub(super) fn read(path: &Path, file: &File, info: &FileInfo) -> Option<Analyzer
 pub(super) fn write(path: &Path, file: &File, info: &FileInfo, analyzer: &Analyzer) -> io::Result<()> {
     let probe = probe(file, analyzer.bytes())?;
     let known = Beginning { format: FORMAT.to_owned(), size: info.stamp.size, probe, analyzer };
-    replace(path, |out| {
-        let mut out = Hashing { out, hasher: Sha256::new() };
-        rmp_serde::encode::write_named(&mut out, &known).map_err(io::Error::other)?;
-        let Hashing { out, hasher } = out;
-        out.write_all(&hasher.finalize())
-    })
+    replace(path, |out| rmp_serde::encode::write_named(out, &known).map_err(io::Error::other))
 }
 
 /// Forgets the beginnings of files that were not met, when there are many of them.
@@ -103,23 +97,5 @@ pub(super) fn forget_others(cache: &Path, met: &HashSet<(u64, u64)>) {
         for path in others {
             let _ = fs_err::remove_file(path);
         }
-    }
-}
-
-/// Writes on, and hashes what goes by.
-struct Hashing<'a> {
-    out: &'a mut dyn Write,
-    hasher: Sha256,
-}
-
-impl Write for Hashing<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.out.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
     }
 }

@@ -7,6 +7,7 @@ use std::io::Read;
 use anyhow::Context as _;
 
 use crate::disk::dir::Dir;
+use crate::disk::memory;
 use crate::model::names::{self, FileKind, NameKind};
 use crate::model::problem::Code;
 use crate::model::store::{self, Defect, Document};
@@ -98,9 +99,10 @@ pub(crate) fn backups(dir: &Dir, store: &OsStr) -> anyhow::Result<Vec<Backup>> {
     names.sort_unstable_by(|one, other| other.cmp(one));
     let mut backups = Vec::new();
     for (_, name) in names {
-        let (mut file, _) = dir.open_file(&name)?;
-        let mut text = Vec::new();
-        file.read_to_end(&mut text).with_context(|| format!("cannot read {}", dir.join(&name).display()))?;
+        let (mut file, info) = dir.open_file(&name)?;
+        let cannot_read = || format!("cannot read {}", dir.join(&name).display());
+        let mut text = memory::room(info.stamp.size).with_context(cannot_read)?;
+        file.read_to_end(&mut text).with_context(cannot_read)?;
         if let Ok(document) = store::read(&text) {
             backups.push(Backup { name, text, document });
         }
