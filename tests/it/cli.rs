@@ -1,7 +1,7 @@
 //! How the command line looks and answers: help, tables at any width, color, one document for programs, exit statuses.
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::Stdio;
 
 use serde_json::Value;
@@ -351,6 +351,25 @@ fn completions_and_man_pages_are_made() {
         let text = fs::read_to_string(dir.join(page)).unwrap();
         assert!(text.contains(".TH claw-sessions"), "{page}");
     }
+}
+
+#[test]
+fn a_link_in_the_place_of_a_man_page_is_not_followed() {
+    let store = Store::empty();
+    let (dir, precious) = (store.root().join("man"), store.root().join("precious"));
+    fs::create_dir(&dir).unwrap();
+    fs::write(&precious, "precious").unwrap();
+    symlink(&precious, dir.join("claw-sessions-gc.1")).unwrap();
+    let told = Output::of(&mut store.command(["man", dir.to_str().unwrap()])).code(3);
+    assert!(told.stderr.contains("claw-sessions-gc.1"), "{told}");
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+    assert!(fs::symlink_metadata(dir.join("claw-sessions-gc.1")).unwrap().is_symlink());
+
+    // A page that is there is replaced.
+    fs::remove_file(dir.join("claw-sessions-gc.1")).unwrap();
+    fs::write(dir.join("claw-sessions-gc.1"), "old").unwrap();
+    Output::of(&mut store.command(["man", dir.to_str().unwrap()])).ok();
+    assert!(fs::read_to_string(dir.join("claw-sessions-gc.1")).unwrap().contains(".TH claw-sessions"));
 }
 
 #[test]
