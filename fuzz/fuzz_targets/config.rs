@@ -16,13 +16,13 @@ use claw_sessions::config::policy::IdleRule;
 use claw_sessions::config::{duration, policy_file};
 use claw_sessions::model::key::normalize_agent_id;
 use claw_sessions::openclaw::config_file;
-use claw_sessions::openclaw::home::{self, Home, Options};
+use claw_sessions::openclaw::home::{self, Options, StateHome};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A state directory in memory, where there is such a place.
-static HOME: LazyLock<(TempDir, Home)> = LazyLock::new(|| {
+static HOME: LazyLock<(TempDir, StateHome)> = LazyLock::new(|| {
     let memory = PathBuf::from("/dev/shm");
     let place = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.unwrap();
     let vars = BTreeMap::from([("NAME".to_owned(), "value".to_owned()), ("EMPTY".to_owned(), String::new())]);

@@ -17,7 +17,7 @@ use chrono::{DateTime, Utc};
 use crate::change::archive::{self, parts};
 use crate::change::history::Census;
 use crate::change::journal::Journal;
-use crate::change::manifest::{Before, Change, Kind, RunState, Step, StepState};
+use crate::change::manifest::{Before, Change, RunKind, RunProgress, Step, StepState};
 use crate::change::outcome::{Late, Outcome, Subject};
 use crate::change::run::{Run, Shelf};
 use crate::decide::plan::{MendItem, Mending, Plan};
@@ -40,7 +40,7 @@ use current::Current;
 /// How to apply.
 pub struct ApplyOptions<'a> {
     /// What kind of run it is.
-    pub kind: Kind,
+    pub kind: RunKind,
     /// The time now, for the run's id and history.
     pub started_at: DateTime<Utc>,
     /// How long to wait for a store lock.
@@ -212,7 +212,7 @@ impl Applying<'_> {
         manifest.totals = self.outcome.totals;
         let settled = manifest.steps.iter().all(|step| step.state != StepState::Planned);
         if settled {
-            manifest.state = RunState::Done;
+            manifest.state = RunProgress::Done;
             manifest.finished_at = Some(Utc::now());
         }
         self.run.save()?;

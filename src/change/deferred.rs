@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use crate::change::archive::{parts, read_whole};
 use crate::change::journal::Journal;
-use crate::change::manifest::{Manifest, RunState};
+use crate::change::manifest::{Manifest, RunProgress};
 use crate::change::outcome::{Left, Refusal, Subject};
 use crate::disk::dir::Dir;
 use crate::model::ids::{BindingId, RunId};
@@ -28,7 +28,7 @@ pub struct Deferred {
 pub fn of(runs: &[Manifest]) -> Vec<Deferred> {
     let mut found = Vec::new();
     // What a run took that was cut off is not known before it is finished.
-    for run in runs.iter().rev().filter(|run| run.state != RunState::Unfinished) {
+    for run in runs.iter().rev().filter(|run| run.state != RunProgress::Unfinished) {
         let due = run.taken().filter(|(_, entry)| entry.is_deferred());
         found.extend(due.map(|(batch, entry)| Deferred {
             run: run.id.clone(),

@@ -17,7 +17,7 @@ use walkdir::WalkDir;
 
 use crate::change::clock::{Days, TwoClocks};
 use crate::change::history;
-use crate::change::manifest::{Kind, Manifest, RunState, SCHEMA};
+use crate::change::manifest::{Manifest, RunKind, RunProgress, SCHEMA};
 use crate::change::outcome::{Left, Refusal, Subject};
 use crate::change::run::{self, FILES, MANIFEST, Run, private_subdir};
 use crate::decide::plan::Totals;
@@ -101,7 +101,7 @@ impl Journal {
     }
 
     /// Begins a run: a directory of its own, and nothing in it yet.
-    pub(crate) fn begin(&self, kind: Kind, now: DateTime<Utc>, started_at: DateTime<Utc>) -> anyhow::Result<Run> {
+    pub(crate) fn begin(&self, kind: RunKind, now: DateTime<Utc>, started_at: DateTime<Utc>) -> anyhow::Result<Run> {
         let manifest = Manifest {
             schema: SCHEMA.to_owned(),
             id: RunId::new(started_at, self.next_number()?),
@@ -114,7 +114,7 @@ impl Journal {
             moved: false,
             pids: vec![std::process::id()],
             stores: Vec::new(),
-            state: RunState::Unfinished,
+            state: RunProgress::Unfinished,
             batches: Vec::new(),
             steps: Vec::new(),
             before: None,
@@ -229,7 +229,7 @@ impl Journal {
         if let Err(error) = self.sweep() {
             done.left.push(Left::new(Subject::Runs, error));
         }
-        let unfinished = runs.iter().filter(|run| run.state == RunState::Unfinished);
+        let unfinished = runs.iter().filter(|run| run.state == RunProgress::Unfinished);
         let needed: HashSet<&RunId> = unfinished.filter_map(|run| Some(&run.asked()?.of)).collect();
         for run in runs.iter().filter(|run| is_due(run)) {
             if run.holds_what_waits() || needed.contains(&run.id) {
@@ -266,14 +266,14 @@ impl Journal {
             return run.save();
         }
         // What fails at every start is noted once.
-        let last = self.past().runs.pop().filter(|last| last.kind == Kind::Note && last.problems == problems);
+        let last = self.past().runs.pop().filter(|last| last.kind == RunKind::Note && last.problems == problems);
         let again = last.is_some();
         let mut run = match last {
             Some(last) => self.open_run(&last.id)?,
-            None => self.begin(Kind::Note, started_at, started_at)?,
+            None => self.begin(RunKind::Note, started_at, started_at)?,
         };
         run.manifest.problems = problems;
-        run.manifest.state = RunState::Done;
+        run.manifest.state = RunProgress::Done;
         run.manifest.finished_at = Some(Utc::now());
         run.save()?;
         if again { Ok(()) } else { self.remember(&run.manifest.history_line()) }

@@ -32,7 +32,7 @@ pub struct Manifest {
     /// The run's id, which is the name of its directory.
     pub id: RunId,
     /// What kind of run it is.
-    pub kind: Kind,
+    pub kind: RunKind,
     /// When it began, by the clock of that moment.
     pub started_at: DateTime<Utc>,
     /// The newest trace of time that was there when it began: a clock that stood behind is known by it.
@@ -52,7 +52,7 @@ pub struct Manifest {
     /// Stores that may refer to what it moves: beside each it may leave a temporary file or a lock.
     pub stores: Vec<PathBuf>,
     /// How far it came.
-    pub state: RunState,
+    pub state: RunProgress,
     /// Entries that leave stores.
     pub batches: Vec<Batch>,
     /// Files that are moved, replaced, renamed or deleted.
@@ -69,7 +69,7 @@ pub struct Manifest {
 /// What kind of run it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum RunKind {
     /// Carries out a plan of gc.
     Gc,
     /// Takes sessions aside.
@@ -86,7 +86,7 @@ pub enum Kind {
     Note,
 }
 
-impl Kind {
+impl RunKind {
     /// Returns its name in tables and JSON.
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -142,7 +142,7 @@ impl Asked {
 /// How far a run came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum RunState {
+pub enum RunProgress {
     /// It ended.
     Done,
     /// It was cut off; the next run completes or reverts it.
@@ -153,7 +153,7 @@ pub enum RunState {
     PartlyRestored,
 }
 
-impl RunState {
+impl RunProgress {
     /// Returns its name in tables and JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -427,7 +427,7 @@ impl Manifest {
                 Change::Archive { .. } | Change::ClearLock { .. } | Change::Delete => {}
             }
         }
-        if let Kind::Restore(asked) = &mut self.kind {
+        if let RunKind::Restore(asked) = &mut self.kind {
             asked.bindings.iter_mut().for_each(|one| follow(&mut one.store));
         }
     }
@@ -486,13 +486,13 @@ impl Manifest {
 
     /// Whether it ended longer ago than `age`.
     pub fn is_old(&self, now: DateTime<Utc>, age: TimeDelta) -> bool {
-        self.state != RunState::Unfinished && now - self.ended() >= age
+        self.state != RunProgress::Unfinished && now - self.ended() >= age
     }
 
     /// Returns what was asked, of a restore.
     pub fn asked(&self) -> Option<&Asked> {
         match &self.kind {
-            Kind::Restore(asked) => Some(asked),
+            RunKind::Restore(asked) => Some(asked),
             _ => None,
         }
     }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 
-use crate::change::manifest::{Manifest, RunState, SCHEMA, StepState};
+use crate::change::manifest::{Manifest, RunProgress, SCHEMA, StepState};
 use crate::disk::atomic;
 use crate::disk::dir::{Dir, FileInfo, give};
 use crate::disk::memory;
@@ -225,7 +225,7 @@ fn is_damage(dir: &Dir, error: &anyhow::Error) -> anyhow::Result<bool> {
 
 /// The manifest as that of a run that was cut off: of each change is to be found out whether it was made.
 fn unfinished(mut manifest: Manifest) -> Manifest {
-    manifest.state = RunState::Unfinished;
+    manifest.state = RunProgress::Unfinished;
     let batches = manifest.batches.iter_mut().map(|batch| &mut batch.state);
     for state in batches.chain(manifest.steps.iter_mut().map(|step| &mut step.state)) {
         if *state == StepState::Done {

@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 use crate::change::apply::references_now;
 use crate::change::archive::{self, parts, read_whole};
 use crate::change::journal::Journal;
-use crate::change::manifest::{Batch, Change, Kind, Manifest, RunState, Step, StepState, Undone};
+use crate::change::manifest::{Batch, Change, Manifest, RunKind, RunProgress, Step, StepState, Undone};
 use crate::change::outcome::{Left, Outcome, Refusal, Subject};
 use crate::change::run::Run;
 use crate::change::{stuck, undo};
@@ -97,7 +97,7 @@ pub fn settle(journal: &Journal, options: &SettleOptions) -> anyhow::Result<Sett
     journal.sweep()?;
     let past = journal.past();
     let mut settled = Settled { left: past.unread, ..Settled::default() };
-    for manifest in past.runs.into_iter().filter(|manifest| manifest.state == RunState::Unfinished) {
+    for manifest in past.runs.into_iter().filter(|manifest| manifest.state == RunProgress::Unfinished) {
         let Manifest { id, kind, .. } = &manifest;
         let ended = |how| Ended { run: id.clone(), kind: kind.as_str(), how };
         if options.deadline.has_passed() {
@@ -133,7 +133,7 @@ fn settle_run(
     }
     find_out(&mut run)?;
     let outcome = match run.manifest.kind.clone() {
-        Kind::Restore(asked) => {
+        RunKind::Restore(asked) => {
             let options = undo::RestoreOptions {
                 asked: &asked,
                 started_at: options.started_at,
@@ -142,8 +142,8 @@ fn settle_run(
             };
             undo::resume(journal, run, &options)?
         }
-        Kind::StuckBak => stuck::resume(journal, run, options.patience)?,
-        Kind::Gc | Kind::Quarantine | Kind::Repair | Kind::Adopt | Kind::Note => {
+        RunKind::StuckBak => stuck::resume(journal, run, options.patience)?,
+        RunKind::Gc | RunKind::Quarantine | RunKind::Repair | RunKind::Adopt | RunKind::Note => {
             return finish(journal, run, options.deadline, &mut settled.left);
         }
     };
@@ -331,7 +331,7 @@ fn finish(journal: &Journal, mut run: Run, deadline: Deadline, left: &mut Vec<Le
         return Ok(RunEnding::Nothing);
     }
     archive::record_hashes(&mut run, deadline);
-    run.manifest.state = RunState::Done;
+    run.manifest.state = RunProgress::Done;
     run.manifest.finished_at = Some(Utc::now());
     if let Some((_, error)) = archive::sync(&run).pop() {
         return Err(error);

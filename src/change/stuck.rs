@@ -17,7 +17,7 @@ use crate::change::apply::references_now;
 use crate::change::archive::{self, parts, read_whole};
 use crate::change::journal::Journal;
 use crate::change::locking::lock_store;
-use crate::change::manifest::{After, Before, Change, Kind, Manifest, RunState, Step, StepState};
+use crate::change::manifest::{After, Before, Change, Manifest, RunKind, RunProgress, Step, StepState};
 use crate::change::outcome::{Bound, Changed, List, Outcome, Refusal, Subject};
 use crate::change::run::Run;
 use crate::decide::references::References;
@@ -58,7 +58,7 @@ pub struct StuckOptions<'a> {
 
 /// Puts the files and their bindings back.
 pub fn put_back(journal: &Journal, stuck: Vec<Stuck>, options: &StuckOptions<'_>) -> anyhow::Result<Outcome> {
-    let mut run = journal.begin(Kind::StuckBak, options.started_at, options.started_at)?;
+    let mut run = journal.begin(RunKind::StuckBak, options.started_at, options.started_at)?;
     run.manifest.stores = options.stores.to_vec();
     run.manifest.steps = stuck
         .into_iter()
@@ -136,7 +136,7 @@ fn finish(journal: &Journal, mut run: Run, outcome: &mut Outcome) -> anyhow::Res
     archive::record_hashes(&mut run, crate::disk::deadline::Deadline::default());
     let manifest = &mut run.manifest;
     if !outcome.unfinished {
-        manifest.state = RunState::Done;
+        manifest.state = RunProgress::Done;
         manifest.finished_at = Some(Utc::now());
     }
     let renamed = |step: &&Step| step.state == StepState::Done && matches!(step.change, Change::Rename { .. });

@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 
 use crate::change::apply::references_now;
 use crate::change::journal::Journal;
-use crate::change::manifest::{Asked, Batch, Change, EntryRecord, Kind, Manifest, RunState, StepState, Undone};
+use crate::change::manifest::{Asked, Batch, Change, EntryRecord, Manifest, RunKind, RunProgress, StepState, Undone};
 use crate::change::outcome::{Late, List, Outcome, Refusal, Subject};
 use crate::change::run::Run;
 use crate::change::{archive, rescue, stuck};
@@ -41,7 +41,7 @@ pub fn restore(journal: &Journal, options: &RestoreOptions<'_>) -> anyhow::Resul
     if !options.asked.from_files {
         source(journal, options.asked)?;
     }
-    let own = journal.begin(Kind::Restore(options.asked.clone()), options.started_at, options.started_at)?;
+    let own = journal.begin(RunKind::Restore(options.asked.clone()), options.started_at, options.started_at)?;
     let id = own.id().clone();
     let outcome = resume(journal, own, options)?;
     // Where nothing at all could be done there is nothing to finish: it may be asked for again.
@@ -118,7 +118,7 @@ fn end(journal: &Journal, mut own: Run, mut outcome: Outcome) -> anyhow::Result<
         outcome.run = None;
         return Ok(outcome);
     }
-    own.manifest.state = RunState::Done;
+    own.manifest.state = RunProgress::Done;
     own.manifest.finished_at = Some(Utc::now());
     own.save()?;
     if let Err(error) = journal.remember(&own.manifest.history_line()) {
@@ -143,7 +143,7 @@ fn source(journal: &Journal, asked: &Asked) -> anyhow::Result<Run> {
     let batches = batches.iter().map(|batch| batch.state);
     let steps = steps.iter().filter(|step| !step.is_move()).map(|step| step.state);
     anyhow::ensure!(
-        *state != RunState::Unfinished || batches.chain(steps).all(|state| state != StepState::Planned),
+        *state != RunProgress::Unfinished || batches.chain(steps).all(|state| state != StepState::Planned),
         "the run {id} was cut off and could not be finished, nothing of it was restored: `claw-sessions gc` says why"
     );
     Ok(run)
@@ -171,9 +171,9 @@ fn settle_source(manifest: &mut Manifest) {
         return;
     }
     if back.iter().all(|&back| back) {
-        manifest.state = RunState::Restored;
+        manifest.state = RunProgress::Restored;
     } else if back.iter().any(|&back| back) {
-        manifest.state = RunState::PartlyRestored;
+        manifest.state = RunProgress::PartlyRestored;
     }
 }
 

@@ -7,7 +7,7 @@ use chrono::Utc;
 use super::context::{Context, directory_id, schema};
 use super::permit::{Lists, Mutation, Patience, lists};
 use super::{Exit, Failure, Session};
-use crate::change::manifest::Kind;
+use crate::change::manifest::RunKind;
 use crate::change::outcome::Refusal;
 use crate::config::policy::PolicyFlags;
 use crate::decide::plan::{MendItem, Mending, Plan};
@@ -41,7 +41,7 @@ pub(super) fn run(session: &Session, file: &Path, key: &str, online: bool) -> Re
     let path = context.view().path(&loose.path);
     let hint = summary.integrity.is_fatal();
     let agent = store.agent.clone();
-    let outcome = work.carry_out(&context, plan, None, Kind::Adopt)?;
+    let outcome = work.carry_out(&context, plan, None, RunKind::Adopt)?;
     let bound = outcome.run.is_some();
     let Lists { skipped, failed, refused, late: _ } = lists(&context, outcome.left.iter().chain(&work.settled.left));
     let document = RestoreDocument {

@@ -8,7 +8,7 @@ use crate::cli::{ConfigArgs, ConfigCommand};
 use crate::config::openclaw::{ConfigState, LoadedConfig};
 use crate::config::policy::{self, PolicyFlags};
 use crate::openclaw::config_file;
-use crate::openclaw::home::{self, Home};
+use crate::openclaw::home::{self, StateHome};
 use crate::render::config::{self as render, ConfigDocument, ReadDocument, ReadState};
 use crate::render::policy::limits;
 
@@ -45,7 +45,7 @@ pub(super) fn run(session: &Session, args: &ConfigArgs) -> Result<Exit, Failure>
     Ok(if checks && !document.ok { Exit::Usage } else { Exit::Done })
 }
 
-fn policy_file(home: &Home, path: Option<&Path>, problem: Option<&String>) -> ReadDocument {
+fn policy_file(home: &StateHome, path: Option<&Path>, problem: Option<&String>) -> ReadDocument {
     let shown = |path: &Path| path.display().to_string();
     ReadDocument {
         path: path.map(shown),

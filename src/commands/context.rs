@@ -30,7 +30,7 @@ use crate::model::proof::DirId;
 use crate::openclaw::config_file;
 use crate::openclaw::discover;
 use crate::openclaw::gateway;
-use crate::openclaw::home::{self, Home};
+use crate::openclaw::home::{self, StateHome};
 use crate::openclaw::mentions;
 use crate::render::json::{self, Body, Preamble};
 use crate::render::refusal;
@@ -39,7 +39,7 @@ use crate::render::view::View;
 /// A state directory that was found, and what is configured for it.
 pub(super) struct Context<'a> {
     pub(super) session: &'a Session,
-    pub(super) home: Home,
+    pub(super) home: StateHome,
     pub(super) config: LoadedConfig,
     pub(super) policy: Policy,
     pub(super) version: Option<Version>,
@@ -126,12 +126,12 @@ impl<'a> Context<'a> {
 
     /// Loads every store that was asked for.
     pub(super) fn load(&mut self) -> Result<Inventory, Failure> {
-        self.load_with(Look::default())
+        self.load_with(Loading::default())
     }
 
     /// The same, as closely as `look` says.
-    pub(super) fn load_with(&mut self, look: Look) -> Result<Inventory, Failure> {
-        let Look { depth, archives, salvage, boot, deadline } = look;
+    pub(super) fn load_with(&mut self, look: Loading) -> Result<Inventory, Failure> {
+        let Loading { depth, archives, salvage, boot, deadline } = look;
         let global = &self.session.cli.global;
         start_threads(global.jobs.map(usize::from))?;
         let found = discover::stores(&self.home, &self.config.config, &global.agent, global.store.as_deref())
@@ -287,7 +287,7 @@ impl<'a> Context<'a> {
 
 /// How to look at stores and transcripts.
 #[derive(Clone, Copy)]
-pub(super) struct Look {
+pub(super) struct Loading {
     /// How closely.
     pub(super) depth: Depth,
     /// At OpenClaw's archives too.
@@ -300,7 +300,7 @@ pub(super) struct Look {
     pub(super) deadline: Deadline,
 }
 
-impl Default for Look {
+impl Default for Loading {
     fn default() -> Self {
         Self { depth: Depth::Whole, archives: false, salvage: None, boot: false, deadline: Deadline::default() }
     }

@@ -4,7 +4,7 @@ use super::context::{Context, schema};
 use super::permit::{self, Patience, lists, moved_since, open, refuse_beside_gateway, settle};
 use super::{Exit, Failure, Session};
 use crate::change::deferred::{self, Deferred};
-use crate::change::manifest::{Asked, Manifest, RunState};
+use crate::change::manifest::{Asked, Manifest, RunProgress};
 use crate::change::outcome::{Back, Left, Outcome, Subject};
 use crate::change::undo;
 use crate::config::policy::PolicyFlags;
@@ -73,7 +73,7 @@ fn readmit(context: &Context<'_>, next: Option<usize>, document: &mut RestoreDoc
 
 /// Whether a run took deferred bindings that are still away, or may have and was cut off.
 fn is_waiting(run: &Manifest) -> bool {
-    run.state == RunState::Unfinished || !deferred::of(std::slice::from_ref(run)).is_empty()
+    run.state == RunProgress::Unfinished || !deferred::of(std::slice::from_ref(run)).is_empty()
 }
 
 /// The bindings of each run, in the order of their first.

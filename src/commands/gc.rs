@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::context::{Context, Look};
+use super::context::{Context, Loading};
 use super::permit::{Lists, Mutation, Patience, barred, beside_gateway, lists, unreadable};
 use super::{Exit, Failure, Session, boot};
 use crate::change::apply;
 use crate::change::boots;
 use crate::change::journal::Journal;
-use crate::change::manifest::Kind;
+use crate::change::manifest::RunKind;
 use crate::change::outcome::{Changed, Late, Left, Outcome, Refusal, Subject, Taken};
 use crate::cli::GcArgs;
 use crate::decide::plan::{self, Plan, Totals};
@@ -88,7 +88,7 @@ fn pass(
     let mut work = if dry { Mutation::dry(context) } else { Mutation::begin(context, args.online, limits)? };
     changing(false);
     let salvage = (args.salvage.salvage || args.boot).then_some(args.salvage.from_backups);
-    let look = Look { salvage, boot: args.boot, deadline: time.reading, ..Look::default() };
+    let look = Loading { salvage, boot: args.boot, deadline: time.reading, ..Loading::default() };
     let inventory = context.load_with(look)?;
     let mut left: Vec<Left> = barred(&inventory, |bar| !bar.is_harmless()).collect();
     let (verdicts, plan) = decide(context, args, &inventory, &work.settled.back, &mut left)?;
@@ -120,7 +120,7 @@ fn pass(
         changing(true);
         // A plan from a file is older than what was read.
         let seen = args.apply.is_none().then_some(&inventory);
-        apply::beside(|| work.carry_out(context, plan, seen, Kind::Gc), documents)
+        apply::beside(|| work.carry_out(context, plan, seen, RunKind::Gc), documents)
     };
     let mut outcome = outcome?;
     outcome.left.extend(unreadable(&inventory));

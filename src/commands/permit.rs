@@ -6,7 +6,7 @@ use super::Failure;
 use super::context::Context;
 use crate::change::apply;
 use crate::change::journal::{self, Journal, Past};
-use crate::change::manifest::{Kind, RunState};
+use crate::change::manifest::{RunKind, RunProgress};
 use crate::change::outcome::{Left, List, Outcome, Refusal, Subject};
 use crate::change::settle::{self, Ended, RunEnding, Settled};
 use crate::decide::plan::Plan;
@@ -71,7 +71,7 @@ impl Mutation {
     /// Only looks: says which runs were cut off.
     pub(super) fn dry(context: &Context<'_>) -> Self {
         let Past { runs, unread } = context.past();
-        let cut_off = runs.into_iter().filter(|run| run.state == RunState::Unfinished);
+        let cut_off = runs.into_iter().filter(|run| run.state == RunProgress::Unfinished);
         let pending = cut_off.map(|run| Ended { kind: run.kind.as_str(), run: run.id, how: RunEnding::Pending });
         let settled = Settled { runs: pending.collect(), left: unread, ..Settled::default() };
         Self { journal: None, settled, limits: Patience::default() }
@@ -99,7 +99,7 @@ impl Mutation {
         context: &Context<'_>,
         plan: Plan<'_>,
         seen: Option<&Inventory>,
-        kind: Kind,
+        kind: RunKind,
     ) -> Result<Outcome, Failure> {
         let Patience { patience, deadline } = self.limits;
         let options = apply::ApplyOptions { kind, started_at: context.session.started_at, patience, deadline, seen };

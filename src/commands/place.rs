@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use super::{Failure, Session};
 use crate::config::policy_file::PolicyFile;
-use crate::openclaw::home::{self, Home};
+use crate::openclaw::home::{self, StateHome};
 
 /// What to do when files belong to somebody else.
 pub(super) const OWNER: &str =
     "run claw-sessions as the user that OpenClaw runs as (sudo -u USER claw-sessions …), or mend the permissions";
 
 /// The state directory; the error says where else it may be.
-pub(super) fn home(session: &Session) -> Result<Home, Failure> {
+pub(super) fn home(session: &Session) -> Result<StateHome, Failure> {
     let global = &session.cli.global;
     let options = home::Options { state_dir: global.state_dir.clone(), profile: global.profile.clone() };
     let home = home::locate(&session.environment, &options).map_err(Failure::usage_or_io)?;
@@ -23,7 +23,7 @@ pub(super) fn home(session: &Session) -> Result<Home, Failure> {
 }
 
 /// Where the state directory may be instead.
-fn elsewhere(session: &Session, home: &Home) -> String {
+fn elsewhere(session: &Session, home: &StateHome) -> String {
     let name_it = "name OpenClaw's state directory with --state-dir DIR or --profile NAME";
     let others: Vec<String> = home::others(home).iter().map(|dir| dir.display().to_string()).collect();
     if !others.is_empty() {
@@ -47,7 +47,7 @@ pub(super) struct FoundPolicy {
 }
 
 /// Looks for the policy file and reads it.
-pub(super) fn policy(home: &Home, named: Option<&Path>) -> FoundPolicy {
+pub(super) fn policy(home: &StateHome, named: Option<&Path>) -> FoundPolicy {
     let path = home::policy_path(home, named);
     let file = path.as_deref().map(home::read_policy).transpose();
     FoundPolicy { path, file }

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use chrono::TimeDelta;
 
-use super::context::{Context, Look, schema};
+use super::context::{Context, Loading, schema};
 use super::permit::{Lists, Mutation, Patience, barred, beside_gateway, is_unreadable, lists, open, unreadable};
 use super::{Exit, Failure, Session, near};
 use crate::change::journal::{self, Past};
-use crate::change::manifest::{EntryRecord, Kind, Manifest, Step};
+use crate::change::manifest::{EntryRecord, Manifest, RunKind, Step};
 use crate::change::outcome::{Left, Outcome, Refusal, Subject};
 use crate::change::purge::{self, Purged};
 use crate::cli::{QuarantineArgs, QuarantineCommand};
@@ -42,7 +42,7 @@ fn take(session: &Session, args: &QuarantineArgs) -> Result<Exit, Failure> {
         Mutation::begin(&context, args.online, Patience::default())?
     };
     let depth = if args.damaged { Depth::Thorough } else { Depth::Whole };
-    let inventory = context.load_with(Look { depth, ..Look::default() })?;
+    let inventory = context.load_with(Loading { depth, ..Loading::default() })?;
     let named = named(&inventory, &args.what)?;
     let damaged = if args.damaged { damaged(&inventory, &context, args) } else { HashSet::new() };
     let verdicts = context.judge(&inventory).set_aside(&named, &damaged);
@@ -64,7 +64,7 @@ fn take(session: &Session, args: &QuarantineArgs) -> Result<Exit, Failure> {
     if args.dry_run {
         left.extend(beside_gateway(&context, args.online).map(|why| Left::new(Subject::Quarantine, why)));
     } else if !plan.is_empty() {
-        outcome = work.carry_out(&context, plan, Some(&inventory), Kind::Quarantine)?;
+        outcome = work.carry_out(&context, plan, Some(&inventory), RunKind::Quarantine)?;
         let went = |id: &BindingId| outcome.taken.get(&id.store).is_some_and(|keys| keys.contains(&id.key));
         taken.retain(|one| went(&id(one)));
     }

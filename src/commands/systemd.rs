@@ -12,8 +12,8 @@ use crate::config::policy::PolicyFlags;
 use crate::disk::account;
 use crate::disk::units::{self as disk, UnitOnDisk};
 use crate::openclaw::discover;
-use crate::openclaw::home::{self, Home, Options};
-use crate::render::units::{self, FileState, MARK, Names, Place, Scope, SystemdDocument, UnitDocument, Wiring};
+use crate::openclaw::home::{self, Options, StateHome};
+use crate::render::units::{self, FileState, MARK, Names, Place, SystemdDocument, UnitDocument, UnitScope, Wiring};
 
 /// The gateway's unit, as OpenClaw names it; the profile's name follows.
 const GATEWAY: &str = "openclaw-gateway";
@@ -27,7 +27,7 @@ pub(super) fn run(session: &Session, args: &SystemdArgs) -> Result<Exit, Failure
         let why = "the units are for a whole gateway: --agent and --store do not narrow them";
         return Err(Failure::usage(anyhow::anyhow!(why)));
     }
-    let scope = if args.system { Scope::System } else { Scope::User };
+    let scope = if args.system { UnitScope::System } else { UnitScope::User };
     let dir = directory(session, args, scope)?;
     if args.remove {
         // The names are enough, and the state directory may be gone.
@@ -69,7 +69,7 @@ fn install(session: &Session, wiring: &Wiring, dir: &Path) -> Result<Exit, Failu
         disk::write(&path, &text).map_err(|error| {
             let failure = Failure::from(error);
             match wiring.scope {
-                Scope::System if session.environment.uid != 0 => failure.hint("run it as root"),
+                UnitScope::System if session.environment.uid != 0 => failure.hint("run it as root"),
                 _ => failure,
             }
         })?;
@@ -82,7 +82,7 @@ fn install(session: &Session, wiring: &Wiring, dir: &Path) -> Result<Exit, Failu
     show(session, wiring.scope, &wiring.names, ShownUnits { files: done, next, warnings })
 }
 
-fn remove(session: &Session, scope: Scope, names: &Names, dir: &Path) -> Result<Exit, Failure> {
+fn remove(session: &Session, scope: UnitScope, names: &Names, dir: &Path) -> Result<Exit, Failure> {
     let mut done = Vec::new();
     for path in names.paths().into_iter().map(|name| dir.join(name)) {
         let state = match disk::look(&path, MARK)? {
@@ -103,9 +103,10 @@ fn remove(session: &Session, scope: Scope, names: &Names, dir: &Path) -> Result<
 }
 
 /// Without the gateway's unit the drop-in is for nothing: it may have another name.
-fn no_gateway(unit: &str, scope: Scope, dir: &Path) -> Option<String> {
+fn no_gateway(unit: &str, scope: UnitScope, dir: &Path) -> Option<String> {
     let system = ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
-    let more: &[&str] = if scope == Scope::System { &system } else { &["/etc/systemd/user", "/usr/lib/systemd/user"] };
+    let more: &[&str] =
+        if scope == UnitScope::System { &system } else { &["/etc/systemd/user", "/usr/lib/systemd/user"] };
     let mut dirs = more.iter().map(Path::new).chain([dir]);
     let none = !dirs.any(|dir| fs_err::symlink_metadata(dir.join(unit)).is_ok());
     none.then(|| {
@@ -121,7 +122,7 @@ struct ShownUnits {
     next: Vec<String>,
 }
 
-fn show(session: &Session, scope: Scope, names: &Names, shown: ShownUnits) -> Result<Exit, Failure> {
+fn show(session: &Session, scope: UnitScope, names: &Names, shown: ShownUnits) -> Result<Exit, Failure> {
     let document = SystemdDocument {
         schema: schema("systemd"),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -141,12 +142,12 @@ fn show(session: &Session, scope: Scope, names: &Names, shown: ShownUnits) -> Re
 }
 
 /// Where the units are.
-fn directory(session: &Session, args: &SystemdArgs, scope: Scope) -> Result<PathBuf, Failure> {
+fn directory(session: &Session, args: &SystemdArgs, scope: UnitScope) -> Result<PathBuf, Failure> {
     let environment = &session.environment;
     if let Some(dir) = &args.dir {
         return Ok(environment.absolute(dir));
     }
-    if scope == Scope::System {
+    if scope == UnitScope::System {
         return Ok("/etc/systemd/system".into());
     }
     let config = environment.base_dir("XDG_CONFIG_HOME", ".config");
@@ -156,7 +157,7 @@ fn directory(session: &Session, args: &SystemdArgs, scope: Scope) -> Result<Path
 }
 
 /// What OpenClaw calls its unit: `OPENCLAW_SYSTEMD_UNIT`, else by the profile.
-fn names(home: &Home) -> Result<Names, Failure> {
+fn names(home: &StateHome) -> Result<Names, Failure> {
     let profile = home.profile.clone().filter(|name| !name.eq_ignore_ascii_case("default"));
     let by_profile = || profile.as_ref().map_or_else(|| GATEWAY.to_owned(), |name| format!("{GATEWAY}-{name}"));
     let named = home.environment.var("OPENCLAW_SYSTEMD_UNIT").map(str::to_owned);
@@ -172,20 +173,20 @@ fn names(home: &Home) -> Result<Names, Failure> {
 }
 
 /// What the units have to say for this host.
-fn wiring(session: &Session, scope: Scope) -> Result<Wiring, Failure> {
+fn wiring(session: &Session, scope: UnitScope) -> Result<Wiring, Failure> {
     let context = Context::new(session, &PolicyFlags::default())?;
     let home = &context.home;
     let owner = fs_err::metadata(&home.real_dir).map_err(anyhow::Error::from)?.uid();
     let account = account::of(owner);
     let user = account.as_ref().map_or_else(|| owner.to_string(), |account| account.name.clone());
-    if scope == Scope::User && owner != session.environment.uid {
+    if scope == UnitScope::User && owner != session.environment.uid {
         let dir = home.state_dir.display();
         return Err(Failure::usage(anyhow::anyhow!("{dir} belongs to {user}, and the units would be yours"))
             .hint(format!("run this as {user}, or as root with --system")));
     }
     let (owner_home, cwd) = match scope {
-        Scope::User => (session.environment.user_home(), session.environment.user_home()),
-        Scope::System => (account.map(|account| account.home), None),
+        UnitScope::User => (session.environment.user_home(), session.environment.user_home()),
+        UnitScope::System => (account.map(|account| account.home), None),
     };
     let mut inherited = Environment { cwd: cwd.unwrap_or_else(|| "/".into()), uid: owner, ..Environment::default() };
     if let Some(dir) = owner_home {
@@ -200,7 +201,7 @@ fn wiring(session: &Session, scope: Scope) -> Result<Wiring, Failure> {
         binary: text(&binary)?,
         place,
         writable: writable(&context)?,
-        user: (scope == Scope::System).then_some(user),
+        user: (scope == UnitScope::System).then_some(user),
     })
 }
 
@@ -219,7 +220,7 @@ fn writable(context: &Context<'_>) -> Result<Vec<String>, Failure> {
 
 /// What leads from the environment that systemd passes on to this state directory and its gateway. What is found
 /// without it is left out.
-fn place(session: &Session, home: &Home, scope: Scope, mut inherited: Environment) -> Result<Place, Failure> {
+fn place(session: &Session, home: &StateHome, scope: UnitScope, mut inherited: Environment) -> Result<Place, Failure> {
     let global = &session.cli.global;
     let mut options = Options { state_dir: None, profile: global.profile.clone() };
     let mut place = Place::default();
@@ -231,7 +232,7 @@ fn place(session: &Session, home: &Home, scope: Scope, mut inherited: Environmen
         |environment: &Environment, options: &Options| home::locate(environment, options).map_err(Failure::usage);
     let found = find(&inherited, &options)?;
     // Root's own temporary directory and policy file are not those of the owner of the state directory.
-    let own = (scope == Scope::User).then_some("TMPDIR");
+    let own = (scope == UnitScope::User).then_some("TMPDIR");
     for name in VARIABLES.into_iter().chain(own) {
         let value = home.environment.var(name);
         if let Some(value) = value.filter(|_| value != found.environment.var(name)) {
@@ -246,7 +247,7 @@ fn place(session: &Session, home: &Home, scope: Scope, mut inherited: Environmen
         pass(&mut inherited, "OPENCLAW_CONFIG_PATH", &text(&home.config_path)?);
     }
     let policy = home::policy_path(home, global.config.as_deref());
-    let policy = policy.filter(|_| scope == Scope::User || global.config.is_some());
+    let policy = policy.filter(|_| scope == UnitScope::User || global.config.is_some());
     let policy = policy.filter(|path| home::policy_path(&found, None).as_ref() != Some(path));
     let paths = [("--state-dir", options.state_dir), ("--config", policy)];
     let mut words: Vec<String> = options.profile.into_iter().flat_map(|name| ["--profile".to_owned(), name]).collect();

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::context::{Context, Look, schema};
+use super::context::{Context, Loading, schema};
 use super::permit::{Lists, Mutation, Patience, barred, beside_gateway, is_unreadable, lists, unreadable};
 use super::{Exit, Failure, Session};
-use crate::change::manifest::Kind;
+use crate::change::manifest::RunKind;
 use crate::change::outcome::{Left, Outcome, Refusal, Subject};
 use crate::cli::ValidateArgs;
 use crate::config::policy::PolicyFlags;
@@ -28,7 +28,8 @@ pub(super) fn run(session: &Session, args: &ValidateArgs) -> Result<Exit, Failur
     }
     let mut context = Context::new(session, &PolicyFlags::default())?;
     let repair = if args.repair { Some(repair(&mut context, args)?) } else { None };
-    let inventory = context.load_with(Look { depth: Depth::Thorough, archives: args.archives, ..Look::default() })?;
+    let inventory =
+        context.load_with(Loading { depth: Depth::Thorough, archives: args.archives, ..Loading::default() })?;
     let problems = problems::of_inventory(&inventory, context.now, args.archives);
     let later = context.is_late();
     let same_place = session.layout().same_place;
@@ -57,7 +58,7 @@ fn repair(context: &mut Context<'_>, args: &ValidateArgs) -> Result<RepairDocume
     let mut work =
         if args.dry_run { Mutation::dry(context) } else { Mutation::begin(context, args.online, Patience::default())? };
     let salvage = args.salvage.salvage.then_some(args.salvage.from_backups);
-    let inventory = context.load_with(Look { depth: Depth::Thorough, salvage, ..Look::default() })?;
+    let inventory = context.load_with(Loading { depth: Depth::Thorough, salvage, ..Loading::default() })?;
     let verdicts = context.judge(&inventory).mend();
     let plan = context.plan(&inventory, &verdicts);
     let mut mended = mended(&plan, &inventory, context.view());
@@ -65,7 +66,7 @@ fn repair(context: &mut Context<'_>, args: &ValidateArgs) -> Result<RepairDocume
     if args.dry_run {
         outcome.left.extend(beside_gateway(context, args.online).map(|why| Left::new(Subject::Repair, why)));
     } else if !plan.is_empty() {
-        outcome = work.carry_out(context, plan, None, Kind::Repair)?;
+        outcome = work.carry_out(context, plan, None, RunKind::Repair)?;
         let undone: Vec<String> = lists(context, &outcome.left).all().map(|left| left.what.clone()).collect();
         mended.retain(|one| !undone.contains(&one.path));
     }

@@ -11,7 +11,7 @@ use std::fmt;
 use chrono::TimeDelta;
 use clap::Args;
 
-pub use self::kind::{Kind, Written};
+pub use self::kind::{ValueKind, Written};
 pub use self::limits::{
     ClassLimits, ClassPolicy, Described, GcLimitArgs, Limits, PolicyArgs, PolicyFile, Shown, described,
 };

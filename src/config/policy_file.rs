@@ -49,7 +49,7 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::config::policy::{FailedMode, IdleRule, Kind, MaxRemovals, StaleCode, Written};
+    use crate::config::policy::{FailedMode, IdleRule, MaxRemovals, StaleCode, ValueKind, Written};
 
     #[track_caller]
     fn refused(text: &str, parts: &[&str]) {
@@ -58,7 +58,7 @@ mod tests {
         assert!(!problem.contains('\n'), "{problem}");
     }
 
-    fn value<K: Kind>(written: Option<Written<K>>) -> Option<K::Value> {
+    fn value<K: ValueKind>(written: Option<Written<K>>) -> Option<K::Value> {
         written.map(|written| written.0)
     }
 

@@ -93,7 +93,7 @@ impl ClockSource {
 
 /// Why a run failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct RunFailure {
     /// What kind of error.
     pub kind: FailureKind,
     /// OpenClaw's message, whole as far as it was kept.
@@ -152,7 +152,7 @@ pub struct Facts {
     /// How the last run stands.
     pub run: RunState,
     /// Why it failed, when it did.
-    pub failure: Option<Failure>,
+    pub failure: Option<RunFailure>,
     /// How sound the transcript is.
     pub integrity: Integrity,
     /// Remarks.
@@ -259,7 +259,7 @@ fn expects_file(binding: &Binding) -> bool {
     is_named && !is_new && !never_began
 }
 
-fn run_state(binding: &Binding, side: &Side, integrity: Integrity, recent: bool) -> (RunState, Option<Failure>) {
+fn run_state(binding: &Binding, side: &Side, integrity: Integrity, recent: bool) -> (RunState, Option<RunFailure>) {
     let entry = &binding.entry;
     let says_running = entry.status.as_deref() == Some("running") || entry.acp_state.as_deref() == Some("running");
     match binding.lock.as_ref().map(|lock| lock.state) {
@@ -270,7 +270,7 @@ fn run_state(binding: &Binding, side: &Side, integrity: Integrity, recent: bool)
     }
     let failure = |message: Option<&String>| {
         let kind = message.map_or(FailureKind::Unknown, |text| FailureKind::of(text));
-        Some(Failure { kind, message: message.cloned() })
+        Some(RunFailure { kind, message: message.cloned() })
     };
     if let Content::Read(summary) = &binding.transcript.content {
         match &summary.ending {

@@ -31,7 +31,7 @@ use crate::openclaw::discover::StoreLocation;
 use crate::openclaw::files::salvage;
 use crate::openclaw::gateway;
 use crate::openclaw::rows::place;
-use crate::openclaw::rows::read::Rows;
+use crate::openclaw::rows::read::DatabaseRows;
 
 mod locate;
 mod loose;
@@ -106,7 +106,7 @@ fn read_all(request: &Request<'_>) -> (Vec<Store>, Vec<LooseFile>, Unseen) {
         Some(why) if !location.via_symlink => (unreadable(location, why.clone()), None),
         _ => load_store(location, request, &listings),
     };
-    let (mut stores, copies): (Vec<Store>, Vec<Option<Rows>>) = request.stores.par_iter().map(load).unzip();
+    let (mut stores, copies): (Vec<Store>, Vec<Option<DatabaseRows>>) = request.stores.par_iter().map(load).unzip();
     let copies = stores.iter().zip(copies).filter_map(|(store, copy)| Some((store.dir().to_owned(), copy?))).collect();
     let linked = request.stores.iter().filter(|store| store.via_symlink).map(|store| store.dir.as_path()).collect();
     let mut files = loose::loose_files(&stores, &listings, &linked);
@@ -229,12 +229,12 @@ fn load_store(
     location: &StoreLocation,
     request: &Request<'_>,
     listings: &HashMap<PathBuf, Listing>,
-) -> (Store, Option<Rows>) {
+) -> (Store, Option<DatabaseRows>) {
     let listing = listings.get(&location.dir);
     match migrated::home(location, request, listing) {
-        place::Home::File => (load_file(location, request, listing), None),
-        place::Home::Unknown(why) => (unreadable(location, why), None),
-        place::Home::Rows(found) => migrated::load(unknown(location), *found, location, request, listing),
+        place::Found::File => (load_file(location, request, listing), None),
+        place::Found::Unknown(why) => (unreadable(location, why), None),
+        place::Found::Rows(found) => migrated::load(unknown(location), *found, location, request, listing),
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::config::environment::{Environment, normalize};
 use crate::config::openclaw::{ConfigProblem, ConfigState, LoadedConfig, OpenclawConfig, own_variables, substitute};
 use crate::disk::whole;
-use crate::openclaw::home::Home;
+use crate::openclaw::home::StateHome;
 
 const MAX_BYTES: u64 = 2 * 1024 * 1024;
 const MAX_INCLUDE_DEPTH: usize = 10;
@@ -22,7 +22,7 @@ const MAX_NESTING: usize = 128;
 const INCLUDE: &str = "$include";
 
 /// Reads the configuration of a state directory.
-pub fn read(home: &Home) -> LoadedConfig {
+pub fn read(home: &StateHome) -> LoadedConfig {
     let path = home.config_path.clone();
     let (mut notes, mut unread) = (Vec::new(), false);
     let (state, config, problems) = match load(&path, &home.environment, &mut notes, &mut unread) {

@@ -11,7 +11,7 @@ use anyhow::ensure;
 
 use crate::config::openclaw::OpenclawConfig;
 use crate::model::key::normalize_agent_id;
-use crate::openclaw::home::Home;
+use crate::openclaw::home::StateHome;
 use crate::openclaw::rows::place;
 
 const AGENT_ID: &str = "{agentId}";
@@ -49,7 +49,7 @@ pub struct Discovery {
 
 /// Finds all stores, and selects those of `agents`, or the one of `store_file`, or all.
 pub fn stores(
-    home: &Home,
+    home: &StateHome,
     config: &OpenclawConfig,
     agents: &[String],
     store_file: Option<&Path>,
@@ -75,7 +75,7 @@ pub fn stores(
     Ok(found)
 }
 
-fn configured(home: &Home, config: &OpenclawConfig) -> Vec<StoreLocation> {
+fn configured(home: &StateHome, config: &OpenclawConfig) -> Vec<StoreLocation> {
     let location = |agent: &str, path: &Path, root: &Path, shared| StoreLocation {
         shared,
         configured: true,
@@ -102,7 +102,7 @@ fn template_root(template: &Path) -> PathBuf {
 
 /// The directories to look for agents in: that of the state directory, and where a configured store has the usual
 /// shape `…/agents/<id>/sessions/sessions.json`.
-fn agents_roots(home: &Home, configured: &[StoreLocation]) -> Vec<PathBuf> {
+fn agents_roots(home: &StateHome, configured: &[StoreLocation]) -> Vec<PathBuf> {
     let mut roots = vec![home.real_dir.join("agents")];
     for store in configured {
         let shape = usual_shape(&store.path).filter(|_| store.path.ends_with(STORE));
@@ -119,7 +119,7 @@ fn usual_shape(path: &Path) -> Option<(PathBuf, &OsStr)> {
     Some((agents.to_owned(), agent.file_name()?))
 }
 
-fn on_disk(home: &Home, root: &Path, found: &mut Discovery) {
+fn on_disk(home: &StateHome, root: &Path, found: &mut Discovery) {
     let mut names = match directory_names(root, &mut found.notes) {
         Ok(names) => names,
         Err(error) if error.kind() == ErrorKind::NotFound => return,
@@ -146,7 +146,7 @@ fn directory_names(root: &Path, notes: &mut Vec<String>) -> io::Result<Vec<PathB
     Ok(names)
 }
 
-fn agent_on_disk(home: &Home, root: &Path, name: &Path, found: &mut Discovery) -> Option<StoreLocation> {
+fn agent_on_disk(home: &StateHome, root: &Path, name: &Path, found: &mut Discovery) -> Option<StoreLocation> {
     let dir = root.join(name).join("sessions");
     match dir.metadata() {
         Ok(metadata) if metadata.is_dir() => {}
@@ -174,7 +174,7 @@ fn agent_on_disk(home: &Home, root: &Path, name: &Path, found: &mut Discovery) -
 }
 
 /// The store of `--store`; its agent is the one in its path.
-fn named(home: &Home, config: &OpenclawConfig, file: &Path) -> StoreLocation {
+fn named(home: &StateHome, config: &OpenclawConfig, file: &Path) -> StoreLocation {
     let path = home.environment.absolute(file);
     let shape = usual_shape(&path);
     let agent = shape.as_ref().map_or("main".to_owned(), |(_, id)| normalize_agent_id(&id.to_string_lossy()));
@@ -185,7 +185,7 @@ fn named(home: &Home, config: &OpenclawConfig, file: &Path) -> StoreLocation {
 
 /// A store at `path`. What lies in the state directory is named from its real path, so that a linked state directory
 /// is resolved once; every link below it, or below `root` elsewhere, is one that someone put there.
-fn locate(home: &Home, agent: &str, path: &Path, root: &Path) -> StoreLocation {
+fn locate(home: &StateHome, agent: &str, path: &Path, root: &Path) -> StoreLocation {
     let (path, root) = match path.strip_prefix(&home.state_dir).or_else(|_| path.strip_prefix(&home.real_dir)) {
         Ok(inner) => (home.real_dir.join(inner), home.real_dir.as_path()),
         Err(_) => (path.to_owned(), root),

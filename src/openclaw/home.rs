@@ -28,7 +28,7 @@ pub struct Options {
 
 /// The place, as found.
 #[derive(Clone, Debug)]
-pub struct Home {
+pub struct StateHome {
     /// The state directory as OpenClaw names it, absolute.
     pub state_dir: PathBuf,
     /// The same without symbolic links; the same when it does not exist.
@@ -48,7 +48,7 @@ pub struct Home {
 }
 
 /// Finds the place. Fails when the profile's name is wrong or the state directory is none.
-pub fn locate(environment: &Environment, options: &Options) -> anyhow::Result<Home> {
+pub fn locate(environment: &Environment, options: &Options) -> anyhow::Result<StateHome> {
     let mut search = Search { environment: environment.clone(), options, notes: Vec::new() };
     search.apply_profile()?;
     search.read_env_file(&environment.cwd.join(".env"));
@@ -59,12 +59,12 @@ pub fn locate(environment: &Environment, options: &Options) -> anyhow::Result<Ho
     let config_path = search.config_path(&state_dir);
     let Search { environment, notes, .. } = search;
     let profile = environment.var("OPENCLAW_PROFILE").map(str::to_owned);
-    Ok(Home { state_dir, real_dir, exists, owner, config_path, profile, notes, environment })
+    Ok(StateHome { state_dir, real_dir, exists, owner, config_path, profile, notes, environment })
 }
 
 /// The policy file: the one given, `<state>/claw-sessions.toml`, `$XDG_CONFIG_HOME/claw-sessions/config.toml`. Without
 /// a flag only one that is there; whether it can be read shows when it is read.
-pub fn policy_path(home: &Home, flag: Option<&Path>) -> Option<PathBuf> {
+pub fn policy_path(home: &StateHome, flag: Option<&Path>) -> Option<PathBuf> {
     if let Some(path) = flag {
         return Some(home.environment.absolute(path));
     }
@@ -73,7 +73,7 @@ pub fn policy_path(home: &Home, flag: Option<&Path>) -> Option<PathBuf> {
 }
 
 /// Where a policy file is looked for when none is given, the first one first.
-pub fn policy_places(home: &Home) -> Vec<PathBuf> {
+pub fn policy_places(home: &StateHome) -> Vec<PathBuf> {
     let config_home = home.environment.base_dir("XDG_CONFIG_HOME", ".config");
     let in_state = home.real_dir.join("claw-sessions.toml");
     let in_config = config_home.map(|dir| dir.join("claw-sessions/config.toml"));
@@ -94,7 +94,7 @@ pub fn read_policy(path: &Path) -> Result<PolicyFile, String> {
 }
 
 /// Other state directories below the home directory, by name: of a profile, or of an older release.
-pub fn others(home: &Home) -> Vec<PathBuf> {
+pub fn others(home: &StateHome) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(home.environment.home_dir()) else { return Vec::new() };
     let of_a_profile = |name: &str| name.strip_prefix(STATE_DIR).is_some_and(|rest| rest.starts_with('-'));
     let named = |path: &Path| {

@@ -124,7 +124,7 @@ pub struct Body {
     /// The startup estimate.
     pub startup: Startup,
     /// Totals.
-    pub summary: Summary,
+    pub summary: ScanSummary,
 }
 
 /// A store.
@@ -235,7 +235,7 @@ pub struct FileDocument {
 /// Totals.
 #[derive(Clone, Copy, Debug, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Summary {
+pub struct ScanSummary {
     /// Bindings in all stores.
     pub bindings: usize,
     /// Bindings that stay.
@@ -427,7 +427,7 @@ pub struct RunDocument {
     /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
     /// How far it came.
-    pub state: manifest::RunState,
+    pub state: manifest::RunProgress,
     /// Bindings that it took.
     pub bindings: usize,
     /// Files that it took.
@@ -537,9 +537,9 @@ pub fn binding(inventory: &Inventory, one: &Classified, view: View<'_>) -> Bindi
 }
 
 /// Totals over everything.
-fn summary(inventory: &Inventory, verdicts: &Verdicts, planned: Totals) -> Summary {
+fn summary(inventory: &Inventory, verdicts: &Verdicts, planned: Totals) -> ScanSummary {
     let count = |action| verdicts.bindings.iter().filter(|one| one.verdict.action == action).count();
-    Summary {
+    ScanSummary {
         bindings: verdicts.bindings.len(),
         keep: count(Action::Keep),
         expire: count(Action::Expire),

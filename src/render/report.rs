@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::json::{BindingDocument, Body, FileDocument, Preamble, StoreDocument, Summary};
+use super::json::{BindingDocument, Body, FileDocument, Preamble, ScanSummary, StoreDocument};
 use super::store_state::StoreState;
 use super::text::totals;
 use super::words::count;
@@ -52,7 +52,7 @@ pub struct ReportDocument {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Check>,
     /// Totals, as scan has them.
-    pub summary: Summary,
+    pub summary: ScanSummary,
     /// Every store.
     pub stores: Vec<StoreDocument>,
     /// Every binding.

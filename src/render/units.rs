@@ -15,14 +15,14 @@ pub const MARK: &str = "# Written by claw-sessions";
 /// Whose units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Scope {
+pub enum UnitScope {
     /// A user's.
     User,
     /// The system's.
     System,
 }
 
-impl Scope {
+impl UnitScope {
     /// How systemd is told what to do.
     pub const fn systemctl(self) -> &'static str {
         match self {
@@ -90,7 +90,7 @@ pub struct Wiring {
     /// What they are called.
     pub names: Names,
     /// Whose units.
-    pub scope: Scope,
+    pub scope: UnitScope,
     /// The binary.
     pub binary: String,
     /// How it finds the state directory and the gateway.
@@ -109,8 +109,8 @@ impl Wiring {
 
     fn text(&self, template: &str) -> String {
         let more = match self.scope {
-            Scope::User => include_str!("units/hardening-user.conf"),
-            Scope::System => include_str!("units/hardening-system.conf"),
+            UnitScope::User => include_str!("units/hardening-user.conf"),
+            UnitScope::System => include_str!("units/hardening-system.conf"),
         };
         let hardening = [include_str!("units/hardening.conf"), more].concat();
         let user = self.user.as_ref().map(|user| format!("User={user}"));
@@ -174,7 +174,7 @@ pub struct SystemdDocument {
     /// The version of claw-sessions.
     pub version: String,
     /// Whose units.
-    pub scope: Scope,
+    pub scope: UnitScope,
     /// The gateway's unit.
     pub gateway_unit: String,
     /// What a person should know.

@@ -1,6 +1,7 @@
 //! The floors of `src/lib.rs` hold, and only one file renames and removes. That pure code touches no disk, clock or
 //! environment is what clippy says: `clippy.toml`.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use walkdir::WalkDir;
@@ -134,6 +135,26 @@ fn files_are_short_and_say_what_they_promise() {
 }
 
 /// A file that no module names is not compiled, and its tests do not run.
+/// One word for one thing: a reader who meets a type by its name knows which one it is.
+#[test]
+fn no_two_types_have_one_name() {
+    let mut seen: BTreeMap<String, String> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for (file, code) in sources() {
+        for line in code.lines() {
+            let words: Vec<&str> = line.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+            let names = words.windows(2).filter(|pair| ["struct", "enum", "trait"].contains(&pair[0]));
+            for name in names.map(|pair| pair[1]).filter(|name| name.starts_with(char::is_uppercase)) {
+                if let Some(other) = seen.insert(name.to_owned(), file.clone()) {
+                    wrong.push(format!("{name}: {other} and {file}"));
+                }
+            }
+        }
+    }
+    assert!(seen.len() > 100, "the types are found");
+    assert!(wrong.is_empty(), "types of one name: {wrong:#?}");
+}
+
 #[test]
 fn every_file_of_the_tests_is_a_module() {
     let mut seen = 0;

@@ -6,7 +6,7 @@ use std::os::unix::fs::{lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use claw_sessions::render::units::{Names, Place, Scope, Wiring};
+use claw_sessions::render::units::{Names, Place, UnitScope, Wiring};
 use serde_json::json;
 use support::{LiveProcess, NOW, Output, Store, StoreBuilder, sys, tree};
 
@@ -34,14 +34,14 @@ fn plain(store: &Store, text: &str) -> String {
 }
 
 /// The units of a host where nothing is out of the ordinary.
-fn example(scope: Scope) -> Vec<(String, String)> {
+fn example(scope: UnitScope) -> Vec<(String, String)> {
     let wiring = Wiring {
         names: Names { gateway: "openclaw-gateway.service".to_owned(), profile: None },
         scope,
         binary: "/usr/bin/claw-sessions".to_owned(),
         place: Place::default(),
         writable: vec!["/home/openclaw/.openclaw".to_owned()],
-        user: (scope == Scope::System).then(|| "openclaw".to_owned()),
+        user: (scope == UnitScope::System).then(|| "openclaw".to_owned()),
     };
     wiring.files()
 }
@@ -52,7 +52,7 @@ fn examples() -> PathBuf {
 
 #[test]
 fn the_examples_in_docs_are_current() {
-    for (scope, dir) in [(Scope::User, "user"), (Scope::System, "system")] {
+    for (scope, dir) in [(UnitScope::User, "user"), (UnitScope::System, "system")] {
         let files = example(scope);
         assert_eq!(files.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), FILES);
         for (path, text) in files {
@@ -71,16 +71,16 @@ fn the_examples_in_docs_are_current() {
 fn the_verb_prints_the_examples_with_their_paths() {
     let store = Store::empty();
     let printed = |args: &[&str]| plain(&store, &systemd(&store, args, &[]).ok().stdout);
-    let expected = |dir: &str, scope: Scope| -> String {
+    let expected = |dir: &str, scope: UnitScope| -> String {
         let files = example(scope).into_iter().map(|(path, text)| format!("# {dir}/{path}\n{text}"));
         files.collect::<Vec<_>>().join("\n") + "\n"
     };
-    let user = expected("/home/openclaw/.config/systemd/user", Scope::User);
+    let user = expected("/home/openclaw/.config/systemd/user", UnitScope::User);
     assert_eq!(printed(&[]), user);
     // Whose home this is, the user database does not know: the place is spelled out.
     let system = printed(&["--system"]).replace(" --state-dir /home/openclaw/.openclaw", "");
     let owner = system.lines().find(|line| line.starts_with("User=")).unwrap();
-    assert_eq!(system.replace(owner, "User=openclaw"), expected("/etc/systemd/system", Scope::System));
+    assert_eq!(system.replace(owner, "User=openclaw"), expected("/etc/systemd/system", UnitScope::System));
     assert!(!store.home().join(".config").exists(), "printing writes nothing");
 }
 

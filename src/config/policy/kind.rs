@@ -14,7 +14,7 @@ use crate::config::duration::{self, Limit};
 const OFF: &str = "off";
 
 /// A kind of limit.
-pub trait Kind: 'static {
+pub trait ValueKind: 'static {
     /// Its value, as the policy holds it.
     type Value: Clone + fmt::Debug + PartialEq + Send + Sync + 'static;
     /// Stands for the value in the help and in `docs/policy.md`.
@@ -34,7 +34,7 @@ pub trait Kind: 'static {
 
 /// A duration.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Span {}
+pub enum Length {}
 
 /// A duration, or off.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,7 +56,7 @@ pub enum RemovalsOrOff {}
 #[derive(Clone, Debug, PartialEq)]
 pub enum Failures {}
 
-impl Kind for Span {
+impl ValueKind for Length {
     type Value = TimeDelta;
     const PLACEHOLDER: &'static str = "DUR";
 
@@ -69,7 +69,7 @@ impl Kind for Span {
     }
 }
 
-impl Kind for SpanOrOff {
+impl ValueKind for SpanOrOff {
     type Value = Limit;
     const PLACEHOLDER: &'static str = "DUR|off";
 
@@ -82,7 +82,7 @@ impl Kind for SpanOrOff {
     }
 }
 
-impl Kind for Idle {
+impl ValueKind for Idle {
     type Value = IdleRule;
     const PLACEHOLDER: &'static str = SpanOrOff::PLACEHOLDER;
 
@@ -101,7 +101,7 @@ impl Kind for Idle {
     }
 }
 
-impl<const LEAST: usize> Kind for CountOrOff<LEAST> {
+impl<const LEAST: usize> ValueKind for CountOrOff<LEAST> {
     type Value = Option<usize>;
     const PLACEHOLDER: &'static str = "N|off";
 
@@ -118,7 +118,7 @@ impl<const LEAST: usize> Kind for CountOrOff<LEAST> {
     }
 }
 
-impl Kind for RemovalsOrOff {
+impl ValueKind for RemovalsOrOff {
     type Value = Option<MaxRemovals>;
     const PLACEHOLDER: &'static str = "N|P%|off";
 
@@ -131,7 +131,7 @@ impl Kind for RemovalsOrOff {
     }
 }
 
-impl Kind for Failures {
+impl ValueKind for Failures {
     type Value = Option<FailedMode>;
     const PLACEHOLDER: &'static str = "WHICH";
 
@@ -155,9 +155,9 @@ impl Kind for Failures {
 
 /// A value of the policy file: a text, or a number without quotes.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Written<K: Kind>(pub K::Value);
+pub struct Written<K: ValueKind>(pub K::Value);
 
-impl<'de, K: Kind> Deserialize<'de> for Written<K> {
+impl<'de, K: ValueKind> Deserialize<'de> for Written<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = match toml::Value::deserialize(deserializer)? {
             toml::Value::String(text) => text,

@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use clap::Args;
 use serde::Deserialize;
 
-use super::kind::{CountOrOff, Failures, Idle, Kind, RemovalsOrOff, Span, SpanOrOff, Written};
+use super::kind::{CountOrOff, Failures, Idle, Length, RemovalsOrOff, SpanOrOff, ValueKind, Written};
 use super::resolve::{Layers, default, first, flag, openclaw, setting};
 use super::{ChoiceArgs, Source, Sourced};
 use crate::config::policy_file::Protect;
@@ -61,14 +61,14 @@ macro_rules! limits {
                 #[doc = $class_text]
                 #[arg(long = $class_key, help_heading = $class_heading, help = help($class_text, $class_default))]
                 #[arg(value_name = <$class_kind>::PLACEHOLDER, value_parser = <$class_kind>::parser())]
-                pub $class: Option<<$class_kind as Kind>::Value>,
+                pub $class: Option<<$class_kind as ValueKind>::Value>,
             )*)*
             $($(
                 #[doc = $all_text]
                 #[arg(long = $all_key, help_heading = $all_heading)]
                 #[arg(help = help($all_text, &<$all_kind>::show(&$all_default)))]
                 #[arg(value_name = <$all_kind>::PLACEHOLDER, value_parser = <$all_kind>::parser())]
-                pub $all: Option<<$all_kind as Kind>::Value>,
+                pub $all: Option<<$all_kind as ValueKind>::Value>,
             )*)*
             /// Bindings, classes and files that are chosen.
             #[command(flatten)]
@@ -84,7 +84,7 @@ macro_rules! limits {
                 #[arg(help = help($gc_text, &<$gc_kind>::show(&$gc_default)))]
                 #[arg(value_name = <$gc_kind>::PLACEHOLDER, value_parser = <$gc_kind>::parser())]
                 $(#[$gc_attribute])*
-                pub $gc: Option<<$gc_kind as Kind>::Value>,
+                pub $gc: Option<<$gc_kind as ValueKind>::Value>,
             )*)*
         }
 
@@ -113,14 +113,14 @@ macro_rules! limits {
         pub struct ClassPolicy {
             /// Protected from the failure, staleness and count rules.
             pub protected: Sourced<bool>,
-            $($(#[doc = $class_text] pub $class: Sourced<<$class_kind as Kind>::Value>,)*)*
+            $($(#[doc = $class_text] pub $class: Sourced<<$class_kind as ValueKind>::Value>,)*)*
         }
 
         /// The limits for all classes.
         #[derive(Clone, Debug, PartialEq)]
         pub struct Limits {
-            $($(#[doc = $all_text] pub $all: Sourced<<$all_kind as Kind>::Value>,)*)*
-            $($(#[doc = $gc_text] pub $gc: Sourced<<$gc_kind as Kind>::Value>,)*)*
+            $($(#[doc = $all_text] pub $all: Sourced<<$all_kind as ValueKind>::Value>,)*)*
+            $($(#[doc = $gc_text] pub $gc: Sourced<<$gc_kind as ValueKind>::Value>,)*)*
         }
 
         impl ClassPolicy {
@@ -226,7 +226,7 @@ limits! {
         }
     all
         "What goes" {
-            error_idle "error-idle" Span = TimeDelta::hours(1),
+            error_idle "error-idle" Length = TimeDelta::hours(1),
                 "A failed binding goes after this idle time";
             failed "failed" Failures = None,
                 "Failures that count";
@@ -236,7 +236,7 @@ limits! {
                 "At most N bindings that a start resumes; the others are deferred: taken out until `restore --deferred` readmits them";
         }
         "What stays" {
-            grace "grace" Span = TimeDelta::minutes(15),
+            grace "grace" Length = TimeDelta::minutes(15),
                 "A binding active within this is left alone";
         }
     gc
@@ -260,7 +260,7 @@ limits! {
 }
 
 /// A key of the policy file.
-fn key<K: Kind>(written: Option<&Written<K>>, name: impl Into<String>) -> Option<Sourced<K::Value>> {
+fn key<K: ValueKind>(written: Option<&Written<K>>, name: impl Into<String>) -> Option<Sourced<K::Value>> {
     setting(written.map(|written| written.0.clone()), name)
 }
 

@@ -21,10 +21,10 @@ use crate::model::names::FileKind;
 use crate::model::store;
 use crate::openclaw::discover::StoreLocation;
 use crate::openclaw::rows::place::{self, InRows, NOT_AT_A_START};
-use crate::openclaw::rows::read::Rows;
+use crate::openclaw::rows::read::DatabaseRows;
 
 /// Tells where the sessions of a store live.
-pub(super) fn home(location: &StoreLocation, request: &Request<'_>, listing: Option<&Listing>) -> place::Home {
+pub(super) fn home(location: &StoreLocation, request: &Request<'_>, listing: Option<&Listing>) -> place::Found {
     let name = location.path.file_name().unwrap_or_default();
     let mixed = listing.is_some_and(|listing| listing.names.contains_key(name))
         || (location.via_symlink && fs_err::metadata(&location.path).is_ok());
@@ -38,14 +38,14 @@ pub(super) fn load(
     location: &StoreLocation,
     request: &Request<'_>,
     listing: Option<&Listing>,
-) -> (Store, Option<Rows>) {
+) -> (Store, Option<DatabaseRows>) {
     store.home = Home::Rows(None);
     let InRows { database, sign, mut rows, mixed } = found;
     let Some(mut database) = database else {
         store.problem = Some(sign);
         return (store, None);
     };
-    let nodes = match rows.as_ref().map(Rows::bindings) {
+    let nodes = match rows.as_ref().map(DatabaseRows::bindings) {
         Some(Ok(nodes)) => nodes,
         Some(Err(error)) => {
             database.unread = Some(format!("{error:#}"));
@@ -113,7 +113,7 @@ fn fill(store: &mut Store, nodes: &[Node], location: &StoreLocation, request: &R
 }
 
 /// Judges the events of every binding, those of a session that two share once.
-fn read_events(store: &mut Store, rows: &Rows, originals: &[String], request: &Request<'_>) {
+fn read_events(store: &mut Store, rows: &DatabaseRows, originals: &[String], request: &Request<'_>) {
     let mut judged: HashMap<String, (Content, RowCount)> = HashMap::new();
     for binding in &mut store.bindings {
         let Some(session) = binding.entry.session_id.clone() else { continue };
@@ -189,7 +189,7 @@ fn describe(database: &Database, store: &Store, request: &Request<'_>) -> String
 
 /// Compares the leftovers beside these stores with their rows.
 pub(super) fn judge_leftovers(
-    stores: Vec<(PathBuf, Rows)>,
+    stores: Vec<(PathBuf, DatabaseRows)>,
     files: &mut [LooseFile],
     listings: &HashMap<PathBuf, Listing>,
     request: &Request<'_>,
@@ -199,7 +199,7 @@ pub(super) fn judge_leftovers(
         by_dir.entry(file.path.parent().unwrap_or(&file.path).to_owned()).or_default().push(file);
     }
     let work: Vec<_> = stores.into_iter().filter_map(|(dir, rows)| Some((by_dir.remove(&dir)?, dir, rows))).collect();
-    let judge = |(files, dir, rows): (Vec<&mut LooseFile>, PathBuf, Rows)| {
+    let judge = |(files, dir, rows): (Vec<&mut LooseFile>, PathBuf, DatabaseRows)| {
         let mut unread = Unseen::new();
         let Some(listing) = listings.get(&dir) else { return unread };
         let archive = dir.parent().map(|agent| agent.join(place::ARCHIVE));
@@ -221,7 +221,7 @@ pub(super) fn judge_leftovers(
 /// So many ids of a leftover's entries are looked up where its names lead to no rows.
 const IDS: usize = 200;
 
-fn judge_one(file: &LooseFile, dir: &Dir, rows: &Rows, deadline: Deadline) -> anyhow::Result<Leftover> {
+fn judge_one(file: &LooseFile, dir: &Dir, rows: &DatabaseRows, deadline: Deadline) -> anyhow::Result<Leftover> {
     let name = file.path.file_name().unwrap_or_default();
     let (mut sessions, mut events) = (ids_of_name(&name.to_string_lossy()), Vec::new());
     each_line(dir, file, deadline, |line| match leftover::id_of(line) {
@@ -241,7 +241,7 @@ fn judge_one(file: &LooseFile, dir: &Dir, rows: &Rows, deadline: Deadline) -> an
 fn against(
     file: &LooseFile,
     dir: &Dir,
-    rows: &Rows,
+    rows: &DatabaseRows,
     deadline: Deadline,
     mut sessions: Vec<String>,
 ) -> anyhow::Result<Leftover> {

@@ -8,9 +8,9 @@ use tempfile::TempDir;
 
 use super::*;
 
-struct World(TempDir);
+struct ConfigWorld(TempDir);
 
-impl World {
+impl ConfigWorld {
     fn new(config: &str) -> Self {
         let world = Self(TempDir::new().unwrap());
         world.write("state/openclaw.json", config)
@@ -50,7 +50,7 @@ impl World {
 
     fn read(&self) -> LoadedConfig {
         let dir = self.path("state");
-        read(&Home {
+        read(&StateHome {
             state_dir: dir.clone(),
             real_dir: dir.clone(),
             exists: true,
@@ -68,29 +68,29 @@ fn json5_is_understood() {
     let text = "\u{feff}// comment\r\n{ /* [[ */ bare: 'single \"quoted\"', \"hex\": 0x1F,\n\
         plus: +1, dot: .5, list: [1, 2,],\n\
         text: \"line \\\nbroken\", pair: '\\ud83d\\ude00', null: null, }";
-    World::new(text).is(&json!({
+    ConfigWorld::new(text).is(&json!({
         "bare": "single \"quoted\"", "hex": 31, "plus": 1, "dot": 0.5, "list": [1, 2],
         "text": "line broken", "pair": "😀", "null": null}));
 }
 
 #[test]
 fn the_last_of_equal_keys_wins() {
-    World::new("{a: 1, b: 2, a: 3}").is(&json!({"a": 3, "b": 2}));
+    ConfigWorld::new("{a: 1, b: 2, a: 3}").is(&json!({"a": 3, "b": 2}));
 }
 
 #[test]
 fn what_is_not_json5_names_file_and_place() {
-    World::new("{\n  a: 1\n  b: 2\n}").refused(&["openclaw.json", "3"]);
-    World::new("").refused(&["openclaw.json"]);
-    World::new("{} {}").refused(&["openclaw.json"]);
-    World::new("{a: '\\ud83d'}").refused(&["openclaw.json"]);
+    ConfigWorld::new("{\n  a: 1\n  b: 2\n}").refused(&["openclaw.json", "3"]);
+    ConfigWorld::new("").refused(&["openclaw.json"]);
+    ConfigWorld::new("{} {}").refused(&["openclaw.json"]);
+    ConfigWorld::new("{a: '\\ud83d'}").refused(&["openclaw.json"]);
 }
 
 #[test]
 fn deep_nesting_is_refused_before_it_is_parsed() {
-    World::new(&"[".repeat(1_000_000)).refused(&["nested more than 128"]);
-    World::new(&format!("{}1{}", "[".repeat(129), "]".repeat(129))).refused(&["nested"]);
-    assert!(World::new(&format!("{}1{}", "[".repeat(128), "]".repeat(128))).value().is_ok());
+    ConfigWorld::new(&"[".repeat(1_000_000)).refused(&["nested more than 128"]);
+    ConfigWorld::new(&format!("{}1{}", "[".repeat(129), "]".repeat(129))).refused(&["nested"]);
+    assert!(ConfigWorld::new(&format!("{}1{}", "[".repeat(128), "]".repeat(128))).value().is_ok());
 }
 
 #[test]
@@ -98,15 +98,15 @@ fn brackets_in_texts_and_comments_are_no_nesting() {
     let brackets = "[".repeat(200);
     let text = format!("{{a: '\\'{brackets}', b: \"{brackets}\", // {brackets}\n /* {brackets} */ c: 1}}");
     assert_eq!(nesting(&text), 1);
-    World::new(&text).value().unwrap();
+    ConfigWorld::new(&text).value().unwrap();
     assert_eq!(nesting("// \r[[ // \u{2028}["), 3);
     assert_eq!(nesting("/* [ */ [ /* ["), 1);
 }
 
 #[test]
 fn a_large_or_odd_file_is_refused() {
-    World::new(&" ".repeat(2 * 1024 * 1024 + 1)).refused(&["2 MiB"]);
-    let world = World::new("{}");
+    ConfigWorld::new(&" ".repeat(2 * 1024 * 1024 + 1)).refused(&["2 MiB"]);
+    let world = ConfigWorld::new("{}");
     fs::remove_file(world.path("state/openclaw.json")).unwrap();
     fs::create_dir(world.path("state/openclaw.json")).unwrap();
     world.refused(&["not a file"]);
@@ -114,7 +114,7 @@ fn a_large_or_odd_file_is_refused() {
 
 #[test]
 fn an_include_is_merged_below_its_siblings() {
-    World::new(r#"{"$include": "base.json5", session: {store: "mine", reset: {atHour: 5}}, list: [3]}"#)
+    ConfigWorld::new(r#"{"$include": "base.json5", session: {store: "mine", reset: {atHour: 5}}, list: [3]}"#)
         .write("state/base.json5", "{session: {store: 'base', mainKey: 'k', reset: {mode: 'idle'}}, list: [1, 2]}")
         .is(&json!({
             "session": {"store": "mine", "mainKey": "k", "reset": {"mode": "idle", "atHour": 5}},
@@ -123,7 +123,7 @@ fn an_include_is_merged_below_its_siblings() {
 
 #[test]
 fn a_list_of_includes_is_merged_in_order() {
-    World::new(r#"{"$include": ["./a.json", "sub/b.json"]}"#)
+    ConfigWorld::new(r#"{"$include": ["./a.json", "sub/b.json"]}"#)
         .write("state/a.json", "{x: 1, y: 1, l: [1]}")
         .write("state/sub/b.json", "{y: 2, l: [2]}")
         .is(&json!({"x": 1, "y": 2, "l": [1, 2]}));
@@ -131,7 +131,7 @@ fn a_list_of_includes_is_merged_in_order() {
 
 #[test]
 fn an_include_is_relative_to_its_own_file_and_may_hold_any_value() {
-    World::new(r#"{session: {"$include": "sub/session.json"}, all: [{"$include": "sub/list.json"}]}"#)
+    ConfigWorld::new(r#"{session: {"$include": "sub/session.json"}, all: [{"$include": "sub/list.json"}]}"#)
         .write("state/sub/session.json", r#"{"$include": "more/reset.json", store: "s"}"#)
         .write("state/sub/more/reset.json", "{reset: {mode: 'daily'}}")
         .write("state/sub/list.json", "[1]")
@@ -140,7 +140,7 @@ fn an_include_is_relative_to_its_own_file_and_may_hold_any_value() {
 
 #[test]
 fn an_include_out_of_the_directory_is_refused() {
-    let outside = |include: &str| World::new(&format!(r#"{{"$include": "{include}"}}"#)).write("out.json", "{}");
+    let outside = |include: &str| ConfigWorld::new(&format!(r#"{{"$include": "{include}"}}"#)).write("out.json", "{}");
     outside("../out.json").refused(&["../out.json", "leads out"]);
     outside("sub/../../out.json").refused(&["leads out"]);
     outside("/etc/hostname").refused(&["leads out"]);
@@ -151,21 +151,21 @@ fn an_include_out_of_the_directory_is_refused() {
 
 #[test]
 fn a_link_inside_the_directory_is_followed() {
-    let world = World::new(r#"{"$include": "link.json"}"#).write("state/real.json", "{a: 1}");
+    let world = ConfigWorld::new(r#"{"$include": "link.json"}"#).write("state/real.json", "{a: 1}");
     symlink("real.json", world.path("state/link.json")).unwrap();
     world.is(&json!({"a": 1}));
 }
 
 #[test]
 fn a_hard_link_is_refused() {
-    let world = World::new(r#"{"$include": "hard.json"}"#).write("out.json", "{}");
+    let world = ConfigWorld::new(r#"{"$include": "hard.json"}"#).write("out.json", "{}");
     fs::hard_link(world.path("out.json"), world.path("state/hard.json")).unwrap();
     world.refused(&["hard.json", "hard links"]);
 }
 
 #[test]
 fn a_circle_of_includes_is_refused() {
-    World::new(r#"{"$include": "a.json"}"#)
+    ConfigWorld::new(r#"{"$include": "a.json"}"#)
         .write("state/a.json", r#"{"$include": "b.json"}"#)
         .write("state/b.json", r#"{"$include": "./a.json"}"#)
         .refused(&["b.json", "includes itself"]);
@@ -175,7 +175,7 @@ fn a_circle_of_includes_is_refused() {
 fn ten_files_deep_is_allowed_and_eleven_is_not() {
     let chain = |files: usize| {
         let include = |at: usize| format!(r#"{{"$include": "{at}.json"}}"#);
-        let world = World::new(&include(1)).write(&format!("state/{files}.json"), "{a: 1}");
+        let world = ConfigWorld::new(&include(1)).write(&format!("state/{files}.json"), "{a: 1}");
         (1..files).fold(world, |world, at| world.write(&format!("state/{at}.json"), include(at + 1)))
     };
     chain(10).is(&json!({"a": 1}));
@@ -184,23 +184,23 @@ fn ten_files_deep_is_allowed_and_eleven_is_not() {
 
 #[test]
 fn an_include_that_is_missing_broken_or_no_path_is_refused() {
-    World::new(r#"{"$include": "no.json"}"#).refused(&["openclaw.json", "no.json", "cannot be read"]);
-    World::new(r#"{"$include": "a.json"}"#).write("state/a.json", "{").refused(&["a.json"]);
-    World::new(r#"{"$include": 5}"#).refused(&["needs a path"]);
-    World::new(r#"{"$include": ["a.json", 5]}"#).write("state/a.json", "{}").refused(&["needs a path"]);
-    World::new(r#"{"$include": "a.json", b: 1}"#).write("state/a.json", "[]").refused(&["beside other keys"]);
+    ConfigWorld::new(r#"{"$include": "no.json"}"#).refused(&["openclaw.json", "no.json", "cannot be read"]);
+    ConfigWorld::new(r#"{"$include": "a.json"}"#).write("state/a.json", "{").refused(&["a.json"]);
+    ConfigWorld::new(r#"{"$include": 5}"#).refused(&["needs a path"]);
+    ConfigWorld::new(r#"{"$include": ["a.json", 5]}"#).write("state/a.json", "{}").refused(&["needs a path"]);
+    ConfigWorld::new(r#"{"$include": "a.json", b: 1}"#).write("state/a.json", "[]").refused(&["beside other keys"]);
 }
 
 #[test]
 fn variables_are_replaced_after_includes() {
-    let world = World::new(r#"{"$include": "a.json", env: {vars: {OWN: "own", NAME: "not this"}}}"#)
+    let world = ConfigWorld::new(r#"{"$include": "a.json", env: {vars: {OWN: "own", NAME: "not this"}}}"#)
         .write("state/a.json", r#"{session: {store: "${NAME}/${OWN}"}}"#);
     assert_eq!(world.read().config.store.as_deref(), Some("value/own"));
 }
 
 #[test]
 fn a_missing_variable_is_a_note_and_stays() {
-    let loaded = World::new(r#"{session: {store: "${NOPE}/${EMPTY}"}}"#).read();
+    let loaded = ConfigWorld::new(r#"{session: {store: "${NOPE}/${EMPTY}"}}"#).read();
     assert_eq!((loaded.state, loaded.config.store.as_deref()), (ConfigState::Valid, Some("${NOPE}/${EMPTY}")));
     assert_eq!(loaded.notes.len(), 2);
     assert!(loaded.notes[0].contains("session.store: ${NOPE}"), "{:?}", loaded.notes);
@@ -208,7 +208,7 @@ fn a_missing_variable_is_a_note_and_stays() {
 
 #[test]
 fn no_file_is_missing_and_not_invalid() {
-    let world = World::new("");
+    let world = ConfigWorld::new("");
     fs::remove_file(world.path("state/openclaw.json")).unwrap();
     let loaded = world.read();
     assert_eq!((loaded.state, loaded.problems), (ConfigState::Missing, vec![]));
@@ -216,7 +216,7 @@ fn no_file_is_missing_and_not_invalid() {
 
 #[test]
 fn one_wrong_value_makes_all_of_it_unused() {
-    let loaded = World::new("{session: {store: '/s.json', reset: {atHour: 25}}}").read();
+    let loaded = ConfigWorld::new("{session: {store: '/s.json', reset: {atHour: 25}}}").read();
     assert_eq!(loaded.state, ConfigState::Invalid);
     assert_eq!(loaded.config, OpenclawConfig::default());
     assert_eq!(loaded.problems[0].place, "session.reset.atHour");
@@ -224,7 +224,7 @@ fn one_wrong_value_makes_all_of_it_unused() {
 
 #[test]
 fn the_configuration_of_a_real_installation_is_valid() {
-    let loaded = World::new(
+    let loaded = ConfigWorld::new(
         r#"{"meta": {"lastTouchedVersion": "2026.3.11", "lastTouchedAt": "2026-11-22T00:00:00.000Z"},
             "agents": {"defaults": {"maxConcurrent": 4, "subagents": {"maxConcurrent": 8}},
                        "list": [{"id": "main"}, {"id": "illarion"}, {"id": "marketer"}]},

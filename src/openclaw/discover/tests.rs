@@ -10,12 +10,12 @@ use super::*;
 use crate::config::environment::Environment;
 
 /// A state directory `state` and a current directory `work`.
-struct World {
+struct StoresWorld {
     root: TempDir,
     config: OpenclawConfig,
 }
 
-impl World {
+impl StoresWorld {
     fn new(config: &Value) -> Self {
         let root = TempDir::new().unwrap();
         fs::create_dir_all(root.path().join("work")).unwrap();
@@ -44,10 +44,10 @@ impl World {
         self
     }
 
-    fn home(&self, state_dir: &str) -> Home {
+    fn home(&self, state_dir: &str) -> StateHome {
         let state_dir = self.path(state_dir);
         let vars = [("HOME".to_owned(), self.path("").display().to_string())].into();
-        Home {
+        StateHome {
             real_dir: state_dir.canonicalize().unwrap(),
             config_path: state_dir.join("openclaw.json"),
             state_dir,
@@ -82,7 +82,7 @@ const MAIN: (&str, &str) = ("main", "state/agents/main/sessions/sessions.json");
 
 #[test]
 fn without_configuration_main_is_listed_even_when_nothing_is_there() {
-    let found = World::new(&json!({})).finds(&[MAIN]);
+    let found = StoresWorld::new(&json!({})).finds(&[MAIN]);
     let store = &found.stores[0];
     assert!(store.configured && !store.shared && !store.via_symlink);
     assert_eq!(store.dir, store.path.parent().unwrap());
@@ -92,7 +92,7 @@ fn without_configuration_main_is_listed_even_when_nothing_is_there() {
 #[test]
 fn configured_agents_come_first_in_their_order_then_those_on_disk_by_name() {
     let config = json!({"agents": {"list": [{"id": "zoe"}, {"id": "Work Bot!"}]}});
-    let found = World::new(&config)
+    let found = StoresWorld::new(&config)
         .store("state/agents/zoe/sessions/sessions.json")
         .dir("state/agents/main/sessions")
         .dir("state/agents/ghost/sessions")
@@ -108,21 +108,22 @@ fn configured_agents_come_first_in_their_order_then_those_on_disk_by_name() {
 
 #[test]
 fn a_directory_whose_name_only_means_main_is_passed_over() {
-    let found = World::new(&json!({})).dir("state/agents/Main/sessions").dir("state/agents/!!/sessions").finds(&[MAIN]);
+    let found =
+        StoresWorld::new(&json!({})).dir("state/agents/Main/sessions").dir("state/agents/!!/sessions").finds(&[MAIN]);
     assert_eq!(found.notes.len(), 2);
     assert!(found.notes[1].contains("agents/Main"), "{:?}", found.notes);
 }
 
 #[test]
 fn a_directory_is_read_under_its_own_name_and_belongs_to_the_normalized_one() {
-    World::new(&json!({}))
+    StoresWorld::new(&json!({}))
         .dir("state/agents/My Bot/sessions")
         .finds(&[MAIN, ("my-bot", "state/agents/My Bot/sessions/sessions.json")]);
 }
 
 #[test]
 fn files_and_links_among_the_agents_are_passed_over() {
-    let found = World::new(&json!({}))
+    let found = StoresWorld::new(&json!({}))
         .store("state/agents/file")
         .store("state/agents/odd/sessions")
         .dir("elsewhere/sessions")
@@ -137,7 +138,7 @@ fn a_template_gives_each_agent_its_store_and_the_usual_place_is_still_searched()
     let config = json!({
         "session": {"store": "~/data/{agentId}/s-{agentId}.json"},
         "agents": {"list": [{"id": "a"}, {"id": "b"}]}});
-    World::new(&config).dir("state/agents/a/sessions").dir("data/c").finds(&[
+    StoresWorld::new(&config).dir("state/agents/a/sessions").dir("data/c").finds(&[
         ("a", "data/a/s-a.json"),
         ("b", "data/b/s-b.json"),
         ("a", "state/agents/a/sessions/sessions.json"),
@@ -147,7 +148,7 @@ fn a_template_gives_each_agent_its_store_and_the_usual_place_is_still_searched()
 #[test]
 fn a_template_of_the_usual_shape_is_searched_on_disk() {
     let config = json!({"session": {"store": "~/data/agents/{agentId}/sessions/sessions.json"}});
-    World::new(&config).dir("data/agents/ghost/sessions").finds(&[
+    StoresWorld::new(&config).dir("data/agents/ghost/sessions").finds(&[
         ("main", "data/agents/main/sessions/sessions.json"),
         ("ghost", "data/agents/ghost/sessions/sessions.json"),
     ]);
@@ -155,7 +156,7 @@ fn a_template_of_the_usual_shape_is_searched_on_disk() {
 
 #[test]
 fn a_relative_template_is_below_the_current_directory() {
-    World::new(&json!({"session": {"store": "x/../{agentId}.json"}})).finds(&[("main", "work/main.json")]);
+    StoresWorld::new(&json!({"session": {"store": "x/../{agentId}.json"}})).finds(&[("main", "work/main.json")]);
 }
 
 #[test]
@@ -163,14 +164,15 @@ fn without_agent_id_one_store_is_shared_and_the_default_agents() {
     let config = json!({
         "session": {"store": "~/all.json"},
         "agents": {"list": [{"id": "a"}, {"id": "b", "default": true}]}});
-    let world = World::new(&config);
+    let world = StoresWorld::new(&config);
     assert!(world.finds(&[("b", "all.json")]).stores[0].shared);
     assert_eq!(world.shown(&world.find(&["a"]).unwrap()), [("b".to_owned(), "all.json".to_owned())]);
 }
 
 #[test]
 fn the_same_file_is_listed_once() {
-    let world = World::new(&json!({"agents": {"list": [{"id": "a"}]}})).store("state/agents/a/sessions/sessions.json");
+    let world =
+        StoresWorld::new(&json!({"agents": {"list": [{"id": "a"}]}})).store("state/agents/a/sessions/sessions.json");
     let world = world.dir("state/agents/b/sessions");
     let (a, b) = ("state/agents/a/sessions/sessions.json", "state/agents/b/sessions/sessions.json");
     fs::hard_link(world.path(a), world.path(b)).unwrap();
@@ -181,7 +183,7 @@ fn the_same_file_is_listed_once() {
 #[test]
 fn a_link_on_the_way_is_reported() {
     let config = json!({"agents": {"list": [{"id": "dir"}, {"id": "file"}, {"id": "plain"}]}});
-    let found = World::new(&config)
+    let found = StoresWorld::new(&config)
         .store("elsewhere/sessions/sessions.json")
         .store("other.json")
         .dir("state/agents/file/sessions")
@@ -198,13 +200,14 @@ fn a_link_below_a_templates_root_is_reported_and_one_above_is_not() {
     let config = json!({
         "session": {"store": "~/link/{agentId}/s.json"},
         "agents": {"list": [{"id": "a"}, {"id": "b"}]}});
-    let found = World::new(&config).dir("data/a").link("data", "link").link("data/a", "data/b").find(&[]).unwrap();
+    let found =
+        StoresWorld::new(&config).dir("data/a").link("data", "link").link("data/a", "data/b").find(&[]).unwrap();
     assert_eq!(found.stores.iter().map(|store| store.via_symlink).collect::<Vec<_>>(), [false, true]);
 }
 
 #[test]
 fn a_linked_state_directory_is_named_by_its_real_path() {
-    let world = World::new(&json!({"session": {"store": "~/alias/agents/{agentId}/sessions/sessions.json"}}));
+    let world = StoresWorld::new(&json!({"session": {"store": "~/alias/agents/{agentId}/sessions/sessions.json"}}));
     let world = world.store("state/agents/main/sessions/sessions.json").link("state", "alias");
     let found = stores(&world.home("alias"), &world.config, &[], None).unwrap();
     assert_eq!(world.shown(&found), [(MAIN.0.to_owned(), MAIN.1.to_owned())]);
@@ -213,8 +216,8 @@ fn a_linked_state_directory_is_named_by_its_real_path() {
 
 #[test]
 fn agents_can_be_chosen_by_any_spelling_and_an_unknown_one_names_the_known() {
-    let world =
-        World::new(&json!({"agents": {"list": [{"id": "a"}, {"id": "Work Bot"}]}})).dir("state/agents/ghost/sessions");
+    let world = StoresWorld::new(&json!({"agents": {"list": [{"id": "a"}, {"id": "Work Bot"}]}}))
+        .dir("state/agents/ghost/sessions");
     let agents = |names: &[&str]| -> Vec<String> {
         let found = world.find(names).unwrap().stores.into_iter();
         found.filter(|store| store.selected).map(|store| store.agent).collect()
@@ -227,7 +230,7 @@ fn agents_can_be_chosen_by_any_spelling_and_an_unknown_one_names_the_known() {
 #[test]
 fn a_named_store_is_the_only_one_and_its_path_tells_the_agent() {
     let world =
-        World::new(&json!({})).store("copy/agents/Bot/sessions/sessions.json").store("work/s.json").store(MAIN.1);
+        StoresWorld::new(&json!({})).store("copy/agents/Bot/sessions/sessions.json").store("work/s.json").store(MAIN.1);
     let home = world.home("state");
     let named = |file: &str| -> Vec<StoreLocation> {
         let found = stores(&home, &world.config, &[], Some(Path::new(file))).unwrap();

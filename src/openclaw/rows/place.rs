@@ -24,7 +24,7 @@ const DATABASE: &str = "openclaw-agent.sqlite";
 pub(crate) const ARCHIVE: &str = "session-sqlite-import-archive";
 
 /// What stands where an agent's database would be.
-pub(crate) enum Look {
+pub(crate) enum DatabaseLook {
     /// None that may hold sessions.
     Nothing,
     /// One that may.
@@ -54,13 +54,13 @@ impl Located {
     }
 
     /// A private copy of it, opened.
-    fn open(&self, deadline: Deadline) -> anyhow::Result<Option<rows::Rows>> {
-        rows::Rows::open(copy::of(&self.dir, &self.name, deadline)?)
+    fn open(&self, deadline: Deadline) -> anyhow::Result<Option<rows::DatabaseRows>> {
+        rows::DatabaseRows::open(copy::of(&self.dir, &self.name, deadline)?)
     }
 }
 
 /// Where the sessions of a store live.
-pub(crate) enum Home {
+pub(crate) enum Found {
     /// In the file: there is no database, or none with sessions in it.
     File,
     /// Nobody knows; why.
@@ -76,7 +76,7 @@ pub(crate) struct InRows {
     /// What says so, when it was not.
     pub(crate) sign: String,
     /// Its copy, when there was a reason to make one.
-    pub(crate) rows: Option<rows::Rows>,
+    pub(crate) rows: Option<rows::DatabaseRows>,
     /// Whether there is a store file too.
     pub(crate) mixed: bool,
 }
@@ -86,20 +86,20 @@ pub(crate) const NOT_AT_A_START: &str = "a start refuses what moved to SQLite, a
 
 /// Tells where the sessions of a store live. `mixed`: there is a store file; `read`: the rows are wanted. Nothing is
 /// copied unless a database says that it may hold sessions, and without `read` only where a store file leaves a doubt.
-pub(crate) fn home(state_dir: &Path, location: &StoreLocation, mixed: bool, read: bool, deadline: Deadline) -> Home {
+pub(crate) fn home(state_dir: &Path, location: &StoreLocation, mixed: bool, read: bool, deadline: Deadline) -> Found {
     let archive = archive(state_dir, location);
-    let in_rows = |database, rows, sign: String| Home::Rows(Box::new(InRows { database, sign, rows, mixed }));
+    let in_rows = |database, rows, sign: String| Found::Rows(Box::new(InRows { database, sign, rows, mixed }));
     let imported = |more: &str| match &archive {
         Some(archive) => {
             in_rows(None, None, format!("{} exists: its sessions were imported into SQLite; {more}", archive.display()))
         }
-        None => Home::File,
+        None => Found::File,
     };
     let located = match look(state_dir, location) {
-        Look::Nothing => return imported("their database was not found"),
-        Look::Blocked(why) if archive.is_some() => return imported(&why),
-        Look::Blocked(why) => return Home::Unknown(why),
-        Look::Database(located) => located,
+        DatabaseLook::Nothing => return imported("their database was not found"),
+        DatabaseLook::Blocked(why) if archive.is_some() => return imported(&why),
+        DatabaseLook::Blocked(why) => return Found::Unknown(why),
+        DatabaseLook::Database(located) => located,
     };
     let unread = |why: String| in_rows(Some(located.database(Some(why))), None, String::new());
     if !read && !mixed {
@@ -108,7 +108,7 @@ pub(crate) fn home(state_dir: &Path, location: &StoreLocation, mixed: bool, read
     match located.open(deadline) {
         Ok(None) => imported("their database has no table of sessions"),
         Ok(Some(rows)) => match rows.has_bindings() {
-            Ok(false) if mixed => Home::File,
+            Ok(false) if mixed => Found::File,
             Ok(_) => {
                 let database = Database { app_version: rows.app_version(), ..located.database(None) };
                 in_rows(Some(database), Some(rows), String::new())
@@ -135,9 +135,9 @@ pub(crate) fn moved(state_dir: &Path, path: &Path) -> Option<String> {
     };
     let mixed = fs_err::symlink_metadata(path).is_ok();
     match home(state_dir, &location, mixed, false, Deadline::default()) {
-        Home::File => None,
-        Home::Unknown(why) => Some(why),
-        Home::Rows(found) => Some(found.database.map_or(found.sign, |database| {
+        Found::File => None,
+        Found::Unknown(why) => Some(why),
+        Found::Rows(found) => Some(found.database.map_or(found.sign, |database| {
             format!("{LIVE_IN}{} (schema {})", database.path.display(), database.schema)
         })),
     }
@@ -145,20 +145,20 @@ pub(crate) fn moved(state_dir: &Path, path: &Path) -> Option<String> {
 
 /// Whether the database of an agent directory may hold sessions.
 pub(crate) fn is_home_of(state_dir: &Path, agent_dir: &Path) -> bool {
-    !matches!(look_at(state_dir, &agent_dir.join("agent").join(DATABASE)), Look::Nothing)
+    !matches!(look_at(state_dir, &agent_dir.join("agent").join(DATABASE)), DatabaseLook::Nothing)
 }
 
 /// Looks for the database of a store's agent: at its usual place, and for a store elsewhere beside it.
-pub(crate) fn look(state_dir: &Path, location: &StoreLocation) -> Look {
+pub(crate) fn look(state_dir: &Path, location: &StoreLocation) -> DatabaseLook {
     let mut blocked = None;
     for path in places(state_dir, location) {
         match look_at(state_dir, &path) {
-            Look::Nothing => {}
-            Look::Blocked(why) => blocked = blocked.or(Some(why)),
-            found @ Look::Database(_) => return found,
+            DatabaseLook::Nothing => {}
+            DatabaseLook::Blocked(why) => blocked = blocked.or(Some(why)),
+            found @ DatabaseLook::Database(_) => return found,
         }
     }
-    blocked.map_or(Look::Nothing, Look::Blocked)
+    blocked.map_or(DatabaseLook::Nothing, DatabaseLook::Blocked)
 }
 
 /// The import's archive, when there is one: then the store was imported.
@@ -185,8 +185,8 @@ fn places(state_dir: &Path, location: &StoreLocation) -> Vec<PathBuf> {
     places
 }
 
-fn look_at(state_dir: &Path, path: &Path) -> Look {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Look::Nothing };
+fn look_at(state_dir: &Path, path: &Path) -> DatabaseLook {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return DatabaseLook::Nothing };
     let opened = Dir::open_below(state_dir, parent).and_then(|dir| {
         let (file, info) = dir.open_file(name)?;
         Ok((dir, file, info))
@@ -203,18 +203,22 @@ fn look_at(state_dir: &Path, path: &Path) -> Look {
             schema = schema.max(newest_version_in(&mut wal));
         }
         Err(error) if kind_of(&error) == Some(ErrorKind::NotFound) => {}
-        Err(error) => return Look::Blocked(format!("{error:#}")),
+        Err(error) => return DatabaseLook::Blocked(format!("{error:#}")),
     }
     match schema.filter(|schema| *schema >= FIRST_WITH_SESSIONS) {
-        Some(schema) => Look::Database(Located { dir, name: name.to_owned(), path: path.to_owned(), schema, bytes }),
-        None => Look::Nothing,
+        Some(schema) => {
+            DatabaseLook::Database(Located { dir, name: name.to_owned(), path: path.to_owned(), schema, bytes })
+        }
+        None => DatabaseLook::Nothing,
     }
 }
 
 /// What could not be opened without following links: nothing is there, or it is an early database, or nobody knows.
-fn through_link(path: &Path, error: &anyhow::Error) -> Look {
+fn through_link(path: &Path, error: &anyhow::Error) -> DatabaseLook {
     let header = match fs_err::metadata(path) {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Look::Nothing,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return DatabaseLook::Nothing;
+        }
         Ok(meta) if meta.is_file() => {
             // It was a file a moment ago; should it be a pipe now, nobody waits for its writer.
             let mut options = fs_err::OpenOptions::new();
@@ -224,8 +228,8 @@ fn through_link(path: &Path, error: &anyhow::Error) -> Look {
         _ => None,
     };
     match header {
-        Some(schema) if schema.is_none_or(|schema| schema < FIRST_WITH_SESSIONS) => Look::Nothing,
-        _ => Look::Blocked(format!("{error:#}; whether sessions live there is not known")),
+        Some(schema) if schema.is_none_or(|schema| schema < FIRST_WITH_SESSIONS) => DatabaseLook::Nothing,
+        _ => DatabaseLook::Blocked(format!("{error:#}; whether sessions live there is not known")),
     }
 }
 

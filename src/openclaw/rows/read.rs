@@ -19,7 +19,7 @@ use crate::model::transcript::Analyzer;
 const LONGEST_EVENT: u64 = 64 << 20;
 
 /// An open copy that has session tables.
-pub(crate) struct Rows {
+pub(crate) struct DatabaseRows {
     db: Connection,
     tables: Tables,
     /// Where the database is: to go when the connection is closed.
@@ -42,7 +42,7 @@ enum Event<'a> {
     Unreadable(String),
 }
 
-impl Rows {
+impl DatabaseRows {
     /// Opens a copy; `None` when it has no table of sessions.
     pub(crate) fn open(copy: Copy) -> anyhow::Result<Option<Self>> {
         // Writable, as a log or a journal that a crash left is brought in when it is opened: it is our copy.
