@@ -1,3 +1,4 @@
+PROFILE ?= dev
 SECONDS_EACH ?= 60
 RUNS_EACH ?= -1
 FUZZ_RUNS ?= 10000000
@@ -8,8 +9,9 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## scan, validate, gc and restore on a recorded gateway, in a temporary directory
-	cargo build --release --locked
-	@fixtures/demo.sh
+	@echo "Builds once, in about 2 minutes on two cores."
+	@cargo build --locked --profile $(PROFILE)
+	@fixtures/demo.sh "$${CARGO_TARGET_DIR:-target}/$(subst dev,debug,$(PROFILE))"
 
 test: ## every test
 	cargo test --locked

@@ -3,7 +3,9 @@
 
 mod picture;
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::process::Command;
 
 use support::{Output, Store, sys};
 
@@ -146,6 +148,22 @@ fn every_command_of_the_readme_is_run_and_prints_what_is_shown() {
             sample.join("\n")
         );
     }
+}
+
+/// A newcomer's first minute. Into a file it prints plain text.
+#[test]
+fn the_demo_says_what_it_shows_and_no_table_twice() {
+    let mut demo = Command::new(support::repository("fixtures/demo.sh"));
+    let output = Output::of(demo.arg(support::binary().parent().unwrap())).ok();
+    assert!(output.stdout.ends_with("\nNow yours: claw-sessions scan\n"), "{output}");
+    assert!(output.stdout.contains("No difference") && !output.stdout.contains('\u{1b}'), "{output}");
+    let lines: Vec<&str> = output.stdout.lines().collect();
+    for (at, line) in lines.iter().enumerate().filter(|(_, line)| line.starts_with("$ ")) {
+        let sentence = at.checked_sub(1).map_or("", |before| lines[before]);
+        assert!(sentence.ends_with(['.', '?']), "nothing is said of {line}: {output}");
+    }
+    let rows: Vec<&str> = lines.iter().copied().filter(|line| line.starts_with("main ")).collect();
+    assert_eq!(rows.len(), rows.iter().collect::<BTreeSet<_>>().len(), "{output}");
 }
 
 #[test]
