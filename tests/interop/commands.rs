@@ -33,7 +33,7 @@ struct Said {
 
 #[test]
 fn openclaw_lists_what_remains_and_finds_nothing_that_was_not_named() {
-    let Some(release) = Release::slow("openclaw_lists_what_remains_and_finds_nothing_that_was_not_named", PEER) else {
+    let Some(release) = Release::of("openclaw_lists_what_remains_and_finds_nothing_that_was_not_named", PEER) else {
         return;
     };
     std::thread::scope(|scope| {

@@ -47,7 +47,7 @@ fn gateway_port(store: &Store) -> u16 {
 
 #[test]
 fn the_gateway_starts_after_gc_boot_and_answers() {
-    let Some(release) = Release::slow("the_gateway_starts_after_gc_boot_and_answers", PEER) else { return };
+    let Some(release) = Release::of("the_gateway_starts_after_gc_boot_and_answers", PEER) else { return };
     let model = Model::start(&release);
     for name in ["real-small", "real-gateway"] {
         let store = recorded(name, model.port);
@@ -73,7 +73,7 @@ fn stale(round: usize, number: usize) -> String {
 
 #[test]
 fn gc_beside_a_gateway_loses_neither_its_updates_nor_ours() {
-    let Some(release) = Release::slow("gc_beside_a_gateway_loses_neither_its_updates_nor_ours", PEER) else { return };
+    let Some(release) = Release::of("gc_beside_a_gateway_loses_neither_its_updates_nor_ours", PEER) else { return };
     let model = Model::start(&release);
     let mut builder = StoreBuilder::new().agent("main");
     for round in 0..ROUNDS {

@@ -1,8 +1,7 @@
 //! Beside the real OpenClaw: what it does with what we write, and we with what it writes.
 //!
 //! The releases are installed below `target/` (`make peer`, `make interop`); without them each test is skipped, by name.
-//! `cargo test` compares verdicts with OpenClaw's own loader; what starts a whole OpenClaw takes seconds for each call,
-//! and is tried only with `FULL=1` (`make interop`).
+//! `cargo test` tries 2026.3.11. What other releases do, and more transcripts, is tried with `FULL=1` (`make interop`).
 
 #![allow(clippy::disallowed_methods, reason = "test code")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]

@@ -57,7 +57,7 @@ fn healthy(store: &Store, version: &str) -> Value {
 fn what_a_release_wrote_is_read_taken_and_brought_back_and_it_goes_on() {
     for (version, active, started) in TURNING {
         let test = "what_a_release_wrote_is_read_taken_and_brought_back_and_it_goes_on";
-        let Some(release) = Release::slow(test, version) else { continue };
+        let Some(release) = Release::of(test, version) else { continue };
         let (store, model) = (Store::empty(), Model::start(&release));
         configure(&store, version, model.port, &agents());
         let id = turn(&release, &store, ["--agent", "main"], "the first");
@@ -101,7 +101,7 @@ fn what_a_release_wrote_is_read_taken_and_brought_back_and_it_goes_on() {
 /// 2026.4.29 asks npm for a hundred packages before its first turn, so its parts are called, not its command.
 #[test]
 fn status_and_checkpoints_of_2026_4_29_are_read_and_respected() {
-    let Some(release) = Release::slow("status_and_checkpoints_of_2026_4_29_are_read_and_respected", "2026.4.29") else {
+    let Some(release) = Release::of("status_and_checkpoints_of_2026_4_29_are_read_and_respected", "2026.4.29") else {
         return;
     };
     let store = Store::empty();
@@ -130,7 +130,7 @@ fn status_and_checkpoints_of_2026_4_29_are_read_and_respected() {
 fn beside_a_gateway_without_store_lock_gc_refuses_and_what_it_says_of_its_sessions_counts() {
     for version in LOCKLESS {
         let test = "beside_a_gateway_without_store_lock_gc_refuses_and_what_it_says_of_its_sessions_counts";
-        let Some(release) = Release::slow(test, version) else { continue };
+        let Some(release) = Release::of(test, version) else { continue };
         let (store, model) = (Store::empty(), Model::start(&release));
         let port = configure(&store, version, model.port, &agents());
         let mut gateway = gateway(&release, &store);

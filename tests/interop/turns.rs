@@ -28,7 +28,7 @@ fn session_id(scan: &Value, key: &str) -> String {
 #[test]
 fn a_kept_session_goes_on_an_expired_one_starts_anew_and_a_repaired_one_has_its_history() {
     let test = "a_kept_session_goes_on_an_expired_one_starts_anew_and_a_repaired_one_has_its_history";
-    let Some(release) = Release::slow(test, PEER) else { return };
+    let Some(release) = Release::of(test, PEER) else { return };
     let model = Model::start(&release);
     let store = recorded("real-small", model.port);
     let before = store.scan([""; 0]);
@@ -77,8 +77,7 @@ fn a_kept_session_goes_on_an_expired_one_starts_anew_and_a_repaired_one_has_its_
 
 #[test]
 fn the_session_that_the_reset_rule_ends_is_the_one_that_openclaw_ends() {
-    let Some(release) = Release::slow("the_session_that_the_reset_rule_ends_is_the_one_that_openclaw_ends", PEER)
-    else {
+    let Some(release) = Release::of("the_session_that_the_reset_rule_ends_is_the_one_that_openclaw_ends", PEER) else {
         return;
     };
     let model = Model::start(&release);
