@@ -155,7 +155,7 @@ fn a_port_of_a_process_in_sight_leaves_the_store_lock_its_worth() {
 fn by_nobody(store: &Store) -> Option<Output> {
     sys::give(&store.home(), sys::NOBODY);
     store.set_mode("", 0o700);
-    Some(Output::of(&mut store.ordinary([&GC[..], &[NOW]].concat())?))
+    Some(Output::of(&mut store.ordinary_among_all([&GC[..], &[NOW]].concat())?))
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_gateway_of_another_user_who_cannot_enter_the_state_directory_blocks_nothing
     let _process = FakeGateway::spawn(&store, Place::Of(ANOTHER), &home, None).unwrap();
     sys::give(&store.home(), sys::NOBODY);
     store.set_mode("", 0o711);
-    let mut command = store.ordinary([&GC[..], &[NOW]].concat()).unwrap();
+    let mut command = store.ordinary_among_all([&GC[..], &[NOW]].concat()).unwrap();
     Output::of(&mut command).code(4);
 }
 

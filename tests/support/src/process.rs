@@ -1,5 +1,6 @@
 //! Processes that are really alive, for locks.
 
+use std::ffi::OsString;
 use std::fs;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -9,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use sha2::{Digest as _, Sha256};
 
 use crate::{Store, openclaw, sys};
@@ -103,7 +105,7 @@ if [ -n "$STATE" ]; then
   mount --bind "$STATE" /home/node/.openclaw
 fi
 unset STATE
-exec "$0" 600
+exec "$@"
 "#;
 
 impl FakeGateway {
@@ -118,26 +120,22 @@ impl FakeGateway {
         // Copied by a process of its own, as in `sys::script`.
         let install = Command::new("install").args(["-m", "755", "/bin/sleep"]).arg(&program).status();
         assert!(install.unwrap().success());
-        let mut command = match place {
-            Place::Here => {
-                let mut command = Command::new(&program);
-                command.arg("600");
-                command
-            }
-            Place::Of(uid) => {
-                fs::set_permissions(store.root(), fs::Permissions::from_mode(0o755)).unwrap();
-                let mut command = Command::new("setpriv");
-                command.args([&format!("--reuid={uid}"), &format!("--regid={uid}"), "--clear-groups"]);
-                command.arg(&program).arg("600");
-                command
-            }
-            Place::Container | Place::ContainerWithState => {
-                let mut command = Command::new("unshare");
-                command.args(if sys::is_root() { &[][..] } else { &["--map-root-user"] });
-                command.args(["--mount", "--pid", "--fork", "--kill-child", "sh", "-c", IN_CONTAINER]).arg(&program);
-                command
-            }
-        };
+        let uid = if let Place::Of(uid) = place { uid } else { sys::NOBODY };
+        let mut words: Vec<OsString> = Vec::new();
+        if matches!(place, Place::Container | Place::ContainerWithState) {
+            let namespaces = ["--mount", "--pid", "--fork", "--kill-child", "sh", "-c", IN_CONTAINER, "sh"];
+            let user = if sys::is_root() { None } else { Some("--map-root-user") };
+            words.extend(["unshare"].into_iter().chain(user).chain(namespaces).map(OsString::from));
+        }
+        if sys::is_root() && sys::has("setpriv") {
+            // Whose gateway is root's cannot be read by the ordinary users of tests that run meanwhile.
+            fs::set_permissions(store.root(), fs::Permissions::from_mode(0o755)).unwrap();
+            let ids = [format!("--reuid={uid}"), format!("--regid={uid}")];
+            words.extend(["setpriv".into(), "--clear-groups".into()].into_iter().chain(ids.map(OsString::from)));
+        }
+        words.extend([program.clone().into_os_string(), "600".into()]);
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
         let state = if place == Place::ContainerWithState { store.state_dir() } else { PathBuf::new() };
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("STATE", state);
         command.envs(environment.iter().copied()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -168,7 +166,10 @@ impl FakeGateway {
 
 impl Drop for FakeGateway {
     fn drop(&mut self) {
-        drop(self.child.kill());
+        // In a container it is a grandchild, and its end is the end of all there.
+        if let Some(pid) = Pid::from_raw(self.pid.cast_signed()) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
         drop(self.child.wait());
     }
 }

@@ -5,6 +5,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use walkdir::WalkDir;
 
@@ -48,8 +49,27 @@ pub fn script(path: &Path, line: &str) {
 }
 
 impl Store {
-    /// The binary on this state directory, run by a user for whom permissions count; `None` when that cannot be had.
+    /// The binary on this state directory, run by a user for whom permissions count; `None` when that cannot be had. Where
+    /// that can be had too, it sees no process of anybody else: what a gateway of another test serves this user cannot read.
     pub fn ordinary<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Option<Command> {
+        const ALONE: [&str; 3] = ["--pid", "--fork", "--mount-proc"];
+        static CAN: OnceLock<bool> = OnceLock::new();
+        let direct = self.ordinary_among_all(args)?;
+        let can = || Command::new("unshare").args(ALONE).arg("true").output().is_ok_and(|can| can.status.success());
+        if !is_root() || !CAN.get_or_init(can) {
+            return Some(direct);
+        }
+        let mut command = Command::new("unshare");
+        command.args(ALONE).arg(direct.get_program()).args(direct.get_args()).env_clear();
+        command.current_dir(self.root()).stdin(Stdio::null());
+        for (name, value) in direct.get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        Some(command)
+    }
+
+    /// The same, and it sees every process.
+    pub fn ordinary_among_all<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Option<Command> {
         let mut args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
         args.extend(["--state-dir".into(), self.state_dir().into()]);
         let direct = self.command(args);
