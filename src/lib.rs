@@ -36,6 +36,7 @@ pub mod commands {
     mod deferred;
     mod explain;
     mod gc;
+    mod interrupt;
     mod near;
     mod quarantine;
     mod report;
@@ -53,6 +54,7 @@ pub mod commands {
 
     /// Runs the verb that was typed.
     pub fn run(session: &Session) -> Result<Exit, Failure> {
+        interrupt::watch(session);
         let done = match &session.cli.command {
             Command::Scan(args) => scan::run(session, args),
             Command::Gc(args) => gc::run(session, args),
@@ -194,6 +196,7 @@ pub mod change {
     pub mod run;
     pub mod settle;
     pub mod stuck;
+    pub mod underway;
     pub mod undo;
 }
 
@@ -201,6 +204,7 @@ pub mod render {
     //! All text: for people and for programs.
     pub mod config;
     pub mod escape;
+    pub mod interrupted;
     pub mod json;
     pub mod mended;
     pub mod policy;

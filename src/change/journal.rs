@@ -20,6 +20,7 @@ use crate::change::history;
 use crate::change::manifest::{Manifest, RunKind, RunProgress, SCHEMA};
 use crate::change::outcome::{Left, Refusal, Subject};
 use crate::change::run::{self, FILES, MANIFEST, Run, private_subdir};
+use crate::change::underway;
 use crate::decide::plan::Totals;
 use crate::disk::atomic;
 use crate::disk::dir::{Dir, FileInfo, give};
@@ -188,9 +189,11 @@ impl Journal {
     pub(crate) fn forget(&self, id: &RunId) -> anyhow::Result<()> {
         // Under this name it is no run any more, and the next sweep removes what is left of it.
         let gone = OsString::from(format!("{id}{FORGOTTEN}"));
-        // Not with NOREPLACE: where that is not known, a link takes its place, and a directory has none.
-        self.runs.replace(OsStr::new(id.as_str()), &gone)?;
-        self.runs.sync()?;
+        underway::forgetting(id, || {
+            // Not with NOREPLACE: where that is not known, a link takes its place, and a directory has none.
+            self.runs.replace(OsStr::new(id.as_str()), &gone)?;
+            self.runs.sync()
+        })?;
         fs_err::remove_dir_all(self.runs.join(&gone))?;
         Ok(())
     }

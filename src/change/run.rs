@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context as _;
 
 use crate::change::manifest::{Manifest, RunProgress, SCHEMA, StepState};
+use crate::change::underway;
 use crate::disk::atomic;
 use crate::disk::dir::{Dir, FileInfo, give};
 use crate::disk::memory;
@@ -79,13 +80,17 @@ impl Run {
     /// Makes the manifest durable.
     pub(crate) fn save(&self) -> anyhow::Result<()> {
         let text = seal(&self.manifest)?;
+        underway::saving(&self.manifest, || self.write(&text))
+    }
+
+    fn write(&self, text: &[u8]) -> anyhow::Result<()> {
         let like = FileInfo { mode: 0o600, ..self.like };
         if self.sound.load(Ordering::Relaxed) {
             // It is for the day on which the other is damaged: that it cannot be kept stops nothing.
             let _ = self.dir.remove(OsStr::new(BEFORE));
             let _ = self.dir.link_to(OsStr::new(MANIFEST), &self.dir, OsStr::new(BEFORE));
         }
-        atomic::replace(&self.dir, OsStr::new(MANIFEST), [text.as_slice()], &like, || Ok(()))?;
+        atomic::replace(&self.dir, OsStr::new(MANIFEST), [text], &like, || Ok(()))?;
         self.sound.store(true, Ordering::Relaxed);
         Ok(())
     }

@@ -126,6 +126,11 @@ fn line(session: &Session, priority: u8, text: &str) {
     session.say(&format!("{}claw-sessions: {text}", prefix(session, priority)));
 }
 
+/// Returns how a warning of a start begins.
+pub(super) fn warning(session: &Session) -> String {
+    format!("{}claw-sessions: ", prefix(session, WARNING))
+}
+
 /// The journal reads a priority at the beginning of a line.
 fn prefix(session: &Session, priority: u8) -> String {
     if session.environment.var("JOURNAL_STREAM").is_some() { format!("<{priority}>") } else { String::new() }

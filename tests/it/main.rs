@@ -17,6 +17,7 @@ mod crafted;
 mod docs;
 mod fixtures;
 mod gateway;
+mod interrupt;
 mod issue_44687;
 mod lessons_evidence;
 mod lessons_files;
