@@ -1,5 +1,5 @@
 //! Purge: quarantined sessions are deleted for good, with the originals of earlier repairs of their transcripts. With
-//! [`Journal::forget`] and what `--purge-…` asks for, the only place where bytes die.
+//! `Journal::forget` and what `--purge-…` asks for, the only place where bytes die.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};

@@ -42,7 +42,7 @@ pub struct Run {
     like: FileInfo,
     /// Whether the manifest on disk is whole.
     sound: AtomicBool,
-    /// What it did, or is about to do. Nothing of it is durable before [`save`](Self::save).
+    /// What it did, or is about to do. Nothing of it is durable before `save`.
     pub manifest: Manifest,
 }
 
