@@ -172,7 +172,7 @@ pub struct ScanArgs {
     /// Limits.
     #[command(flatten)]
     pub policy: PolicyArgs,
-    /// Exit 1 when gc would do anything (orphans and dead locks included), or a store cannot be read.
+    /// Exit 1 when gc would do anything (orphans and dead locks included), a store cannot be read, or a run is unfinished.
     #[arg(long)]
     pub check: bool,
     /// Say in one sentence whether restarting the gateway is worth it, and exit 1 when not.

@@ -60,6 +60,14 @@ pub struct Forgotten {
     pub left: Vec<Left>,
 }
 
+impl Past {
+    /// Returns the runs that were cut off.
+    pub fn unfinished(&self) -> Vec<RunId> {
+        let runs = self.runs.iter().filter(|run| run.state == RunProgress::Unfinished);
+        runs.map(|run| run.id.clone()).collect()
+    }
+}
+
 /// Another claw-sessions is at work.
 #[derive(Debug)]
 pub struct Busy;

@@ -52,6 +52,20 @@ pub struct Settled {
     pub back: Vec<BindingId>,
 }
 
+impl Settled {
+    /// Returns the runs that are unfinished still.
+    pub fn unfinished(&self) -> Vec<RunId> {
+        let waits = |how: &RunEnding| !matches!(how, RunEnding::Finished(_) | RunEnding::Nothing);
+        let ended = self.runs.iter().filter(|ended| waits(&ended.how)).map(|ended| ended.run.clone());
+        let failed = self.left.iter().filter_map(|left| match (&left.subject, &left.refusal) {
+            (_, Refusal::LostManifest { .. } | Refusal::VersionBefore(_)) => None,
+            (Subject::Run(id), _) => Some(id.clone()),
+            _ => None,
+        });
+        ended.chain(failed).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+}
+
 /// What became of a run that was cut off.
 #[derive(Clone, Debug)]
 pub struct Ended {

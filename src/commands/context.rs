@@ -24,6 +24,7 @@ use crate::load::cache::Cache;
 use crate::load::inventory::{self, Request};
 use crate::load::read::Depth;
 use crate::model::home::Condition;
+use crate::model::ids::RunId;
 use crate::model::inventory::{Gateway, Generation, Inventory};
 use crate::model::places::Places;
 use crate::model::proof::DirId;
@@ -122,6 +123,14 @@ impl<'a> Context<'a> {
     /// Returns the past runs.
     pub(super) fn past(&self) -> Past {
         journal::past(self.places())
+    }
+
+    /// Returns the runs that were cut off, and warns of those that cannot be read.
+    pub(super) fn unfinished(&mut self) -> Vec<RunId> {
+        let past = self.past();
+        let told: Vec<String> = past.unread.iter().map(|left| refusal::line(left, self.view())).collect();
+        self.warnings.extend(told.into_iter().filter(|text| !self.warnings.contains(text)).collect::<Vec<_>>());
+        past.unfinished()
     }
 
     /// Loads every store that was asked for.
@@ -242,7 +251,7 @@ impl<'a> Context<'a> {
     }
 
     /// The head of a document.
-    pub(super) fn preamble(&self, command: &str, gateway: &Gateway) -> Preamble {
+    pub(super) fn preamble(&self, command: &str, gateway: &Gateway, unfinished: Vec<RunId>) -> Preamble {
         Preamble {
             schema: schema(command),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -253,6 +262,7 @@ impl<'a> Context<'a> {
             openclaw_version: self.config.config.last_touched_version.clone(),
             gateway: gateway.clone(),
             warnings: self.warnings.clone(),
+            unfinished: unfinished.into_iter().map(String::from).collect(),
         }
     }
 

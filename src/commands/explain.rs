@@ -21,12 +21,13 @@ pub(super) fn run(session: &Session, args: &ExplainArgs) -> Result<Exit, Failure
         binding: json::binding(&inventory, one, context.view()),
         rules: json::steps(steps),
     });
-    let document =
-        ExplainDocument { preamble: context.preamble("explain", &inventory.gateway), bindings: bindings.collect() };
+    let bindings = bindings.collect();
+    let unfinished = context.unfinished();
+    let document = ExplainDocument { preamble: context.preamble("explain", &inventory.gateway, unfinished), bindings };
     if session.cli.global.json {
         session.print_document(&document)?;
     } else {
-        session.print(&text::explain(&document))?;
+        session.print(&text::explain(&document, &session.layout()))?;
     }
     Ok(Exit::Done)
 }

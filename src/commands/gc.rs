@@ -138,8 +138,10 @@ fn pass(
         _ => Vec::new(),
     };
     changing(false);
+    let own = outcome.run.clone().filter(|_| outcome.unfinished);
+    let unfinished = work.settled.unfinished().into_iter().chain(own).collect();
     outcome.left.append(&mut work.settled.left);
-    let told = Extras { bindings, recovered: work.recovered(), forgotten, mended };
+    let told = Extras { bindings, unfinished, recovered: work.recovered(), forgotten, mended };
     let (run, left) = (outcome.run.clone(), outcome.left.clone());
     let document = document(context, &inventory, &verdicts, planned, dry, outcome, told);
     // The process is about to end, which gives all of it back at once.
@@ -174,6 +176,7 @@ fn has_left<'a>(taken: &'a Taken, inventory: &'a Inventory) -> impl Fn(&Classifi
 /// Parts of the document that do not come from the change.
 struct Extras {
     bindings: Vec<BindingDocument>,
+    unfinished: Vec<RunId>,
     recovered: Vec<String>,
     forgotten: Vec<RunId>,
     mended: Vec<MendedDocument>,
@@ -245,7 +248,7 @@ fn document(
         context.startup(inventory, verdicts, |one| one.verdict.action.removes() && (dry_run || left_its_store(one)));
     let Lists { skipped, failed, refused, late } = lists(context, &outcome.left);
     GcDocument {
-        preamble: context.preamble("gc", &inventory.gateway),
+        preamble: context.preamble("gc", &inventory.gateway, told.unfinished),
         body: json::body(inventory, verdicts, told.bindings, planned, startup, context.view()),
         run: outcome.run.map(String::from),
         dry_run,

@@ -33,7 +33,9 @@ pub(super) fn run(session: &Session, args: &ReportArgs) -> Result<Exit, Failure>
     }
     let mut context = Context::new(session, &args.policy.flags())?;
     let past = journal::history(&context.home.real_dir);
-    let Past { runs, unread } = context.past();
+    let all = context.past();
+    let unfinished = all.unfinished();
+    let Past { runs, unread } = all;
     let problems: Vec<String> = unread.iter().map(|left| refusal::line(left, context.view())).collect();
     let since = args.since.as_deref().map(|since| moment(&runs, since, context.now)).transpose()?;
     if let Some((at, _)) = since.as_ref().filter(|(at, run)| run.is_none() && *at > context.now) {
@@ -43,7 +45,7 @@ pub(super) fn run(session: &Session, args: &ReportArgs) -> Result<Exit, Failure>
     let verdicts = context.judge(&inventory).classify();
     let planned = context.plan(&inventory, &verdicts).totals();
     let startup = context.planned_startup(&inventory, &verdicts);
-    let mut preamble = context.preamble("report", &inventory.gateway);
+    let mut preamble = context.preamble("report", &inventory.gateway, unfinished);
     preamble.warnings.extend(problems);
     let mut body = context.body(&inventory, &verdicts, planned, startup);
     if !session.cli.global.show_text {
@@ -192,9 +194,16 @@ fn checks(args: &ReportArgs, document: &ReportDocument, unseen: usize) -> Vec<Ch
         let limit = limit?;
         Some(Check { name: name.to_owned(), value, limit, exceeded: value > limit })
     };
+    let unfinished = document.preamble.unfinished.len() as u64;
+    let unfinished = args.check.then(|| Check {
+        name: report::UNFINISHED.to_owned(),
+        value: unfinished,
+        limit: 0,
+        exceeded: unfinished > 0,
+    });
     let broken = document.stores.iter().filter(|store| !report::can_be_read(store.state)).count();
     let broken = (broken + unseen) as u64;
     let stores =
         args.check.then(|| Check { name: "broken-stores".to_owned(), value: broken, limit: 0, exceeded: broken > 0 });
-    limits.into_iter().filter_map(check).chain(stores).collect()
+    limits.into_iter().filter_map(check).chain(stores).chain(unfinished).collect()
 }

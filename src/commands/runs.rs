@@ -33,7 +33,9 @@ pub(super) fn run(session: &Session, args: &RunsArgs) -> Result<Exit, Failure> {
         done.left.extend(pruned.left);
         done = Forgotten { forgotten: pruned.forgotten, kept: pruned.kept, left: done.left };
     }
-    let Past { runs, unread } = context.past();
+    let past = context.past();
+    let unfinished = past.unfinished();
+    let Past { runs, unread } = past;
     let partial = !done.left.is_empty();
     let known: Vec<&Left> = done.left.iter().collect();
     let problems = done.left.iter().chain(unread.iter().filter(|left| !known.contains(left)));
@@ -42,6 +44,7 @@ pub(super) fn run(session: &Session, args: &RunsArgs) -> Result<Exit, Failure> {
     let names = |ids: Vec<RunId>| ids.into_iter().map(String::from).collect();
     let document = RunsDocument {
         schema: schema("runs"),
+        unfinished: names(unfinished),
         runs: runs.iter().map(told).collect(),
         recovered,
         problems: problems.map(sentence).collect(),

@@ -19,8 +19,10 @@ pub(super) fn run(session: &Session, args: &ScanArgs) -> Result<Exit, Failure> {
         let due = restart::due(&inventory, &verdicts, plan.is_empty(), context.now, quiet);
         RestartDocument { due: due.is_ok(), why: due.unwrap_or_else(|why| why) }
     });
+    let unfinished = context.unfinished();
+    let cut_off = !unfinished.is_empty();
     let document = ScanDocument {
-        preamble: context.preamble("scan", &inventory.gateway),
+        preamble: context.preamble("scan", &inventory.gateway, unfinished),
         body: context.body(&inventory, &verdicts, plan.totals(), context.planned_startup(&inventory, &verdicts)),
         restart,
     };
@@ -35,7 +37,8 @@ pub(super) fn run(session: &Session, args: &ScanArgs) -> Result<Exit, Failure> {
     if let Some(restart) = &document.restart {
         return Ok(if restart.due { Exit::Done } else { Exit::Problems });
     }
-    let problems = args.check && (has_problems(&document.body, plan.is_empty()) || !inventory.unseen.is_empty());
+    let found = has_problems(&document.body, plan.is_empty()) || !inventory.unseen.is_empty() || cut_off;
+    let problems = args.check && found;
     Ok(if problems { Exit::Problems } else { Exit::Done })
 }
 

@@ -46,6 +46,8 @@ pub struct Preamble {
     pub gateway: Gateway,
     /// What a person should know about how these were found.
     pub warnings: Vec<String>,
+    /// Runs that were cut off: the next gc or restore finishes them.
+    pub unfinished: Vec<String>,
 }
 
 /// `scan --json`.
@@ -398,6 +400,8 @@ impl RestoreDocument {
 pub struct RunsDocument {
     /// `claw-sessions/runs/v1`
     pub schema: String,
+    /// Runs that were cut off: the next gc or restore finishes them.
+    pub unfinished: Vec<String>,
     /// Oldest first.
     pub runs: Vec<RunDocument>,
     /// Past runs that had been cut off, and what became of them.

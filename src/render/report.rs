@@ -169,6 +169,9 @@ impl Changes {
     }
 }
 
+/// The check for runs that were cut off; it is told first.
+pub const UNFINISHED: &str = "unfinished-runs";
+
 /// A limit that was checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Check {

@@ -27,7 +27,7 @@ use crate::model::transcript::Integrity;
 
 /// `scan`.
 pub fn scan(document: &ScanDocument, details: &[String], layout: &Layout) -> String {
-    let mut text = head(&document.preamble, &document.body.stores);
+    let mut text = head(&document.preamble, &document.body.stores, Some(layout));
     if layout.verbose {
         list(&mut text, "", details);
     }
@@ -64,7 +64,7 @@ fn salvageable(text: &mut String, body: &Body, layout: &Layout) {
 
 /// `gc`, dry or done.
 pub fn gc(document: &GcDocument, details: &[String], layout: &Layout) -> String {
-    let mut text = head(&document.preamble, &document.body.stores);
+    let mut text = head(&document.preamble, &document.body.stores, None);
     if layout.verbose {
         list(&mut text, "", details);
     }
@@ -248,6 +248,7 @@ pub fn deferred(document: &RestoreDocument, layout: &Layout) -> String {
 /// `runs`.
 pub fn runs(document: &RunsDocument, layout: &Layout) -> String {
     let mut text = String::new();
+    unfinished(&mut text, &document.unfinished, layout);
     list(&mut text, "recovered: ", &document.recovered);
     list(&mut text, "forgotten: ", &document.forgotten);
     list(&mut text, "kept, because what it set aside is still there: ", &document.kept);
@@ -293,8 +294,9 @@ pub fn runs(document: &RunsDocument, layout: &Layout) -> String {
 }
 
 /// `explain`.
-pub fn explain(document: &ExplainDocument) -> String {
+pub fn explain(document: &ExplainDocument, layout: &Layout) -> String {
     let mut text = String::new();
+    unfinished(&mut text, &document.preamble.unfinished, layout);
     for explained in &document.bindings {
         let one = &explained.binding;
         let _ = writeln!(text, "{BOLD}{}{BOLD:#}", escape(&one.key));
@@ -343,12 +345,33 @@ pub fn explain(document: &ExplainDocument) -> String {
     text
 }
 
-pub(super) fn head(preamble: &Preamble, stores: &[StoreDocument]) -> String {
+/// Says which runs were cut off.
+fn unfinished(text: &mut String, runs: &[String], layout: &Layout) {
+    if let Some(sentence) = cut_off(runs, layout) {
+        let _ = writeln!(text, "{BAD}unfinished{BAD:#}: {sentence}");
+    }
+}
+
+/// Which runs were cut off, and what finishes them, as a sentence without its end; `None` when there is none.
+pub(super) fn cut_off(runs: &[String], layout: &Layout) -> Option<String> {
+    let finish = format!("`claw-sessions gc{}` finishes", layout.same_place);
+    match runs {
+        [] => None,
+        [run] => Some(format!("run {run} was cut off; {finish} it")),
+        runs => Some(format!("runs {} were cut off; {finish} them", runs.join(", "))),
+    }
+}
+
+/// Where and what; with `layout` also the runs that were cut off.
+pub(super) fn head(preamble: &Preamble, stores: &[StoreDocument], layout: Option<&Layout>) -> String {
     let mut text = String::new();
     let version =
         preamble.openclaw_version.as_deref().map_or("of unknown version".to_owned(), |v| escape(v).into_owned());
     let gateway = if preamble.gateway.alive { "gateway alive" } else { "gateway not running" };
     let _ = writeln!(text, "{BOLD}{}{BOLD:#}  OpenClaw {version}, {gateway}", escape(&preamble.state_dir));
+    if let Some(layout) = layout {
+        unfinished(&mut text, &preamble.unfinished, layout);
+    }
     list(&mut text, "warning: ", &preamble.warnings);
     for store in worth_saying(stores) {
         let style = if matches!(store.state, StoreState::Symlink | StoreState::Sqlite) { WARN } else { BAD };

@@ -36,4 +36,5 @@ mod schema;
 mod sqlite;
 mod stuck;
 mod systemd;
+mod unfinished;
 mod validate;

@@ -101,12 +101,12 @@ fn a_check_is_one_line_and_an_exit_code() {
     let bad = report(&store, &["--check", "--max-damaged", "0", "--max-bytes", "1GB"]).code(1);
     assert_eq!(
         bad.stdout,
-        "SESSIONS WARNING: damaged 2 is more than 0 | damaged=2;0;;0 bytes=829170B;1000000000;;0 broken-stores=0;0;;0\n"
+        "SESSIONS WARNING: damaged 2 is more than 0 | damaged=2;0;;0 bytes=829170B;1000000000;;0 broken-stores=0;0;;0 unfinished-runs=0;0;;0\n"
     );
     let good = report(&store, &["--check", "--max-worst-seconds", "1560"]).ok();
     assert_eq!(
         good.stdout,
-        "SESSIONS OK: 51 bindings of 3 agents | worst-seconds=1560s;1560;;0 broken-stores=0;0;;0\n"
+        "SESSIONS OK: 51 bindings of 3 agents | worst-seconds=1560s;1560;;0 broken-stores=0;0;;0 unfinished-runs=0;0;;0\n"
     );
     assert_eq!(
         report(&store, &["--check", "--max-worst-seconds", "1559", "--json"]).code(1).json()["checks"][0]["exceeded"],

@@ -13,7 +13,7 @@ use crate::decide::verdict::Action;
 use crate::render::escape::escape;
 use crate::render::json::BindingDocument;
 use crate::render::startup::words;
-use crate::render::text::{coarse, totals, worth_saying};
+use crate::render::text::{coarse, cut_off, totals, worth_saying};
 use crate::render::words::{Layout, count, thousands};
 
 /// The page.
@@ -27,6 +27,7 @@ pub fn write(document: &ReportDocument, layout: &Layout) -> anyhow::Result<Strin
         version: shown(document.preamble.openclaw_version.as_deref().unwrap_or("of unknown version")),
         gateway: if document.preamble.gateway.alive { "alive" } else { "not running" },
         now: document.preamble.now.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        unfinished: cut_off(&document.preamble.unfinished, layout).map(|sentence| shown(&sentence)),
         warnings: document.preamble.warnings.iter().map(|warning| shown(warning)).collect(),
         broken: worth_saying(&document.stores)
             .filter_map(|store| {
@@ -77,6 +78,7 @@ struct Page {
     version: String,
     gateway: &'static str,
     now: String,
+    unfinished: Option<String>,
     warnings: Vec<String>,
     broken: Vec<String>,
     agents: Vec<PageRow>,

@@ -9,7 +9,7 @@ use super::{ReportDocument, Share};
 use crate::decide::startup::{Estimate, Load};
 use crate::render::escape::escape;
 use crate::render::startup::words;
-use crate::render::text::{coarse, totals, worth_saying};
+use crate::render::text::{coarse, cut_off, totals, worth_saying};
 use crate::render::words::{Layout, thousands};
 
 /// Everything that a reader of an issue wants to know.
@@ -25,6 +25,9 @@ pub fn write(document: &ReportDocument, layout: &Layout) -> String {
         plain(version),
         preamble.now.format("%Y-%m-%d %H:%M:%S UTC")
     );
+    if let Some(sentence) = cut_off(&preamble.unfinished, layout) {
+        let _ = writeln!(text, "\n> **Unfinished:** {}", plain(&sentence));
+    }
     for warning in &preamble.warnings {
         let _ = writeln!(text, "\n> **Warning:** {}", plain(warning));
     }

@@ -20,6 +20,8 @@ pub fn write(document: &ReportDocument) -> String {
     out.sample("report_timestamp_seconds", &[], preamble.now.timestamp());
     out.gauge("gateway_alive", "Whether a gateway serves this state directory.");
     out.sample("gateway_alive", &[], u8::from(preamble.gateway.alive));
+    out.gauge("unfinished_runs", "Runs that were cut off; the next gc finishes them.");
+    out.sample("unfinished_runs", &[], preamble.unfinished.len());
     out.gauge("store_ok", "Whether the agent's store can be read, or has moved to SQLite.");
     let mut ok: BTreeMap<&str, bool> = BTreeMap::new();
     for store in &document.stores {

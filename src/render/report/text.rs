@@ -6,7 +6,7 @@ use anstyle::Style;
 use chrono::TimeDelta;
 use indicatif::HumanBytes;
 
-use super::{Changes, ReportDocument, Share};
+use super::{Changes, Check, ReportDocument, Share, UNFINISHED};
 use crate::decide::startup::Cost;
 use crate::render::escape::escape;
 use crate::render::sqlite;
@@ -20,7 +20,7 @@ const RUNS: usize = 5;
 
 /// Everything that fits a terminal.
 pub fn write(document: &ReportDocument, layout: &Layout) -> String {
-    let mut text = head(&document.preamble, &document.stores);
+    let mut text = head(&document.preamble, &document.stores, Some(layout));
     agents(&mut text, document, layout);
     if !layout.quiet {
         sqlite::mixed(&mut text, &document.stores, layout);
@@ -146,13 +146,18 @@ fn since(text: &mut String, changes: &Changes, document: &ReportDocument) {
     }
 }
 
+fn unfinished(runs: u64) -> String {
+    if runs == 1 { "1 run is unfinished".to_owned() } else { format!("{runs} runs are unfinished") }
+}
+
 /// One line as Nagios plugins print it: the state, what is wrong, and the values with their limits.
 pub fn check(document: &ReportDocument) -> String {
-    let exceeded: Vec<String> = document
-        .checks
-        .iter()
-        .filter(|check| check.exceeded)
+    let mut exceeded: Vec<&Check> = document.checks.iter().filter(|check| check.exceeded).collect();
+    exceeded.sort_by_key(|check| check.name != UNFINISHED);
+    let exceeded: Vec<String> = exceeded
+        .into_iter()
         .map(|check| match check.name.as_str() {
+            UNFINISHED => unfinished(check.value),
             "broken-stores" => format!("{} cannot be read", count(check.value as usize, "store")),
             name => format!("{name} {} is more than {}", check.value, check.limit),
         })
