@@ -279,6 +279,9 @@ pub enum QuarantineCommand {
         /// Those that were taken longer ago than this.
         #[arg(long, value_name = "DUR", value_parser = duration::parse)]
         older_than: TimeDelta,
+        /// Say what would be deleted; change nothing.
+        #[arg(short = 'n', long)]
+        dry_run: bool,
         /// Do not ask.
         #[arg(long)]
         yes: bool,
@@ -418,11 +421,23 @@ pub struct RunsArgs {
 /// What to do with past runs.
 #[derive(Debug, Subcommand)]
 pub enum RunsCommand {
+    /// Everything that a run took, with reason and size, and what of it is back
+    Show {
+        /// Its id, a unique prefix, or `latest`.
+        #[arg(value_name = "RUN")]
+        run: String,
+    },
     /// Forget old runs for good; what they took cannot be restored any more
     Prune {
         /// Runs that ended longer ago than this; those with quarantined bindings are kept.
         #[arg(long, value_name = "DUR", value_parser = duration::parse)]
         older_than: TimeDelta,
+        /// Say which runs would be forgotten; change nothing.
+        #[arg(short = 'n', long)]
+        dry_run: bool,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
     },
 }
 

@@ -211,6 +211,7 @@ pub mod render {
     pub mod quarantine;
     pub mod refusal;
     pub mod report;
+    pub mod run;
     pub mod schema;
     pub mod settled;
     pub mod sqlite;

@@ -206,10 +206,12 @@ impl Journal {
         Ok(())
     }
 
-    /// Forgets the runs that ended longer ago than `age`, as a person asked: by the system's clock alone.
-    pub fn prune(&self, now: DateTime<Utc>, age: TimeDelta) -> Forgotten {
+    /// Forgets the runs that ended longer ago than `age`, as a person asked: by the system's clock alone. Of those that
+    /// may be forgotten only `told`, when a person was told which.
+    pub fn prune(&self, now: DateTime<Utc>, age: TimeDelta, told: Option<&[RunId]>) -> Forgotten {
         let Past { runs, .. } = self.past();
-        self.forget_those(&runs, |run| run.is_old(now, age))
+        let is_told = |run: &Manifest| told.is_none_or(|told| told.contains(&run.id)) || run.holds_what_waits();
+        self.forget_those(&runs, |run| run.is_old(now, age) && is_told(run))
     }
 
     /// Forgets the runs that ended longer ago than `age` by both clocks. `own` has just ended, and stays.
@@ -240,16 +242,12 @@ impl Journal {
         if let Err(error) = self.sweep() {
             done.left.push(Left::new(Subject::Runs, error));
         }
-        let unfinished = runs.iter().filter(|run| run.state == RunProgress::Unfinished);
-        let needed: HashSet<&RunId> = unfinished.filter_map(|run| Some(&run.asked()?.of)).collect();
-        for run in runs.iter().filter(|run| is_due(run)) {
-            if run.holds_what_waits() || needed.contains(&run.id) {
-                done.kept.push(run.id.clone());
-                continue;
-            }
-            match self.forget(&run.id) {
-                Ok(()) => done.forgotten.push(run.id.clone()),
-                Err(error) => done.left.push(Left::new(Subject::Run(run.id.clone()), error)),
+        let (due, kept) = sort_out(runs, is_due);
+        done.kept = kept;
+        for id in due {
+            match self.forget(&id) {
+                Ok(()) => done.forgotten.push(id),
+                Err(error) => done.left.push(Left::new(Subject::Run(id), error)),
             }
         }
         done
@@ -338,6 +336,23 @@ impl Journal {
         let kept = text[half..].iter().position(|&byte| byte == b'\n').map_or(half, |at| half + at + 1);
         self.write_own(HISTORY, &text[kept..])
     }
+}
+
+/// Returns the runs that ended longer ago than `age` and may be forgotten, and those that are kept all the same. Reads
+/// only.
+pub fn due(runs: &[Manifest], now: DateTime<Utc>, age: TimeDelta) -> (Vec<RunId>, Vec<RunId>) {
+    sort_out(runs, |run| run.is_old(now, age))
+}
+
+/// Tells the runs that may be forgotten from those that hold what somebody set aside, or that a restore is not done with.
+fn sort_out(runs: &[Manifest], is_due: impl Fn(&Manifest) -> bool) -> (Vec<RunId>, Vec<RunId>) {
+    let unfinished = runs.iter().filter(|run| run.state == RunProgress::Unfinished);
+    let needed: HashSet<&RunId> = unfinished.filter_map(|run| Some(&run.asked()?.of)).collect();
+    let due = runs.iter().filter(|run| is_due(run));
+    let (kept, due): (Vec<&Manifest>, Vec<&Manifest>) =
+        due.partition(|run| run.holds_what_waits() || needed.contains(&run.id));
+    let ids = |runs: Vec<&Manifest>| runs.into_iter().map(|run| run.id.clone()).collect();
+    (ids(due), ids(kept))
 }
 
 /// Bytes in which the last line of the history lies.

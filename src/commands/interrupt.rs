@@ -40,12 +40,12 @@ fn changes(command: &Command) -> bool {
         Command::Gc(args) => !args.dry_run && args.plan.is_none(),
         Command::Quarantine(args) => match &args.command {
             Some(QuarantineCommand::List | QuarantineCommand::Show { .. }) => false,
-            Some(QuarantineCommand::Purge { .. }) => true,
+            Some(QuarantineCommand::Purge { dry_run, .. }) => !dry_run,
             None => !args.dry_run,
         },
         Command::Validate(args) => args.repair && !args.dry_run,
         Command::Restore(_) => true,
-        Command::Runs(args) => matches!(args.command, Some(RunsCommand::Prune { .. })),
+        Command::Runs(args) => matches!(args.command, Some(RunsCommand::Prune { dry_run: false, .. })),
         Command::Scan(_)
         | Command::Report(_)
         | Command::Explain(_)

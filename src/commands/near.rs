@@ -1,9 +1,10 @@
-//! A key that no store has: which ones may have been meant.
+//! A key that no store has: which ones may have been meant. A run by a part of its id.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::Failure;
+use crate::change::manifest::Manifest;
 use crate::model::inventory::Inventory;
 
 /// How alike two keys are at least to be suggested, from 0 to 1.
@@ -35,6 +36,24 @@ pub(super) fn refuse_namesakes<'a>(
     Err(Failure::usage(anyhow::anyhow!("{asked} is a name of several agents: {}", names.join(", ")))
         .code("ambiguous")
         .hint(format!("say which one is meant with --agent, as --agent {}", names[0])))
+}
+
+/// Returns the run that is meant: by its id, a unique prefix, or as `latest`.
+pub(super) fn run<'a>(runs: &'a [Manifest], what: &str) -> Result<&'a Manifest, Failure> {
+    let found: Vec<&Manifest> = match what {
+        "latest" => runs.last().into_iter().collect(),
+        id if runs.iter().any(|run| run.id.as_str() == id) => runs.iter().filter(|run| run.id.as_str() == id).collect(),
+        prefix => runs.iter().filter(|run| run.id.as_str().starts_with(prefix)).collect(),
+    };
+    match found.as_slice() {
+        [run] => Ok(run),
+        [] if what == "latest" => Err(Failure::usage(anyhow::anyhow!("there are no runs"))),
+        [] => {
+            Err(Failure::usage(anyhow::anyhow!("no run is called {what}")).hint("`claw-sessions runs` lists the runs"))
+        }
+        many => Err(Failure::usage(anyhow::anyhow!("{} runs begin with {what}", many.len()))
+            .hint("give more of the id; `claw-sessions runs` lists them")),
+    }
 }
 
 /// Keys that contain what was asked for, then those that are spelled alike.

@@ -29,7 +29,7 @@ pub(super) fn run(session: &Session, args: &QuarantineArgs) -> Result<Exit, Fail
     match &args.command {
         Some(QuarantineCommand::List) => list(session),
         Some(QuarantineCommand::Show { id }) => show(session, id),
-        Some(QuarantineCommand::Purge { older_than, yes }) => purge(session, *older_than, *yes),
+        Some(QuarantineCommand::Purge { older_than, dry_run, yes }) => purge(session, *older_than, *dry_run, *yes),
         None => take(session, args),
     }
 }
@@ -201,11 +201,11 @@ fn show(session: &Session, id: &str) -> Result<Exit, Failure> {
     print(session, &document, &text)
 }
 
-fn purge(session: &Session, age: TimeDelta, yes: bool) -> Result<Exit, Failure> {
+fn purge(session: &Session, age: TimeDelta, dry_run: bool, yes: bool) -> Result<Exit, Failure> {
     let context = Context::new(session, &PolicyFlags::default())?;
     let due = purge::due(context.places(), session.started_at, age);
     let words = |purged: &Purged| quarantine::due(purged.sessions.len(), purged.bytes);
-    if !due.sessions.is_empty() && !yes {
+    if !due.sessions.is_empty() && !yes && !dry_run {
         let what = words(&due);
         match session.confirm(&format!("Delete {what} for good?"))? {
             Some(true) => {}
@@ -215,18 +215,18 @@ fn purge(session: &Session, age: TimeDelta, yes: bool) -> Result<Exit, Failure> 
             }
             None => {
                 return Err(Failure::usage(anyhow::anyhow!("this would delete {what} for good; nothing was touched"))
-                    .hint("confirm with --yes where nobody can be asked"));
+                    .hint("-n names what would be deleted; confirm with --yes where nobody can be asked"));
             }
         }
     }
     // Where nothing is due, a purge that was cut off may still have to be finished.
-    let purged = if due.sessions.is_empty() && !journal::exists(&context.home.real_dir) {
+    let purged = if dry_run || (due.sessions.is_empty() && !journal::exists(&context.home.real_dir)) {
         due
     } else {
         let journal = open(&context, Patience::default())?;
         purge::purge(&journal, session.started_at, age)?
     };
-    let document = quarantine::purge(schema("purge"), &purged);
+    let document = quarantine::purge(schema("purge"), &purged, dry_run);
     if session.cli.global.json {
         session.print_document(&document)?;
     } else {

@@ -397,6 +397,7 @@ impl RestoreDocument {
 
 /// `runs --json`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct RunsDocument {
     /// `claw-sessions/runs/v1`
     pub schema: String,
@@ -407,6 +408,12 @@ pub struct RunsDocument {
     /// Past runs that had been cut off, and what became of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recovered: Vec<String>,
+    /// Whether nothing was to be changed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// Runs that `prune -n` would forget.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub due: Vec<String>,
     /// Runs that were forgotten just now.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub forgotten: Vec<String>,

@@ -275,10 +275,14 @@ pub fn due(sessions: usize, bytes: u64) -> String {
 
 /// `quarantine purge --json`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct PurgeDocument {
     /// The document's type and version.
     pub schema: String,
-    /// Sessions that were deleted for good.
+    /// Whether nothing was to be changed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// Sessions that were deleted for good, or would be.
     pub purged: Vec<PurgedSession>,
     /// Bytes of their entries and transcripts.
     pub bytes: u64,
@@ -299,12 +303,13 @@ pub struct PurgedSession {
 }
 
 /// What a purge did as a document.
-pub fn purge(schema: String, purged: &Purged) -> PurgeDocument {
+pub fn purge(schema: String, purged: &Purged, dry_run: bool) -> PurgeDocument {
     let session =
         |one: &PurgedOne| PurgedSession { agent: one.agent.clone(), key: one.id.key.clone(), run: one.run.to_string() };
     let copy = |(run, kept): &(RunId, PathBuf)| format!("claw-sessions/runs/{run}/{}", kept.display());
     PurgeDocument {
         schema,
+        dry_run,
         purged: purged.sessions.iter().map(session).collect(),
         bytes: purged.bytes,
         copies: purged.copies.iter().map(copy).collect(),
@@ -316,7 +321,14 @@ pub fn purged(document: &PurgeDocument) -> String {
     if document.purged.is_empty() {
         return "Nothing in quarantine is that old.\n".to_owned();
     }
-    let mut text = format!("Deleted for good: {}.\n", due(document.purged.len(), document.bytes));
+    let what = due(document.purged.len(), document.bytes);
+    let mut text = if document.dry_run {
+        let named = |one: &PurgedSession| format!("  {} of {}\n", escape(&binding(&one.agent, &one.key)), one.run);
+        let named: String = document.purged.iter().map(named).collect();
+        format!("Would be deleted for good: {what}.\n{named}Nothing was changed: this was a dry run.\n")
+    } else {
+        format!("Deleted for good: {what}.\n")
+    };
     for copy in &document.copies {
         let _ = writeln!(text, "{WARN}a copy of the store is still in{WARN:#} {}", escape(copy));
     }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 
 use super::json::{ErrorReport, ExplainDocument, GcDocument, RestoreDocument, RunsDocument, ScanDocument};
-use super::{config, quarantine, report, units, validate};
+use super::{config, quarantine, report, run, units, validate};
 use crate::decide::plan::Plan;
 
 /// The schemas of all documents, by file name.
@@ -18,6 +18,7 @@ pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
         ("purge", schema::<quarantine::PurgeDocument>()),
         ("restore", schema::<RestoreDocument>()),
         ("runs", schema::<RunsDocument>()),
+        ("run", schema::<run::RunShownDocument>()),
         ("explain", schema::<ExplainDocument>()),
         ("report", schema::<report::ReportDocument>()),
         ("config", schema::<config::ConfigDocument>()),

@@ -245,14 +245,21 @@ pub fn deferred(document: &RestoreDocument, layout: &Layout) -> String {
     text
 }
 
-/// `runs`.
-pub fn runs(document: &RunsDocument, layout: &Layout) -> String {
+/// `runs`; `age` is what `prune` was asked for.
+pub fn runs(document: &RunsDocument, age: Option<&str>, layout: &Layout) -> String {
     let mut text = String::new();
     unfinished(&mut text, &document.unfinished, layout);
     list(&mut text, "recovered: ", &document.recovered);
     list(&mut text, "forgotten: ", &document.forgotten);
+    list(&mut text, "would be forgotten: ", &document.due);
     list(&mut text, "kept, because what it set aside is still there: ", &document.kept);
     list(&mut text, "warning: ", &document.problems);
+    if let Some(age) = age.filter(|_| document.forgotten.len() + document.due.len() + document.kept.len() == 0) {
+        let _ = writeln!(text, "No run ended longer than {age} ago.");
+    }
+    if document.dry_run {
+        let _ = writeln!(text, "Nothing was changed: this was a dry run.");
+    }
     if document.runs.is_empty() {
         let _ = writeln!(text, "No runs yet.");
         return text;

@@ -182,7 +182,7 @@ impl History {
         let args: &[&str] = if self.rng.below(2) == 0 {
             &["quarantine", "purge", "--older-than", "1h", "--yes"]
         } else {
-            &["runs", "prune", "--older-than", "1h"]
+            &["runs", "prune", "--older-than", "1h", "--yes"]
         };
         self.age_runs();
         self.command(args);

@@ -88,7 +88,7 @@ const SCENARIOS: [Scenario; 15] = [
     },
     Scenario {
         name: "prune",
-        args: &["runs", "prune", "--older-than=30d"],
+        args: &["runs", "prune", "--older-than=30d", "--yes"],
         before: &[Step::Run(GC), Step::LongAgo],
         purges: true,
     },

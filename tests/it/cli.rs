@@ -35,6 +35,7 @@ fn help_of_every_command() {
         insta::assert_snapshot!(format!("help-{command}"), help(&[command, "--help"]));
     }
     insta::assert_snapshot!("help-config-show", help(&["config", "show", "--help"]));
+    insta::assert_snapshot!("help-runs-show", help(&["runs", "show", "--help"]));
     insta::assert_snapshot!("help-runs-prune", help(&["runs", "prune", "--help"]));
 }
 

@@ -90,7 +90,7 @@ fn a_run_that_is_interrupted_before_it_began_says_that_nothing_was_changed() {
         (&["restore", "latest"], Signal::INT, SIGINT),
         (&["validate", "--repair"], Signal::TERM, SIGTERM),
         (&["quarantine", "agent:main:telegram:direct:1"], Signal::TERM, SIGTERM),
-        (&["runs", "prune", "--older-than", "1s"], Signal::INT, SIGINT),
+        (&["runs", "prune", "--older-than", "1s", "--yes"], Signal::INT, SIGINT),
         (&["gc", "--boot"], Signal::TERM, SIGTERM),
     ] {
         let (by, _, said) = interrupted(start(&store, args), signal, || true);

@@ -300,7 +300,7 @@ fn c36_own_runs_are_forgotten_after_a_while_and_quarantined_ones_never() {
     store.run(["quarantine", KEY]).ok();
     std::thread::sleep(std::time::Duration::from_millis(1100));
     assert_eq!(gc(&store, &["--keep-runs", "1s"]).ok().json()["forgotten"], json!([]));
-    store.run(["runs", "prune", "--older-than", "1s"]).ok();
+    store.run(["runs", "prune", "--older-than", "1s", "--yes"]).ok();
     store.restore_latest().ok();
 }
 

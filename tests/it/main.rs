@@ -32,6 +32,7 @@ mod recorded;
 mod remembered;
 mod repair;
 mod report;
+mod runs;
 mod schema;
 mod sqlite;
 mod stuck;

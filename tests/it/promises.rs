@@ -226,7 +226,7 @@ fn a_manifest_is_believed_only_under_its_own_name_and_inside_the_sessions_direct
             let runs = store.run(["runs", "--json"]).ok().json();
             assert_eq!(runs["runs"], json!([]), "{told}");
             assert!(runs["problems"][0].as_str().unwrap().contains(&run), "{told}: {runs:#}");
-            store.run(["runs", "prune", "--older-than", "1d"]).code(3);
+            store.run(["runs", "prune", "--older-than", "1d", "--yes"]).code(3);
             for command in [&["gc", "--now", NOW, "--no-orphans"][..], &["restore", &run], &["restore", KEY]] {
                 let output = store.run(command);
                 assert!(matches!(output.code, Some(3)), "{told}: {output}");
@@ -374,7 +374,7 @@ fn a_clock_that_jumped_forgets_nothing_and_says_so() {
         assert_eq!(codes(&output), ["clock"], "{output:#}");
         assert!(store.exists(format!("claw-sessions/runs/{run}")));
         // A person who says how old may know better than a clock.
-        store.run(["runs", "prune", "--older-than", "30d"]).ok();
+        store.run(["runs", "prune", "--older-than", "30d", "--yes"]).ok();
         assert!(!store.exists(format!("claw-sessions/runs/{run}")));
     }
 }
@@ -425,7 +425,7 @@ fn a_restore_that_meets_a_held_lock_is_unfinished_whoever_finishes_it() {
     let met = store.gc(["--now", NOW, "--no-orphans"]).code(4).json();
     assert!(codes(&met).contains(&"busy".to_owned()), "{met:#}");
     assert_eq!(state(&own), "unfinished");
-    store.run(["runs", "prune", "--older-than", "1d"]).code(3);
+    store.run(["runs", "prune", "--older-than", "1d", "--yes"]).code(3);
     assert_eq!(state(&source), "partly-restored", "an unfinished restore still needs it");
     store.remove(format!("{STORE}.lock"));
     let done = store.gc(["--now", NOW, "--no-orphans"]).ok().json();
@@ -449,7 +449,7 @@ fn prune_finishes_first_what_was_cut_off() {
     let store = three();
     let (source, own) = cut_off_restore(&store);
     age(&store, &source, 60, []);
-    store.run(["runs", "prune", "--older-than", "30d"]).ok();
+    store.run(["runs", "prune", "--older-than", "30d", "--yes"]).ok();
     assert!(store.sessions("main").get(KEY).is_some());
     assert_eq!(store.manifest(&own)["state"], "done");
     assert!(!store.exists(format!("claw-sessions/runs/{source}")));
@@ -524,7 +524,7 @@ fn deferred_sessions_are_never_forgotten_while_they_are_due() {
     age(&store, &run, 400, (0..80).rev().map(|week| week * 5));
     store.set_mtime(STORE, Utc::now());
     store.gc(["--now", NOW]).ok();
-    let kept = store.run(["runs", "prune", "--older-than", "30d", "--json"]).ok().json();
+    let kept = store.run(["runs", "prune", "--older-than", "30d", "--yes", "--json"]).ok().json();
     assert_eq!(kept["kept"], json!([run]));
     assert_eq!(bound(&restore(&store, &["--deferred"]).ok().json()), [OTHER]);
 }

@@ -103,6 +103,12 @@ fn purge_asks_and_without_a_terminal_needs_yes() {
     store.run(["restore", ONE]).ok();
     std::thread::sleep(Duration::from_millis(1100));
     let purge = ["quarantine", "purge", "--older-than", "1s"];
+    let before = store.tree().exact();
+    let dry = store.run([&purge[..], &["-n", "--json"]].concat()).ok().json();
+    assert_eq!((&dry["dryRun"], dry["purged"].as_array().unwrap().len()), (&serde_json::json!(true), 1));
+    let told = store.run([&purge[..], &["-n"]].concat()).ok();
+    assert!(told.stdout.contains(dry["purged"][0]["key"].as_str().unwrap()), "{told}");
+    before.assert_same(&store.tree().exact());
     let asked = store.run(purge).code(2);
     assert!(asked.stderr.contains("1 quarantined session") && asked.stderr.contains("--yes"), "{asked}");
     assert_eq!(listed(&store), [GROUP]);

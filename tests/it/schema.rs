@@ -134,10 +134,12 @@ fn what_the_commands_print_agrees_with_the_schemas() {
         let done = print(&[&["gc"], &LIMITS[..]].concat());
         assert!(done["run"].is_string());
         print(&["runs"]);
+        print(&["runs", "show", "latest"]);
+        print(&["runs", "prune", "--older-than", "1000d", "-n"]);
         print(&["restore", "latest"]);
         print(&["restore", "latest"]);
         print(&["runs"]);
-        print(&["runs", "prune", "--older-than", "1000d"]);
+        print(&["runs", "prune", "--older-than", "1000d", "--yes"]);
         documents.add(&due);
         documents.add(&serde_json::from_slice(&fs::read(plan).unwrap()).unwrap());
     }
