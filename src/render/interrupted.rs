@@ -27,7 +27,7 @@ mod tests {
 
     #[test]
     fn what_is_left_is_said_with_the_way_out() {
-        let ids = ["20261123T160109Z-89f4-1", "20261123T160110Z-89f5-2"];
+        let ids = ["20261123T160109Z-0001", "20261123T160110Z-0002"];
         let said = |count: usize, changed: bool| {
             let unfinished = ids[..count].iter().map(|id| RunId::parse(id).unwrap()).collect();
             sentence(Some(&Underway { unfinished, changed }), " --profile work")
