@@ -333,7 +333,7 @@ pub(super) fn directory_id(path: &Path) -> Option<DirId> {
     look().or_else(|_| look()).ok()
 }
 
-/// Mutation that ends sooner shows no progress bar.
+/// Work that ends sooner shows no progress bar.
 const BEFORE_BAR: Duration = Duration::from_secs(1);
 
 /// A progress bar that appears when the work takes longer than a second, on a terminal.
