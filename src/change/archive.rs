@@ -77,7 +77,7 @@ pub(crate) fn back(run: &Run, step: &Step, name: &OsStr) -> anyhow::Result<Resul
     Ok(Ok(()))
 }
 
-/// Whether a file of the archive is, byte for byte, what was put there, as far as that is recorded.
+/// Returns whether a file of the archive is, byte for byte, what was put there, as far as that is recorded.
 pub(crate) fn is_whole(archive: &Dir, name: &OsStr, before: Option<&Before>) -> anyhow::Result<bool> {
     let Some(before) = before else { return Ok(true) };
     let (file, info) = archive.open_file(name)?;
@@ -209,7 +209,7 @@ pub(crate) fn arrived(run: &Run, step: &Step) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-/// Whether two files have the same bytes.
+/// Returns whether two files have the same bytes.
 pub(crate) fn same_bytes((dir, name): (&Dir, &OsStr), (other, its_name): (&Dir, &OsStr)) -> anyhow::Result<bool> {
     let ((mut one, info), (mut two, its_info)) = (dir.open_file(name)?, other.open_file(its_name)?);
     if (info.stamp.dev, info.stamp.ino) == (its_info.stamp.dev, its_info.stamp.ino) {

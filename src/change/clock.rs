@@ -48,7 +48,7 @@ impl TwoClocks {
         (self.now > newest + GAP).then_some(Jump::Ahead(newest))
     }
 
-    /// Whether something ended longer ago than `age`, by both clocks.
+    /// Returns whether something ended longer ago than `age`, by both clocks.
     pub fn agrees(&self, ended: DateTime<Utc>, age: TimeDelta) -> bool {
         self.now - ended >= age && self.seen_since(ended) >= age
     }

@@ -149,7 +149,7 @@ impl Journal {
         Run::open(&self.runs, self.like, id, &self.places)
     }
 
-    /// Whether there is a run of this name, readable or not.
+    /// Returns whether there is a run of this name, readable or not.
     pub fn has_run(&self, id: &RunId) -> anyhow::Result<bool> {
         Ok(self.runs.info(OsStr::new(id.as_str()))?.is_some())
     }
@@ -162,7 +162,7 @@ impl Journal {
         Ok(shelves.collect())
     }
 
-    /// Whether no file lies in the archive of a run.
+    /// Returns whether no file lies in the archive of a run.
     pub(crate) fn is_bare(&self, id: &RunId) -> anyhow::Result<bool> {
         let run = self.runs.existing_subdir(OsStr::new(id.as_str()))?;
         Ok(run.existing_subdir(OsStr::new(FILES)).map_or(true, |files| is_bare(&files)))
@@ -303,7 +303,7 @@ impl Journal {
         history::parse(&String::from_utf8_lossy(&text)).pop()
     }
 
-    /// Whether the last line was cut off: the next one must not hang on it.
+    /// Returns whether the last line was cut off: the next one must not hang on it.
     fn history_is_torn(&self) -> bool {
         let mut last = [b'\n'];
         if let Ok((mut file, _)) = self.own.open_file(OsStr::new(HISTORY)) {
@@ -410,12 +410,12 @@ fn is_forgotten(run: &OsStr) -> bool {
     run.as_encoded_bytes().ends_with(FORGOTTEN.as_bytes())
 }
 
-/// Whether there is surely nothing: an error of another kind may hide something.
+/// Returns whether there is surely nothing: an error of another kind may hide something.
 fn is_absent(path: &Path) -> bool {
     fs_err::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
-/// Whether there ever was a run. Reads only.
+/// Returns whether there ever was a run. Reads only.
 pub fn exists(state_dir: &Path) -> bool {
     !is_absent(&state_dir.join(OWN))
 }
@@ -502,7 +502,7 @@ fn past_run(dir: &Dir, name: &OsStr, places: &Places) -> anyhow::Result<Option<r
     run::read(&own, &id, places).map(Some)
 }
 
-/// Whether nothing lies in a directory, or in those below it, but what was cut off while it was written.
+/// Returns whether nothing lies in a directory, or in those below it, but what was cut off while it was written.
 fn is_bare(dir: &Dir) -> bool {
     let files = WalkDir::new(dir.path()).min_depth(1).into_iter();
     files.filter_map(Result::ok).all(|entry| entry.file_type().is_dir() || atomic::writer(entry.file_name()).is_some())

@@ -123,17 +123,17 @@ impl Asked {
         Self { of, bindings: Vec::new(), as_new: false, deferred: false, from_files: false }
     }
 
-    /// Whether all that the run took is asked for.
+    /// Returns whether all that the run took is asked for.
     pub fn is_all(&self) -> bool {
         self.bindings.is_empty() && !self.deferred
     }
 
-    /// Whether a binding is asked for by its name.
+    /// Returns whether a binding is asked for by its name.
     pub fn names(&self, store: &Path, key: &str) -> bool {
         self.bindings.is_empty() || self.bindings.iter().any(|one| one.store == store && one.key == key)
     }
 
-    /// Whether an entry of this store is asked for.
+    /// Returns whether an entry of this store is asked for.
     pub fn wants(&self, store: &Path, entry: &EntryRecord) -> bool {
         self.names(store, &entry.key) && (!self.deferred || entry.is_deferred())
     }
@@ -256,17 +256,17 @@ pub struct EntryRecord {
 }
 
 impl EntryRecord {
-    /// Whether it is in the archive.
+    /// Returns whether it is in the archive.
     pub fn is_away(&self) -> bool {
         self.undone.is_none()
     }
 
-    /// Whether it waits to be readmitted.
+    /// Returns whether it waits to be readmitted.
     pub fn is_deferred(&self) -> bool {
         self.action == Action::Defer && self.is_away() && !self.superseded
     }
 
-    /// Whether it is in quarantine.
+    /// Returns whether it is in quarantine.
     pub fn is_quarantined(&self) -> bool {
         self.action == Action::Quarantine && self.is_away()
     }
@@ -374,22 +374,22 @@ impl Step {
         }
     }
 
-    /// Whether it moves the file into the archive.
+    /// Returns whether it moves the file into the archive.
     pub fn is_move(&self) -> bool {
         matches!(self.change, Change::Archive { .. } | Change::ClearLock { .. })
     }
 
-    /// Whether another file takes its place.
+    /// Returns whether another file takes its place.
     pub fn is_replacement(&self) -> bool {
         matches!(self.change, Change::Replace { .. })
     }
 
-    /// Whether it was made and not undone.
+    /// Returns whether it was made and not undone.
     pub fn stands(&self) -> bool {
         self.state == StepState::Done && self.undone.is_none()
     }
 
-    /// Whether its file is in the archive, and nowhere else.
+    /// Returns whether its file is in the archive, and nowhere else.
     pub fn is_away(&self) -> bool {
         self.is_move() && self.stands()
     }
@@ -474,7 +474,7 @@ impl Manifest {
         }
     }
 
-    /// Whether a path is still the one that was meant.
+    /// Returns whether a path is still the one that was meant.
     pub fn is_ours(&self, path: &Path) -> bool {
         !self.moved || path.starts_with(&self.state_dir)
     }
@@ -484,7 +484,7 @@ impl Manifest {
         self.finished_at.unwrap_or(self.started_at).max(self.not_before)
     }
 
-    /// Whether it ended longer ago than `age`.
+    /// Returns whether it ended longer ago than `age`.
     pub fn is_old(&self, now: DateTime<Utc>, age: TimeDelta) -> bool {
         self.state != RunProgress::Unfinished && now - self.ended() >= age
     }
@@ -511,20 +511,20 @@ impl Manifest {
         entries.filter_map(|entry| entry.file.as_ref()).chain(planned.map(|step| &step.path))
     }
 
-    /// Whether something of it can be brought back.
+    /// Returns whether something of it can be brought back.
     pub fn is_restorable(&self) -> bool {
         self.asked().is_none()
             && (self.taken().any(|(_, entry)| entry.is_away())
                 || self.steps.iter().any(|step| step.stands() && step.change != Change::Delete))
     }
 
-    /// Whether the archive holds something that a person set aside, or that waits to be readmitted.
+    /// Returns whether the archive holds something that a person set aside, or that waits to be readmitted.
     pub fn holds_what_waits(&self) -> bool {
         let mut entries = self.batches.iter().flat_map(|batch| &batch.entries);
         entries.any(|entry| entry.is_quarantined() || entry.is_deferred())
     }
 
-    /// Whether it took sessions into quarantine that are still there.
+    /// Returns whether it took sessions into quarantine that are still there.
     pub fn holds_quarantined(&self) -> bool {
         self.batches.iter().flat_map(|batch| &batch.entries).any(EntryRecord::is_quarantined)
     }

@@ -76,7 +76,7 @@ fn files(manifest: &Manifest) -> HashSet<PathBuf> {
     quarantined.filter(|file| !others.contains(file)).cloned().collect()
 }
 
-/// Whether a step keeps the original of one of these transcripts.
+/// Returns whether a step keeps the original of one of these transcripts.
 fn is_original_of(step: &Step, files: &HashSet<PathBuf>) -> bool {
     let mended = matches!(step.change, Change::Replace { after: After::Transcript { .. }, .. });
     mended && step.stands() && files.contains(&step.path)

@@ -240,7 +240,7 @@ fn unfinished(mut manifest: Manifest) -> Manifest {
     manifest
 }
 
-/// Whether a file is one of the user whose directory it is in, of this process's user, or root's.
+/// Returns whether a file is one of the user whose directory it is in, of this process's user, or root's.
 pub(crate) fn is_trusted(dir: &Dir, info: &FileInfo) -> anyhow::Result<bool> {
     Ok(whole::is_trusted(info.uid) || info.uid == dir.own_info()?.uid)
 }

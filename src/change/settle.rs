@@ -194,7 +194,7 @@ fn sweep_places(run: &Run) {
     }
 }
 
-/// Whether a lock was left by a process of the run that is dead.
+/// Returns whether a lock was left by a process of the run that is dead.
 fn is_left(run: &Run, dir: &Dir, lock: &OsStr) -> bool {
     let Ok((file, _)) = dir.open_file(lock) else { return false };
     let mut bytes = Vec::new();

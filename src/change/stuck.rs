@@ -204,7 +204,7 @@ fn give_name(manifest: &Manifest, step: &Step, way: Way) -> anyhow::Result<Resul
     }
 }
 
-/// Whether a file has its own name.
+/// Returns whether a file has its own name.
 fn is_back(step: &Step) -> anyhow::Result<bool> {
     let (Change::Rename { to }, Some(before)) = (&step.change, &step.before) else { return Ok(false) };
     let (parent, name) = parts(to)?;

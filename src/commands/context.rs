@@ -99,7 +99,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Whether a gateway is alive; looked up once.
+    /// Returns whether a gateway is alive; looked up once.
     pub(super) fn gateway(&self) -> &Gateway {
         self.gateway.get_or_init(|| {
             gateway::detect(&gateway::Known {
@@ -230,7 +230,7 @@ impl<'a> Context<'a> {
         self.startup(inventory, verdicts, |one| one.verdict.action.removes())
     }
 
-    /// Whether something that could have mattered was not read: a warning names it.
+    /// Returns whether something that could have mattered was not read: a warning names it.
     pub(super) fn missed(&self) -> bool {
         self.missed
     }
@@ -240,7 +240,7 @@ impl<'a> Context<'a> {
         &self.warnings
     }
 
-    /// Whether the installed OpenClaw is 2026.6.11 or newer, which treats much damage otherwise (F§0, F§13.7).
+    /// Returns whether the installed OpenClaw is 2026.6.11 or newer, which treats much damage otherwise (F§0, F§13.7).
     pub(super) fn is_late(&self) -> bool {
         self.version.as_ref().is_some_and(|version| *version >= Version::new(2026, 6, 11))
     }

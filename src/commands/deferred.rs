@@ -50,12 +50,7 @@ fn readmit(context: &Context<'_>, next: Option<usize>, document: &mut RestoreDoc
             continue;
         }
         let asked = Asked { bindings, deferred: true, ..Asked::all(of.clone()) };
-        let options = undo::RestoreOptions {
-            asked: &asked,
-            started_at: context.session.started_at,
-            patience: limits.patience,
-            deadline: limits.deadline,
-        };
+        let options = limits.restoring(&asked, context.session.started_at);
         match undo::restore(&journal, &options) {
             Ok(outcome) => add(document, &mut back, &mut left, outcome),
             Err(error) => left.push(Left::new(Subject::Run(of), error)),
@@ -71,7 +66,7 @@ fn readmit(context: &Context<'_>, next: Option<usize>, document: &mut RestoreDoc
     Ok(())
 }
 
-/// Whether a run took deferred bindings that are still away, or may have and was cut off.
+/// Returns whether a run took deferred bindings that are still away, or may have and was cut off.
 fn is_waiting(run: &Manifest) -> bool {
     run.state == RunProgress::Unfinished || !deferred::of(std::slice::from_ref(run)).is_empty()
 }

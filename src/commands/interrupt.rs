@@ -34,7 +34,7 @@ pub(super) fn watch(session: &Session) {
     });
 }
 
-/// Whether a command may change something in the state directory.
+/// Returns whether a command may change something in the state directory.
 fn changes(command: &Command) -> bool {
     match command {
         Command::Gc(args) => !args.dry_run && args.plan.is_none(),

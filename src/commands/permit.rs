@@ -1,14 +1,17 @@
-//! What every verb that changes something needs first: leave beside a gateway, and the journal with its lock.
+//! The first steps of every verb that changes something: leave beside a gateway, and the journal with its lock.
 
 use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 
 use super::Failure;
 use super::context::Context;
 use crate::change::apply;
 use crate::change::journal::{self, Journal, Past};
-use crate::change::manifest::{RunKind, RunProgress};
+use crate::change::manifest::{Asked, RunKind, RunProgress};
 use crate::change::outcome::{Left, List, Outcome, Refusal, Subject};
 use crate::change::settle::{self, Ended, RunEnding, Settled};
+use crate::change::undo::RestoreOptions;
 use crate::decide::plan::Plan;
 use crate::disk::deadline::Deadline;
 use crate::model::home::{Bar, Condition};
@@ -24,6 +27,13 @@ pub(super) struct Patience {
     pub(super) patience: Duration,
     /// When to begin nothing more.
     pub(super) deadline: Deadline,
+}
+
+impl Patience {
+    /// Returns what a restore is told that began at `started_at`.
+    pub(super) fn restoring(self, asked: &Asked, started_at: DateTime<Utc>) -> RestoreOptions<'_> {
+        RestoreOptions { asked, started_at, patience: self.patience, deadline: self.deadline }
+    }
 }
 
 impl Default for Patience {
@@ -152,7 +162,7 @@ pub(super) fn barred(inventory: &Inventory, reasons: impl Fn(Bar) -> bool) -> im
     })
 }
 
-/// Whether a store could not be read.
+/// Returns whether a store could not be read.
 pub(super) fn is_unreadable(bar: Bar) -> bool {
     bar == Bar::Condition(Condition::Unreadable)
 }

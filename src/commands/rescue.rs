@@ -28,12 +28,7 @@ pub(super) fn run(session: &Session, run: &str, online: bool) -> Result<Exit, Fa
     }
     let settled = settle(&context, &journal, limits)?;
     let asked = Asked { from_files: true, ..Asked::all(of.clone()) };
-    let options = undo::RestoreOptions {
-        asked: &asked,
-        started_at: session.started_at,
-        patience: limits.patience,
-        deadline: limits.deadline,
-    };
+    let options = limits.restoring(&asked, session.started_at);
     let outcome = undo::restore(&journal, &options)?;
     // That its manifest is lost is known.
     let settled = crate::change::settle::Settled { left: Vec::new(), ..settled };

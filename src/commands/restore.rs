@@ -47,12 +47,7 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure
     let journal = open(&context, limits)?;
     let settled = settle(&context, &journal, limits)?;
     let asked = Asked { as_new: args.as_new, ..look_up(&context, what)? };
-    let options = undo::RestoreOptions {
-        asked: &asked,
-        started_at: session.started_at,
-        patience: limits.patience,
-        deadline: limits.deadline,
-    };
+    let options = limits.restoring(&asked, session.started_at);
     let outcome = undo::restore(&journal, &options)?;
     show(&context, &asked.of, outcome, &settled)
 }

@@ -193,7 +193,7 @@ impl Session {
         }
     }
 
-    /// Whether a person sees what is printed.
+    /// Returns whether a person sees what is printed.
     pub fn on_terminal(&self) -> bool {
         io::stdout().is_terminal()
     }

@@ -18,7 +18,7 @@ pub enum Expected<'a> {
 }
 
 impl Expected<'_> {
-    /// Whether an entry is what it must be.
+    /// Returns whether an entry is what it must be.
     pub fn is(&self, entry: &[u8]) -> bool {
         match self {
             Self::Bytes(bytes) => *bytes == entry,

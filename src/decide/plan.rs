@@ -323,7 +323,7 @@ impl<'a> Plan<'a> {
         wrong.map_or(Ok(changed), Err)
     }
 
-    /// Whether there is nothing to do.
+    /// Returns whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.mends.is_empty() && self.stores.is_empty() && self.files.is_empty()
     }
@@ -368,7 +368,7 @@ impl<'a> Plan<'a> {
         if self.bindings == 0 { 0.0 } else { self.items().count() as f64 * 100.0 / self.bindings as f64 }
     }
 
-    /// Whether the plan takes more than allowed.
+    /// Returns whether the plan takes more than allowed.
     pub fn exceeds(&self, limit: MaxRemovals) -> bool {
         match limit {
             MaxRemovals::Count(count) => self.items().count() > count,
@@ -397,7 +397,7 @@ fn fits_store(planned: &StorePlan<'_>, inventory: &Inventory) -> Result<(), Stri
     Ok(())
 }
 
-/// Whether planning could do this with a loose file now, under some limits.
+/// Returns whether planning could do this with a loose file now, under some limits.
 fn may(action: FileAction, file: &LooseFile, judged: &ClassifiedFile) -> bool {
     let is_archive = matches!(
         file.kind,

@@ -83,7 +83,7 @@ impl Problem {
         self.code.severity()
     }
 
-    /// Whether something could not be looked at.
+    /// Returns whether something could not be looked at.
     pub fn hides(&self) -> bool {
         matches!(self.code, Code::Unreadable | Code::StoreUnreadable)
     }

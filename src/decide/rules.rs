@@ -396,7 +396,7 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         Some((self.now - ended).max(TimeDelta::zero()))
     }
 
-    /// Whether OpenClaw would start a new session at the next message. Not known when its configuration is not.
+    /// Returns whether OpenClaw would start a new session at the next message. Not known when its configuration is not.
     pub(super) fn is_reset_stale(&self, binding: &Binding, facts: &Facts) -> bool {
         match (&self.policy.reset, facts.active_at) {
             (Some(rules), Some(active)) => {

@@ -38,7 +38,7 @@ impl Model {
         }
     }
 
-    /// Whether a start resumes this binding.
+    /// Returns whether a start resumes this binding.
     pub fn resumes(self, binding: &Binding) -> bool {
         match (self, &binding.transcript.content) {
             (Self::AllBindings, _) => true,

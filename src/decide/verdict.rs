@@ -40,7 +40,7 @@ impl Action {
         }
     }
 
-    /// Whether the binding leaves its store.
+    /// Returns whether the binding leaves its store.
     pub const fn removes(self) -> bool {
         !matches!(self, Self::Keep | Self::Repair)
     }

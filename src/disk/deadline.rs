@@ -26,7 +26,7 @@ impl Deadline {
         self.0.map_or(patience, |at| patience.min(at.saturating_duration_since(Instant::now())))
     }
 
-    /// Whether it is over.
+    /// Returns whether it is over.
     pub fn has_passed(self) -> bool {
         self.0.is_some_and(|at| Instant::now() >= at)
     }

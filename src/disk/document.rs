@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use crate::disk::atomic;
 use crate::disk::dir::{Dir, FileInfo};
 
-/// Whether a file lies in one of these directories, or below.
+/// Returns whether a file lies in one of these directories, or below.
 pub fn lies_in(path: &Path, dirs: &[PathBuf]) -> bool {
     let real = |path: &Path| fs_err::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let parent = std::path::absolute(path).ok().and_then(|path| path.parent().map(real));

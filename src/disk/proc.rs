@@ -60,7 +60,7 @@ pub(crate) fn cwd(pid: u32) -> Option<PathBuf> {
     std::fs::read_link(place(pid, "cwd")).ok()
 }
 
-/// Whether a process sees the files and the processes that this one sees.
+/// Returns whether a process sees the files and the processes that this one sees.
 pub(crate) fn is_beside(pid: u32) -> bool {
     ["ns/mnt", "ns/pid"].into_iter().all(|namespace| {
         let of = |place: PathBuf| std::fs::read_link(place).ok();
@@ -129,7 +129,7 @@ fn parse_listener(line: &str, port: u16) -> Option<Listener> {
     (listens && (HERE.contains(&address) || cfg!(target_endian = "big"))).then_some(Listener { uid, inode })
 }
 
-/// Whether a process has one of these sockets open; also false when that cannot be seen.
+/// Returns whether a process has one of these sockets open; also false when that cannot be seen.
 pub(crate) fn holds(pid: u32, listener: &Listener) -> bool {
     let wanted = PathBuf::from(format!("socket:[{}]", listener.inode));
     let mut entries = std::fs::read_dir(place(pid, "fd")).into_iter().flatten().filter_map(Result::ok);

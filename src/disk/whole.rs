@@ -42,7 +42,7 @@ pub(crate) fn open_own(path: &Path) -> io::Result<(File, Metadata)> {
     Err(io::Error::new(io::ErrorKind::PermissionDenied, "it belongs to another user"))
 }
 
-/// Whether a user is that of this process, or root.
+/// Returns whether a user is that of this process, or root.
 pub(crate) fn is_trusted(uid: u32) -> bool {
     uid == 0 || uid == rustix::process::geteuid().as_raw()
 }

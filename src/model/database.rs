@@ -35,7 +35,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// Whether its tables are those that are known.
+    /// Returns whether its tables are those that are known.
     pub const fn is_known(&self) -> bool {
         self.schema <= NEWEST_KNOWN
     }

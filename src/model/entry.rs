@@ -289,7 +289,7 @@ pub fn largest_fields(text: &[u8], most: usize) -> Vec<(String, usize)> {
     fields
 }
 
-/// Whether entries stand below this value: members with a `sessionId` of their own.
+/// Returns whether entries stand below this value: members with a `sessionId` of their own.
 pub fn holds_entries(text: &[u8]) -> bool {
     json::check(text).is_ok_and(|value| !named_strings(text, value, b"sessionId").is_empty())
 }

@@ -26,7 +26,7 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
-    /// Whether the session cannot outlive it: its next turn fails the same way (design §4, rule 3).
+    /// Returns whether the session cannot outlive it: its next turn fails the same way (design §4, rule 3).
     pub const fn is_permanent(self) -> bool {
         matches!(self, Self::Auth | Self::Overflow | Self::InvalidRequest)
     }

@@ -74,7 +74,7 @@ pub enum Bar {
 }
 
 impl Bar {
-    /// Whether nothing is wrong: there is no store, or it is a link that somebody made.
+    /// Returns whether nothing is wrong: there is no store, or it is a link that somebody made.
     pub fn is_harmless(self) -> bool {
         matches!(self, Self::Linked | Self::Condition(Condition::Missing))
     }

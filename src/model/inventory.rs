@@ -91,7 +91,7 @@ impl Inventory {
         self.stores.iter().filter(|store| store.may_change().is_ok()).map(|store| store.path.clone()).collect()
     }
 
-    /// Whether a path is that of a store, or of what a binding points at.
+    /// Returns whether a path is that of a store, or of what a binding points at.
     pub fn holds(&self, path: &Path) -> bool {
         let is_it = |store: &Store| {
             store.path == path || store.bindings.iter().any(|one| one.transcript.path.as_deref() == Some(path))
@@ -159,7 +159,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Whether it waits for a store lock of ours. One that is apart takes our lock for a dead one's.
+    /// Returns whether it waits for a store lock of ours. One that is apart takes our lock for a dead one's.
     pub const fn honors_lock(&self, openclaw: Generation) -> bool {
         openclaw.has_store_lock && !self.apart
     }
@@ -224,7 +224,7 @@ impl Store {
         }
     }
 
-    /// Whether a transcript may be bound in it: it can be changed, or made.
+    /// Returns whether a transcript may be bound in it: it can be changed, or made.
     pub fn may_bind(&self) -> Result<(), Bar> {
         match self.may_change() {
             Err(Bar::Condition(Condition::Missing | Condition::Empty)) => Ok(()),
@@ -240,12 +240,12 @@ impl Store {
         }
     }
 
-    /// Whether its sessions live in SQLite.
+    /// Returns whether its sessions live in SQLite.
     pub fn is_migrated(&self) -> bool {
         matches!(self.home, Home::Rows(_))
     }
 
-    /// Whether it is reached through a symbolic link.
+    /// Returns whether it is reached through a symbolic link.
     pub fn is_linked(&self) -> bool {
         matches!(self.home, Home::Files { linked: true })
     }
@@ -348,7 +348,7 @@ impl Transcript {
         self.rows.map_or_else(|| self.stamp.map_or(0, |stamp| stamp.size), |rows| rows.bytes)
     }
 
-    /// Whether what is wrong with it has one exact answer.
+    /// Returns whether what is wrong with it has one exact answer.
     pub fn is_mendable(&self) -> bool {
         matches!(&self.content, Content::Read(summary) if summary.mends.is_some())
     }

@@ -59,7 +59,7 @@ impl Span {
         self.end - self.start
     }
 
-    /// Whether the range holds nothing.
+    /// Returns whether the range holds nothing.
     pub const fn is_empty(self) -> bool {
         self.end == self.start
     }

@@ -39,7 +39,7 @@ impl LeftoverState {
         }
     }
 
-    /// Whether something would be lost with the file.
+    /// Returns whether something would be lost with the file.
     pub const fn holds_something(self) -> bool {
         matches!(self, Self::Partly | Self::OnlyCopy)
     }

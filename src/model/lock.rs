@@ -91,7 +91,7 @@ impl LockState {
         }
     }
 
-    /// Whether it must be respected.
+    /// Returns whether it must be respected.
     pub const fn is_held(self) -> bool {
         matches!(self, Self::Live | Self::Unreadable | Self::Unseen)
     }

@@ -134,7 +134,7 @@ pub fn archived_at(name: &str, kind: FileKind) -> Option<DateTime<Utc>> {
     }
 }
 
-/// Whether OpenClaw accepts a session id as a file name: `^[a-z0-9][a-z0-9._-]{0,127}$`, any case (F§4.1).
+/// Returns whether OpenClaw accepts a session id as a file name: `^[a-z0-9][a-z0-9._-]{0,127}$`, any case (F§4.1).
 pub fn is_session_id(id: &str) -> bool {
     let id = id.trim();
     (1..=128).contains(&id.len())

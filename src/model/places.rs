@@ -16,13 +16,13 @@ pub struct Places {
 }
 
 impl Places {
-    /// Whether a path is that of a store.
+    /// Returns whether a path is that of a store.
     pub fn is_store(&self, path: &Path) -> bool {
         let usual = || path.file_name().is_some_and(|name| name == "sessions.json") && self.is_usual(path.parent());
         is_plain(path) && (self.stores.iter().any(|store| store == path) || usual())
     }
 
-    /// Whether a path is that of a file in a sessions directory which is no store.
+    /// Returns whether a path is that of a file in a sessions directory which is no store.
     pub fn is_file(&self, path: &Path) -> bool {
         let inside = |dir: &Path| path.strip_prefix(dir).is_ok_and(|below| !below.as_os_str().is_empty());
         let known = || self.stores.iter().filter_map(|store| store.parent()).any(inside);
@@ -30,20 +30,20 @@ impl Places {
         is_plain(path) && !path.starts_with(self.state_dir.join(OWN)) && !self.is_store(path) && (known() || usual())
     }
 
-    /// Whether a directory is `agents/<id>/sessions` of the state directory. It may be gone since.
+    /// Returns whether a directory is `agents/<id>/sessions` of the state directory. It may be gone since.
     fn is_usual(&self, dir: Option<&Path>) -> bool {
         let below = dir.and_then(|dir| dir.strip_prefix(self.state_dir.join("agents")).ok());
         below.is_some_and(|below| below.components().count() == 2 && below.ends_with("sessions"))
     }
 }
 
-/// Whether a path is absolute and goes only down.
+/// Returns whether a path is absolute and goes only down.
 fn is_plain(path: &Path) -> bool {
     let mut parts = path.components();
     parts.next() == Some(Component::RootDir) && parts.all(|part| matches!(part, Component::Normal(_)))
 }
 
-/// Whether a path goes only down from where it begins.
+/// Returns whether a path goes only down from where it begins.
 pub fn is_below(path: &Path) -> bool {
     path.components().count() > 0 && path.components().all(|part| matches!(part, Component::Normal(_)))
 }

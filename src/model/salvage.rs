@@ -146,7 +146,7 @@ fn next_entry(text: &[u8], near: usize, budget: &mut usize) -> Option<usize> {
     }
 }
 
-/// Whether a whole session entry begins at `at`: what merely has the shape is not taken for one.
+/// Returns whether a whole session entry begins at `at`: what merely has the shape is not taken for one.
 fn is_entry(text: &[u8], at: usize) -> Result<bool, JsonError> {
     let mut scanner = Scanner::at(text, at);
     scanner.key()?;

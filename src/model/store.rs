@@ -230,7 +230,7 @@ pub fn members_of(removed: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     }
 }
 
-/// Whether a text is a store with these keys and no others.
+/// Returns whether a text is a store with these keys and no others.
 pub fn has_keys(text: &[u8], keys: impl IntoIterator<Item = String>) -> bool {
     let Ok(document) = read(text) else { return false };
     let found: HashSet<String> = document.effective(text).into_iter().map(|place| place.key).collect();

@@ -110,7 +110,7 @@ impl Analyzer {
         self.bytes
     }
 
-    /// Whether it looks at everything.
+    /// Returns whether it looks at everything.
     pub fn is_thorough(&self) -> bool {
         self.watch.is_some()
     }

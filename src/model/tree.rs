@@ -299,7 +299,7 @@ impl Tree {
         })
     }
 
-    /// Whether no two entries share the id of an entry without message, so that its children are known.
+    /// Returns whether no two entries share the id of an entry without message, so that its children are known.
     pub(super) fn messageless_are_unique(&self) -> bool {
         let index = Index::new(&self.ids);
         let messageless = (0..self.len()).filter(|&at| self.roles[at as usize] == RoleCode::NoMessage);
@@ -355,7 +355,7 @@ impl<'a> Index<'a> {
         self.repeated.binary_search(&id).is_ok()
     }
 
-    /// Whether a later entry has the same id.
+    /// Returns whether a later entry has the same id.
     fn hides(&self, index: u32) -> bool {
         let id = self.ids[index as usize];
         self.is_repeated(id) && self.last_with(id) != Some(index)

@@ -195,7 +195,7 @@ fn locate(home: &StateHome, agent: &str, path: &Path, root: &Path) -> StoreLocat
     StoreLocation { agent: agent.to_owned(), path, dir, shared: false, configured: false, via_symlink, selected: true }
 }
 
-/// Whether a component of `path` below `root` is a symbolic link.
+/// Returns whether a component of `path` below `root` is a symbolic link.
 fn has_symlink(root: &Path, path: &Path) -> bool {
     let Ok(inner) = path.strip_prefix(root) else { return false };
     let mut at = root.to_owned();

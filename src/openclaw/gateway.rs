@@ -84,7 +84,7 @@ fn read_lock(dir: &Dir, name: &OsStr, uid: u32) -> Option<(LockPayload, LockStat
     Some(process::judge(&bytes))
 }
 
-/// Whether a process is one of a user who can get into this state directory.
+/// Returns whether a process is one of a user who can get into this state directory.
 fn may_serve(pid: u32, known: &Known<'_>) -> bool {
     proc::status(pid).is_none_or(|status| proc::may_enter(&status.uids, known.state_dir, !status.nested))
 }

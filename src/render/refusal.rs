@@ -47,7 +47,7 @@ pub fn line(left: &Left, view: View<'_>) -> String {
     format!("{}: {}", subject(&left.subject, view), sentence(&left.refusal, view))
 }
 
-/// Whether a key names its agent.
+/// Returns whether a key names its agent.
 pub fn names_agent(key: &str) -> bool {
     key::parse(key, "main", None).agent.is_some()
 }

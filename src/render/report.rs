@@ -253,7 +253,7 @@ fn is_failed(one: &BindingDocument) -> bool {
     matches!(one.run, RunState::Errored | RunState::Aborted | RunState::Interrupted)
 }
 
-/// Whether bindings of a store can be counted: also of one that moved to SQLite.
+/// Returns whether bindings of a store can be counted: also of one that moved to SQLite.
 pub fn can_be_read(state: StoreState) -> bool {
     matches!(state, StoreState::Ok | StoreState::Missing | StoreState::Symlink | StoreState::Sqlite)
 }

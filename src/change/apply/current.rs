@@ -49,7 +49,7 @@ impl<'a> Current<'a> {
         Ok(document.map(|document| Self { text: Cow::Owned(text), document, info, _file: file, seen: None }))
     }
 
-    /// Whether it is byte for byte what the plan was made of.
+    /// Returns whether it is byte for byte what the plan was made of.
     pub(super) fn is_seen(&self) -> bool {
         self.seen.is_some()
     }
@@ -59,7 +59,7 @@ impl<'a> Current<'a> {
         self.document.members[place.member].entry.span.of(&self.text)
     }
 
-    /// Whether the entry at `place` is the one that was planned.
+    /// Returns whether the entry at `place` is the one that was planned.
     pub(super) fn has(&self, item: &Item<'_>, place: &Effective) -> bool {
         self.is_seen() || item.entry.is(self.entry(place))
     }
@@ -78,7 +78,7 @@ impl<'a> Current<'a> {
     }
 }
 
-/// Whether a file has these bytes, piece by piece, and no others.
+/// Returns whether a file has these bytes, piece by piece, and no others.
 pub(super) fn holds<'a>(file: &mut impl Read, pieces: impl IntoIterator<Item = &'a [u8]>) -> io::Result<bool> {
     let mut buffer = vec![0; CHUNK];
     let mut has_more = |there: &mut [u8]| match file.read_exact(there) {

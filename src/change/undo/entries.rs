@@ -33,7 +33,7 @@ struct Now<'a> {
 }
 
 impl Now<'_> {
-    /// Whether a key is bound, and then whether to this very entry.
+    /// Returns whether a key is bound, and then whether to this very entry.
     fn has(&self, key: &str, entry: &[u8]) -> Option<bool> {
         self.bound.get(key).map(|&member| self.document.members[member].entry.span.of(self.text) == entry)
     }

@@ -100,7 +100,7 @@ impl Restoring<'_> {
         self.put_over(step, dir, name)
     }
 
-    /// Whether a file is still the mended one. In a copied state directory it is another inode.
+    /// Returns whether a file is still the mended one. In a copied state directory it is another inode.
     fn is_unchanged(&self, now: Stamp, written: Option<Stamp>) -> bool {
         let Some(new) = written else { return false };
         let moved = self.source.manifest.moved;
@@ -131,7 +131,7 @@ impl Restoring<'_> {
         Ok(Ok(()))
     }
 
-    /// Whether a restore that was cut off had this one back already; a copy of it may still be in the archive.
+    /// Returns whether a restore that was cut off had this one back already; a copy of it may still be in the archive.
     fn is_in_place(step: &Step, dir: &Dir, name: &OsStr) -> anyhow::Result<bool> {
         let (Some(before), Some(now)) = (&step.before, dir.info(name)?) else {
             return Ok(step.before.is_none() && dir.info(name)?.is_none());

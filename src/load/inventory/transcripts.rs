@@ -103,7 +103,7 @@ impl Rank {
     }
 }
 
-/// Whether a loose file is read: orphans, which may be old enough to go, and archives when they are checked.
+/// Returns whether a loose file is read: orphans, which may be old enough to go, and archives when they are checked.
 fn is_read(file: &LooseFile, request: &Request<'_>) -> bool {
     let archive = matches!(file.kind, FileKind::ArchiveReset | FileKind::ArchiveDeleted | FileKind::ArchiveBak);
     let plain = file.path.extension().is_none_or(|extension| extension != "zst");

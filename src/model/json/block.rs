@@ -16,7 +16,7 @@ const SHORT_ESCAPES: [bool; 256] = {
     table
 };
 
-/// Whether `byte` may stand behind a backslash alone.
+/// Returns whether `byte` may stand behind a backslash alone.
 pub(super) fn is_short_escape(byte: u8) -> bool {
     SHORT_ESCAPES[byte as usize]
 }

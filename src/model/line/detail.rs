@@ -90,7 +90,7 @@ fn block(scanner: &mut Scanner<'_>, text: &[u8], detail: &mut Detail) -> Result<
     Ok(())
 }
 
-/// Whether a raw string holds white space only.
+/// Returns whether a raw string holds white space only.
 fn is_blank(raw: &[u8]) -> bool {
     let mut rest = raw;
     while let Some(&first) = rest.first() {
@@ -111,7 +111,7 @@ fn is_blank(raw: &[u8]) -> bool {
     true
 }
 
-/// Whether a raw string stands for JSON, whole or not, with a control character in one of its strings.
+/// Returns whether a raw string stands for JSON, whole or not, with a control character in one of its strings.
 fn holds_control_character(raw: &[u8]) -> bool {
     let error = json::check(json::unescape(raw).as_bytes()).err();
     error.is_some_and(|error| error.kind == JsonErrorKind::ControlCharacter)

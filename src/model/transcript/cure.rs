@@ -68,7 +68,7 @@ impl Cure {
         self.messageless.len() <= MOST_MESSAGELESS
     }
 
-    /// Whether the file needs a header that is not in it.
+    /// Returns whether the file needs a header that is not in it.
     pub fn needs_header(&self) -> bool {
         self.header && self.copy.is_none()
     }

@@ -55,7 +55,7 @@ impl Integrity {
         }
     }
 
-    /// Whether the next use destroys the history, fails every run or hangs the gateway.
+    /// Returns whether the next use destroys the history, fails every run or hangs the gateway.
     pub const fn is_fatal(self) -> bool {
         matches!(self, Self::Freezes | Self::Blocks | Self::Wiped)
     }

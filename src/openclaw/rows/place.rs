@@ -143,7 +143,7 @@ pub(crate) fn moved(state_dir: &Path, path: &Path) -> Option<String> {
     }
 }
 
-/// Whether the database of an agent directory may hold sessions.
+/// Returns whether the database of an agent directory may hold sessions.
 pub(crate) fn is_home_of(state_dir: &Path, agent_dir: &Path) -> bool {
     !matches!(look_at(state_dir, &agent_dir.join("agent").join(DATABASE)), DatabaseLook::Nothing)
 }

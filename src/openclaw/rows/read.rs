@@ -73,7 +73,7 @@ impl DatabaseRows {
         asked.and_then(|asked| asked.optional().ok().flatten().flatten())
     }
 
-    /// Whether there is any binding.
+    /// Returns whether there is any binding.
     pub(crate) fn has_bindings(&self) -> anyhow::Result<bool> {
         let query = format!("SELECT 1 FROM {} LIMIT 1", self.tables.nodes.0);
         Ok(self.db.query_row(&query, [], |_| Ok(())).optional()?.is_some())
