@@ -363,6 +363,7 @@ pub struct ReportArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   claw-sessions runs                        which runs there were
+  claw-sessions restore latest -n           what would come back, and what would be refused
   claw-sessions restore latest              all that the last run took
   claw-sessions restore agent:main:telegram:direct:42
   claw-sessions restore --deferred --next 2     two of those that --max-resumes took out
@@ -395,6 +396,9 @@ pub struct RestoreArgs {
     /// as they stand in what was cut out of the store.
     #[arg(long, value_name = "RUN", conflicts_with_all = ["what", "as_new", "adopt", "deferred", "stuck_bak"])]
     pub from_files: Option<String>,
+    /// Say what would come back, and what would be refused; change nothing.
+    #[arg(short = 'n', long, conflicts_with_all = ["stuck_bak", "from_files"])]
+    pub dry_run: bool,
     /// Work although a live gateway of a version without store lock may write at the same moment.
     #[arg(long)]
     pub online: bool,

@@ -55,9 +55,28 @@ pub(crate) fn out(run: &Run, step: &Step) -> anyhow::Result<Result<bool, Changed
     Ok(Ok(info.links == 1))
 }
 
+/// A file of the archive that may come back.
+pub(crate) struct Returnable {
+    archive: Dir,
+    from: OsString,
+    info: FileInfo,
+    to: Dir,
+}
+
 /// Moves a file from the run's archive back to its directory, under `name`. What is there is compared with what was
 /// put there first.
 pub(crate) fn back(run: &Run, step: &Step, name: &OsStr) -> anyhow::Result<Result<(), Refusal>> {
+    let Returnable { archive, from, info, to } = match may_come_back(run, step, name)? {
+        Ok(returnable) => returnable,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    carry(&archive, &from, &to, name, &info)?;
+    to.sync()?;
+    Ok(Ok(()))
+}
+
+/// Finds out whether a file of the archive can come back under `name`. Reads only.
+pub(crate) fn may_come_back(run: &Run, step: &Step, name: &OsStr) -> anyhow::Result<Result<Returnable, Refusal>> {
     let (place, _) = parts(&step.path)?;
     if !run.manifest.is_ours(place) {
         return Ok(Err(Refusal::Outside));
@@ -72,9 +91,7 @@ pub(crate) fn back(run: &Run, step: &Step, name: &OsStr) -> anyhow::Result<Resul
     if to.info(name)?.is_some() {
         return Ok(Err(Refusal::Taken(to.join(name))));
     }
-    carry(&archive, &from, &to, name, &info)?;
-    to.sync()?;
-    Ok(Ok(()))
+    Ok(Ok(Returnable { archive, from, info, to }))
 }
 
 /// Returns whether a file of the archive is, byte for byte, what was put there, as far as that is recorded.
@@ -194,19 +211,40 @@ pub(crate) fn sync(run: &Run) -> Vec<(PathBuf, anyhow::Error)> {
 /// Finds out whether a file is in the archive; what has its name by now is then another file. Where a move was cut off
 /// between its two halves the file is in both places: then the archive's copy goes, and the move can be made again.
 pub(crate) fn arrived(run: &Run, step: &Step) -> anyhow::Result<bool> {
-    let Some((kept, before)) = step.kept().zip(step.before.as_ref()) else { return Ok(false) };
+    match place_of(run, step)? {
+        Arrival::Whole => Ok(true),
+        Arrival::Not => Ok(false),
+        Arrival::Twice => {
+            let (archive, name) = run.locate(step.kept().unwrap_or(Path::new("")))?;
+            archive.remove(&name)?;
+            Ok(false)
+        }
+    }
+}
+
+/// How far a move came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// The file is in the archive, and what has its name by now is another.
+    Whole,
+    /// It is not in the archive.
+    Not,
+    /// It is in both places.
+    Twice,
+}
+
+/// Finds out how far a move came. Reads only.
+pub(crate) fn place_of(run: &Run, step: &Step) -> anyhow::Result<Arrival> {
+    let Some((kept, before)) = step.kept().zip(step.before.as_ref()) else { return Ok(Arrival::Not) };
     let (archive, name) = run.locate(kept)?;
     if archive.info(&name)?.is_none() {
-        return Ok(false);
+        return Ok(Arrival::Not);
     }
     let (place, from) = parts(&step.path)?;
-    let Ok(dir) = Dir::open(place) else { return Ok(true) };
+    let Ok(dir) = Dir::open(place) else { return Ok(Arrival::Whole) };
     let untouched = dir.info(from)?.is_some_and(|here| here.regular && here.stamp == before.stamp);
-    if untouched && same_bytes((&dir, from), (&archive, &name))? {
-        archive.remove(&name)?;
-        return Ok(false);
-    }
-    Ok(true)
+    let twice = untouched && same_bytes((&dir, from), (&archive, &name))?;
+    Ok(if twice { Arrival::Twice } else { Arrival::Whole })
 }
 
 /// Returns whether two files have the same bytes.

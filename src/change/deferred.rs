@@ -52,8 +52,8 @@ pub struct Sorted {
     pub unreadable: Vec<Left>,
 }
 
-/// Tells deferred bindings apart, and notes in their runs which are superseded.
-pub fn sort(journal: &Journal, found: Vec<Deferred>) -> anyhow::Result<Sorted> {
+/// Tells deferred bindings apart. Reads only.
+pub fn tell_apart(found: Vec<Deferred>) -> Sorted {
     let mut bound: HashMap<PathBuf, Option<HashSet<String>>> = HashMap::new();
     let mut newest: HashMap<BindingId, RunId> = HashMap::new();
     let mut unreadable = Vec::new();
@@ -77,6 +77,13 @@ pub fn sort(journal: &Journal, found: Vec<Deferred>) -> anyhow::Result<Sorted> {
             superseded.push(one);
         }
     }
+    Sorted { due, superseded, unreadable }
+}
+
+/// Tells deferred bindings apart, and notes in their runs which are superseded.
+pub fn sort(journal: &Journal, found: Vec<Deferred>) -> anyhow::Result<Sorted> {
+    let sorted = tell_apart(found);
+    let superseded = &sorted.superseded;
     let runs: HashSet<&RunId> = superseded.iter().map(|one| &one.run).collect();
     for id in runs {
         let mut run = journal.open_run(id)?;
@@ -88,7 +95,7 @@ pub fn sort(journal: &Journal, found: Vec<Deferred>) -> anyhow::Result<Sorted> {
         }
         run.save()?;
     }
-    Ok(Sorted { due, superseded, unreadable })
+    Ok(sorted)
 }
 
 /// The keys that a store binds now; none where there is no store.

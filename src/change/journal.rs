@@ -370,6 +370,12 @@ fn give_new(file: &File, like: &FileInfo) -> std::io::Result<()> {
     give(file, &FileInfo { uid: meta.uid(), gid: meta.gid(), mode: 0o600, ..*like }, like.uid, like.gid)
 }
 
+/// Opens a past run to look at it. Nothing of it may be changed: our lock is not held.
+pub(crate) fn look_at(places: &Places, id: &RunId) -> anyhow::Result<Run> {
+    let like = Dir::open(&places.state_dir)?.own_info()?;
+    Run::open(&runs_dir(&places.state_dir)?, like, id, places)
+}
+
 /// Opens the directory and gives the name of a file in the archive of a past run. Reads only.
 pub fn archived(state_dir: &Path, id: &RunId, below: &Path) -> anyhow::Result<(Dir, OsString)> {
     run::locate(runs_dir(state_dir)?.existing_subdir(OsStr::new(id.as_str()))?, below)

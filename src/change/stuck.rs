@@ -159,6 +159,8 @@ enum Way {
     Back,
     /// The recipe's: a restore undoes the run.
     Undo,
+    /// The same, and it is only found out whether it could.
+    Look,
 }
 
 /// Gives a recorded file its other name, if it is still the recorded one and nobody holds its lock; else why not. Done
@@ -172,7 +174,7 @@ fn give_name(manifest: &Manifest, step: &Step, way: Way) -> anyhow::Result<Resul
     }
     let (old, new) = match way {
         Way::Back => (stuck, transcript),
-        Way::Undo => (transcript, stuck),
+        Way::Undo | Way::Look => (transcript, stuck),
     };
     let dir = Dir::open_below(&manifest.state_dir, place)?;
     // In a copied state directory it is another inode.
@@ -184,10 +186,10 @@ fn give_name(manifest: &Manifest, step: &Step, way: Way) -> anyhow::Result<Resul
             return Ok(Err(Refusal::Taken(dir.join(new))));
         }
         // Where a rename that overwrites nothing is made of a link and a removal, both names may be left.
-        if here.is_some_and(|here| here.stamp == there.stamp) {
+        if here.is_some_and(|here| here.stamp == there.stamp) && way != Way::Look {
             dir.remove(old)?;
         }
-        return dir.sync().map(Ok);
+        return if way == Way::Look { Ok(Ok(())) } else { dir.sync().map(Ok) };
     }
     match here {
         None => return Ok(Err(Changed::Gone.into())),
@@ -196,6 +198,9 @@ fn give_name(manifest: &Manifest, step: &Step, way: Way) -> anyhow::Result<Resul
     }
     if let Some(holder) = held_by(&dir, &lock_name(transcript))? {
         return Ok(Err(holder.into()));
+    }
+    if way == Way::Look {
+        return Ok(Ok(()));
     }
     match dir.move_to(old, &dir, new) {
         Ok(()) => dir.sync().map(Ok),
@@ -212,12 +217,18 @@ fn is_back(step: &Step) -> anyhow::Result<bool> {
 }
 
 /// Takes a transcript's name again, to undo the run: not while a binding refers to it.
-pub(crate) fn undo(manifest: &Manifest, step: &Step, references: &[References]) -> anyhow::Result<Result<(), Refusal>> {
+/// With `write` false it is only found out whether it could.
+pub(crate) fn undo(
+    manifest: &Manifest,
+    step: &Step,
+    references: &[References],
+    write: bool,
+) -> anyhow::Result<Result<(), Refusal>> {
     let Change::Rename { to } = &step.change else { return Ok(Ok(())) };
     if references.iter().any(|one| one.refer_to(to, None)) {
         return Ok(Err(Refusal::Referred));
     }
-    give_name(manifest, step, Way::Undo)
+    give_name(manifest, step, if write { Way::Undo } else { Way::Look })
 }
 
 /// Returns the key that the newest backup of a store had for each transcript, whether or not it came back.

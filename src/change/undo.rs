@@ -6,19 +6,24 @@
 //! follows when the next run finds it unfinished.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
 use crate::change::apply::references_now;
-use crate::change::journal::Journal;
+use crate::change::journal::{self, Journal};
+use crate::change::locking::lock_store;
 use crate::change::manifest::{Asked, Batch, Change, EntryRecord, Manifest, RunKind, RunProgress, StepState, Undone};
 use crate::change::outcome::{Late, List, Outcome, Refusal, Subject};
 use crate::change::run::Run;
 use crate::change::{archive, rescue, stuck};
 use crate::decide::verdict::Reason;
 use crate::disk::deadline::Deadline;
+use crate::disk::dir::Dir;
+use crate::model::places::Places;
+use crate::openclaw::files::lock::{Holder, StoreLock, held_by, lock_name};
 
 mod entries;
 mod files;
@@ -55,6 +60,19 @@ pub fn restore(journal: &Journal, options: &RestoreOptions<'_>) -> anyhow::Resul
     Ok(outcome)
 }
 
+/// Finds out what a restore would bring back, and what it would leave: by the same way, and without writing. Reads what
+/// the archive holds, since a restore compares that.
+pub fn look(places: &Places, options: &RestoreOptions<'_>) -> anyhow::Result<Outcome> {
+    let mut source = journal::look_at(places, &options.asked.of)?;
+    is_known(&source.manifest).map_err(|_| {
+        let id = source.id();
+        anyhow::anyhow!("the run {id} was cut off: a restore finishes it first, and only then is known what it took")
+    })?;
+    let mut work = Restoring::new(&mut source, None, options);
+    work.bring_back();
+    Ok(work.outcome)
+}
+
 /// The same, for a restore whose run exists already.
 pub(crate) fn resume(journal: &Journal, mut own: Run, options: &RestoreOptions<'_>) -> anyhow::Result<Outcome> {
     if !journal.has_run(&options.asked.of)? {
@@ -70,23 +88,8 @@ pub(crate) fn resume(journal: &Journal, mut own: Run, options: &RestoreOptions<'
     let stores = source.manifest.stores.iter().chain(source.manifest.batches.iter().map(|batch| &batch.store));
     own.manifest.stores = stores.cloned().collect();
     own.save()?;
-    let mut work = Restoring {
-        source: &mut source,
-        own: &mut own,
-        options,
-        outcome: Outcome::default(),
-        renamed: HashMap::new(),
-        late: false,
-        busy: false,
-    };
-    work.batches();
-    work.loose_files();
-    work.spare_followers();
-    work.originals();
-    work.names();
-    // Dead locks come last: one of them may stand where our own lock stood a moment ago.
-    work.give_back_cleared();
-    work.locks();
+    let mut work = Restoring::new(&mut source, Some(&mut own), options);
+    work.bring_back();
     let (late, busy) = (work.late, work.busy);
     let mut outcome = work.outcome;
     for (path, error) in archive::sync(&source).into_iter().chain(archive::sync(&own)) {
@@ -139,14 +142,19 @@ fn without_source(journal: &Journal, mut own: Run, options: &RestoreOptions<'_>)
 /// follow yet is no hindrance.
 fn source(journal: &Journal, asked: &Asked) -> anyhow::Result<Run> {
     let run = journal.open_run(&asked.of)?;
-    let Manifest { batches, steps, state, id, .. } = &run.manifest;
+    is_known(&run.manifest)?;
+    Ok(run)
+}
+
+fn is_known(manifest: &Manifest) -> anyhow::Result<()> {
+    let Manifest { batches, steps, state, id, .. } = manifest;
     let batches = batches.iter().map(|batch| batch.state);
     let steps = steps.iter().filter(|step| !step.is_move()).map(|step| step.state);
     anyhow::ensure!(
         *state != RunProgress::Unfinished || batches.chain(steps).all(|state| state != StepState::Planned),
         "the run {id} was cut off and could not be finished, nothing of it was restored: `claw-sessions gc` says why"
     );
-    Ok(run)
+    Ok(())
 }
 
 /// Removes what was cut out of stores that have all of it back. It has served: that it cannot be removed harms nothing.
@@ -179,7 +187,8 @@ fn settle_source(manifest: &mut Manifest) {
 
 struct Restoring<'a> {
     source: &'a mut Run,
-    own: &'a mut Run,
+    /// The restore's own run; `None` when this only finds out what a restore would do.
+    own: Option<&'a mut Run>,
     options: &'a RestoreOptions<'a>,
     outcome: Outcome,
     /// Transcripts that came back under another name.
@@ -190,7 +199,38 @@ struct Restoring<'a> {
     busy: bool,
 }
 
-impl Restoring<'_> {
+impl<'a> Restoring<'a> {
+    fn new(source: &'a mut Run, own: Option<&'a mut Run>, options: &'a RestoreOptions<'a>) -> Self {
+        let (outcome, renamed) = (Outcome::default(), HashMap::new());
+        Self { source, own, options, outcome, renamed, late: false, busy: false }
+    }
+
+    fn bring_back(&mut self) {
+        self.batches();
+        self.loose_files();
+        self.spare_followers();
+        self.originals();
+        self.names();
+        // Dead locks come last: one of them may stand where our own lock stood a moment ago.
+        self.give_back_cleared();
+        self.locks();
+    }
+
+    /// Takes the lock of a store, or says who holds it; `None` when nothing will be written.
+    fn lock<'d>(
+        &mut self,
+        agent: &str,
+        dir: &'d Dir,
+        name: &OsStr,
+    ) -> anyhow::Result<Result<Option<StoreLock<'d>>, Holder>> {
+        let Some(own) = self.own.as_deref_mut() else {
+            return Ok(held_by(dir, &lock_name(name))?.map_or(Ok(None), Err));
+        };
+        let shelf = own.shelf(agent)?;
+        let patience = self.options.deadline.clip(self.options.patience);
+        Ok(lock_store(own, agent, dir, name, &shelf, patience)?.map(Some))
+    }
+
     fn in_time(&mut self) -> bool {
         self.late |= self.options.deadline.has_passed();
         !self.late
@@ -223,7 +263,7 @@ impl Restoring<'_> {
                 continue;
             }
             let subject = Subject::Path(to.clone());
-            match stuck::undo(&self.source.manifest, step, &references) {
+            match stuck::undo(&self.source.manifest, step, &references, self.own.is_some()) {
                 Ok(Ok(())) => {
                     self.outcome.back.files += 1;
                     self.outcome.back.bytes += step.bytes();
@@ -237,7 +277,9 @@ impl Restoring<'_> {
 
     /// Puts the dead locks back that stood in this restore's own way.
     fn give_back_cleared(&mut self) {
-        give_back(self.own);
+        if let Some(own) = self.own.as_deref_mut() {
+            give_back(own);
+        }
     }
 
     /// Puts the dead locks of the source back: of a whole run only.

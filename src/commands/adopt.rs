@@ -5,10 +5,11 @@ use std::path::Path;
 use chrono::Utc;
 
 use super::context::{Context, directory_id, schema};
-use super::permit::{Lists, Mutation, Patience, lists};
+use super::permit::{Lists, Mutation, Patience, beside_gateway, lists};
 use super::{Exit, Failure, Session};
 use crate::change::manifest::RunKind;
-use crate::change::outcome::Refusal;
+use crate::change::outcome::{Left, Outcome, Refusal, Subject};
+use crate::cli::RestoreArgs;
 use crate::config::policy::PolicyFlags;
 use crate::decide::plan::{MendItem, Mending, Plan};
 use crate::decide::verdict::Reason;
@@ -21,9 +22,13 @@ use crate::render::json::{BoundDocument, RestoreDocument};
 use crate::render::text;
 
 /// Binds `file` under `key`.
-pub(super) fn run(session: &Session, file: &Path, key: &str, online: bool) -> Result<Exit, Failure> {
+pub(super) fn run(session: &Session, file: &Path, key: &str, args: &RestoreArgs) -> Result<Exit, Failure> {
     let mut context = Context::new(session, &PolicyFlags::default())?;
-    let mut work = Mutation::begin(&context, online, Patience::default())?;
+    let mut work = if args.dry_run {
+        Mutation::dry(&context)
+    } else {
+        Mutation::begin(&context, args.online, Patience::default())?
+    };
     let inventory = context.load()?;
     let (loose, summary) = adoptable(&context, &inventory, file)?;
     let store = store_of(&context, &inventory, loose, key)?;
@@ -41,11 +46,17 @@ pub(super) fn run(session: &Session, file: &Path, key: &str, online: bool) -> Re
     let path = context.view().path(&loose.path);
     let hint = summary.integrity.is_fatal();
     let agent = store.agent.clone();
-    let outcome = work.carry_out(&context, plan, None, RunKind::Adopt)?;
-    let bound = outcome.run.is_some();
+    let outcome = if args.dry_run {
+        let beside = beside_gateway(&context, args.online);
+        Outcome { left: beside.map(|why| Left::new(Subject::Plan, why)).into_iter().collect(), ..Outcome::default() }
+    } else {
+        work.carry_out(&context, plan, None, RunKind::Adopt)?
+    };
+    let bound = args.dry_run || outcome.run.is_some();
     let Lists { skipped, failed, refused, late: _ } = lists(&context, outcome.left.iter().chain(&work.settled.left));
     let document = RestoreDocument {
         run: outcome.run.map(String::from),
+        dry_run: args.dry_run,
         adopted: bound.then_some(path),
         bindings: if bound { vec![BoundDocument { agent, key: key.to_owned() }] } else { Vec::new() },
         recovered: work.recovered(),

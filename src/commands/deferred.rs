@@ -1,26 +1,34 @@
 //! `restore --deferred`: readmits what the startup budget took out, what was active last first.
 
 use super::context::{Context, schema};
-use super::permit::{self, Patience, lists, moved_since, open, refuse_beside_gateway, settle};
+use super::permit::{
+    self, Mutation, Patience, beside_gateway, lists, moved_since, open, refuse_beside_gateway, settle,
+};
 use super::{Exit, Failure, Session};
 use crate::change::deferred::{self, Deferred};
 use crate::change::manifest::{Asked, Manifest, RunProgress};
 use crate::change::outcome::{Back, Left, Outcome, Subject};
 use crate::change::undo;
+use crate::cli::RestoreArgs;
 use crate::config::policy::PolicyFlags;
 use crate::model::ids::{BindingId, RunId};
 use crate::render::json::{BoundDocument, RestoreDocument};
 use crate::render::text;
 
-/// Readmits the `next` deferred bindings, or all.
-pub(super) fn run(session: &Session, next: Option<usize>, online: bool) -> Result<Exit, Failure> {
+/// Readmits the next deferred bindings that were asked for, or all.
+pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure> {
     let context = Context::new(session, &PolicyFlags::default())?;
     let mut document =
         RestoreDocument { still_deferred: Some(0), ..RestoreDocument::new(schema("restore"), &context.home.state_dir) };
     // A timer asks every few minutes: where nothing waits, nothing is refused or written.
     if context.past().runs.iter().any(is_waiting) {
-        refuse_beside_gateway(&context, online)?;
-        readmit(&context, next, &mut document)?;
+        let next = args.next.map(|next| next as usize);
+        if args.dry_run {
+            look(&context, next, args.online, &mut document);
+        } else {
+            refuse_beside_gateway(&context, args.online)?;
+            readmit(&context, next, &mut document)?;
+        }
     }
     if session.cli.global.json {
         session.print_document(&document)?;
@@ -28,6 +36,58 @@ pub(super) fn run(session: &Session, next: Option<usize>, online: bool) -> Resul
         session.print(&text::deferred(&document, &session.layout()))?;
     }
     Ok(Exit::after(!document.refused.is_empty(), !document.failed.is_empty()))
+}
+
+/// Says which would come back.
+fn look(context: &Context<'_>, next: Option<usize>, online: bool, document: &mut RestoreDocument) {
+    let settled = Mutation::dry(context).settled;
+    document.dry_run = true;
+    document.recovered = permit::recovered(&settled);
+    let mut left = settled.left;
+    let found = deferred::of(&context.past().runs);
+    document.still_deferred = Some(found.len());
+    let sorted = deferred::tell_apart(found);
+    let mut back = Back::default();
+    let asked = begin(document, &mut left, sorted, next);
+    left.extend(beside_gateway(context, online).map(|why| Left::new(Subject::Runs, why)));
+    for asked in asked {
+        if let Some(why) = moved_since(context, &asked.of) {
+            left.push(Left::new(Subject::Run(asked.of), why));
+            continue;
+        }
+        let options = Patience::default().restoring(&asked, context.session.started_at);
+        match undo::look(context.places(), &options) {
+            Ok(outcome) => add(document, &mut back, &mut left, outcome),
+            Err(error) => left.push(Left::new(Subject::Run(asked.of), error)),
+        }
+    }
+    end(context, document, &back, &left);
+}
+
+/// Notes what is told of deferred bindings, and asks for those that are next.
+fn begin(
+    document: &mut RestoreDocument,
+    left: &mut Vec<Left>,
+    sorted: deferred::Sorted,
+    next: Option<usize>,
+) -> Vec<Asked> {
+    let deferred::Sorted { due, superseded, unreadable } = sorted;
+    left.extend(unreadable);
+    document.superseded = superseded.into_iter().map(|one| one.id.key).collect();
+    let chosen = &due[..next.unwrap_or(due.len()).min(due.len())];
+    let runs = by_run(chosen).into_iter();
+    let asked: Vec<Asked> = runs.map(|(of, bindings)| Asked { bindings, deferred: true, ..Asked::all(of) }).collect();
+    document.of = asked.iter().map(|asked| asked.of.to_string()).collect();
+    asked
+}
+
+fn end(context: &Context<'_>, document: &mut RestoreDocument, back: &Back, left: &[Left]) {
+    let lists = lists(context, left);
+    document.refused = lists.refused;
+    document.failed = lists.failed;
+    document.bindings = back.bindings.iter().map(BoundDocument::of).collect();
+    document.files = back.files;
+    document.bytes = back.bytes;
 }
 
 /// Brings back the `next` that are due, run by run.
@@ -38,30 +98,18 @@ fn readmit(context: &Context<'_>, next: Option<usize>, document: &mut RestoreDoc
     document.recovered = permit::recovered(&settled);
     let mut left = settled.left;
     let mut back = Back::default();
-    let deferred::Sorted { due, superseded, unreadable } =
-        deferred::sort(&journal, deferred::of(&context.past().runs))?;
-    left.extend(unreadable);
-    document.superseded = superseded.into_iter().map(|one| one.id.key).collect();
-    let chosen = &due[..next.unwrap_or(due.len()).min(due.len())];
-    for (of, bindings) in by_run(chosen) {
-        document.of.push(of.to_string());
-        if let Some(why) = moved_since(context, &of) {
-            left.push(Left::new(Subject::Run(of), why));
+    let sorted = deferred::sort(&journal, deferred::of(&context.past().runs))?;
+    for asked in begin(document, &mut left, sorted, next) {
+        if let Some(why) = moved_since(context, &asked.of) {
+            left.push(Left::new(Subject::Run(asked.of), why));
             continue;
         }
-        let asked = Asked { bindings, deferred: true, ..Asked::all(of.clone()) };
-        let options = limits.restoring(&asked, context.session.started_at);
-        match undo::restore(&journal, &options) {
+        match undo::restore(&journal, &limits.restoring(&asked, context.session.started_at)) {
             Ok(outcome) => add(document, &mut back, &mut left, outcome),
-            Err(error) => left.push(Left::new(Subject::Run(of), error)),
+            Err(error) => left.push(Left::new(Subject::Run(asked.of), error)),
         }
     }
-    let lists = lists(context, &left);
-    document.refused = lists.refused;
-    document.failed = lists.failed;
-    document.bindings = back.bindings.iter().map(BoundDocument::of).collect();
-    document.files = back.files;
-    document.bytes = back.bytes;
+    end(context, document, &back, &left);
     document.still_deferred = Some(deferred::of(&context.past().runs).len());
     Ok(())
 }

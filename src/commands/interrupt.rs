@@ -44,7 +44,7 @@ fn changes(command: &Command) -> bool {
             None => !args.dry_run,
         },
         Command::Validate(args) => args.repair && !args.dry_run,
-        Command::Restore(_) => true,
+        Command::Restore(args) => !args.dry_run,
         Command::Runs(args) => matches!(args.command, Some(RunsCommand::Prune { dry_run: false, .. })),
         Command::Scan(_)
         | Command::Report(_)

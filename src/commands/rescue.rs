@@ -32,5 +32,5 @@ pub(super) fn run(session: &Session, run: &str, online: bool) -> Result<Exit, Fa
     let outcome = undo::restore(&journal, &options)?;
     // That its manifest is lost is known.
     let settled = crate::change::settle::Settled { left: Vec::new(), ..settled };
-    restore::show(&context, &of, outcome, &settled)
+    restore::show(&context, &of, outcome, &settled, false)
 }

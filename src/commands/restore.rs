@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::context::{Context, schema};
-use super::permit::{self, Lists, Patience, lists, moved_since, open, refuse_beside_gateway, refused, settle};
+use super::permit::{
+    self, Lists, Mutation, Patience, beside_gateway, lists, moved_since, open, refuse_beside_gateway, refused, settle,
+};
 use super::{Exit, Failure, Session, adopt, deferred, near, rescue, stuck};
 use crate::change::journal::Past;
 use crate::change::manifest::{Asked, Change, Manifest};
-use crate::change::outcome::Outcome;
+use crate::change::outcome::{Left, Outcome, Subject};
 use crate::change::settle::Settled;
 use crate::change::undo;
 use crate::cli::RestoreArgs;
@@ -27,36 +29,52 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure
         return Err(Failure::usage(anyhow::anyhow!("restore takes a run or a key: --store does not narrow it")));
     }
     if args.deferred {
-        return deferred::run(session, args.next.map(|next| next as usize), args.online);
+        return deferred::run(session, args);
     }
     if let (Some(file), Some(key)) = (&args.adopt, &args.key) {
-        return adopt::run(session, file, key, args.online);
+        return adopt::run(session, file, key, args);
     }
     if let Some(run) = &args.from_files {
         return rescue::run(session, run, args.online);
     }
     let what = args.what.as_deref().unwrap_or_default();
     let context = Context::new(session, &PolicyFlags::default())?;
-    refuse_beside_gateway(&context, args.online)?;
+    if !args.dry_run {
+        refuse_beside_gateway(&context, args.online)?;
+    }
     let asked = look_up(&context, what)?;
     if let Some(why) = moved_since(&context, &asked.of) {
         return Err(refused(&context, &why)
             .hint("OpenClaw would not see what came back; `claw-sessions runs` says where the run's archive is"));
     }
     let limits = Patience::default();
+    if args.dry_run {
+        let asked = Asked { as_new: args.as_new, ..asked };
+        let mut outcome = undo::look(context.places(), &limits.restoring(&asked, session.started_at))?;
+        let beside = beside_gateway(&context, args.online);
+        outcome.left.extend(beside.map(|why| Left::new(Subject::Run(asked.of.clone()), why)));
+        return show(&context, &asked.of, outcome, &Mutation::dry(&context).settled, true);
+    }
     let journal = open(&context, limits)?;
     let settled = settle(&context, &journal, limits)?;
     let asked = Asked { as_new: args.as_new, ..look_up(&context, what)? };
     let options = limits.restoring(&asked, session.started_at);
     let outcome = undo::restore(&journal, &options)?;
-    show(&context, &asked.of, outcome, &settled)
+    show(&context, &asked.of, outcome, &settled, false)
 }
 
 /// Prints what came back, and says how it ends.
-pub(super) fn show(context: &Context<'_>, of: &RunId, outcome: Outcome, settled: &Settled) -> Result<Exit, Failure> {
+pub(super) fn show(
+    context: &Context<'_>,
+    of: &RunId,
+    outcome: Outcome,
+    settled: &Settled,
+    dry_run: bool,
+) -> Result<Exit, Failure> {
     let Lists { skipped, failed, refused, late: _ } = lists(context, outcome.left.iter().chain(&settled.left));
     let document = RestoreDocument {
         run: outcome.run.map(String::from),
+        dry_run,
         of: vec![of.to_string()],
         bindings: outcome.back.bindings.iter().map(BoundDocument::of).collect(),
         files: outcome.back.files,

@@ -73,8 +73,11 @@ fn may_forget(context: &Context<'_>, due: &[RunId]) -> Result<bool, Failure> {
     if bytes == 0 {
         return Ok(true);
     }
-    let runs = if due.len() == 1 { "1 run".to_owned() } else { format!("{} runs", due.len()) };
-    let what = format!("{runs} with {} in their archives", HumanBytes(bytes));
+    let size = HumanBytes(bytes);
+    let what = match due.len() {
+        1 => format!("1 run with {size} in its archive"),
+        runs => format!("{runs} runs with {size} in their archives"),
+    };
     let answer = context.session.confirm(&format!("Forget {what} for good?"))?;
     answer.ok_or_else(|| {
         Failure::usage(anyhow::anyhow!("this would forget {what} for good; nothing was touched"))

@@ -303,6 +303,9 @@ pub struct RestoreDocument {
     pub state_dir: String,
     /// The restore's own run; null when nothing was changed.
     pub run: Option<String>,
+    /// Whether nothing was to be changed: what is told is what would be.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
     /// The runs that were brought back, wholly or in part.
     pub of: Vec<String>,
     /// The transcript that was bound again by --adopt.
@@ -380,6 +383,7 @@ impl RestoreDocument {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             state_dir: state_dir.to_string_lossy().into_owned(),
             run: None,
+            dry_run: false,
             of: Vec::new(),
             adopted: None,
             bindings: Vec::new(),

@@ -15,6 +15,7 @@ mod containers;
 mod copies;
 mod crafted;
 mod docs;
+mod dry_restore;
 mod fixtures;
 mod gateway;
 mod interrupt;

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use super::Restoring;
 use crate::change::archive::{parts, read_whole};
-use crate::change::locking::lock_store;
 use crate::change::manifest::{Batch, EntryRecord, StepState, Undone};
 use crate::change::outcome::{Bound, Refusal, Subject};
 use crate::disk::dir::{Dir, FileInfo};
@@ -63,9 +62,7 @@ impl Restoring<'_> {
             return Ok(Err(Refusal::Outside));
         }
         let dir = Dir::open_below(&self.source.manifest.state_dir, parent)?;
-        let shelf = self.own.shelf(&batch.agent)?;
-        let patience = self.options.deadline.clip(self.options.patience);
-        let lock = match lock_store(self.own, &batch.agent, &dir, name, &shelf, patience)? {
+        let lock = match self.lock(&batch.agent, &dir, name)? {
             Ok(lock) => lock,
             Err(holder) => return Ok(Err(holder.into())),
         };
@@ -86,8 +83,9 @@ impl Restoring<'_> {
             Err(defect) => return Ok(Err(Refusal::broken(&defect))),
         };
         let Some((new, back)) = self.put_back(&batch, &text, document, &removed)? else { return Ok(Ok(())) };
-        lock.replace_store([new.as_slice()], &info, Some(info.stamp).filter(|_| info.regular))?;
-        drop(lock);
+        if let Some(lock) = lock {
+            lock.replace_store([new.as_slice()], &info, Some(info.stamp).filter(|_| info.regular))?;
+        }
         for index in back {
             let entry = &mut self.source.manifest.batches[at].entries[index];
             entry.undone = Some(Undone::Restored);

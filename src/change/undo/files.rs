@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use super::Restoring;
-use crate::change::archive::{self, parts};
+use crate::change::archive::{self, Arrival, parts};
 use crate::change::manifest::{Change, Step, StepState, Undone};
 use crate::change::outcome::{Refusal, Subject};
 use crate::decide::verdict::Reason;
@@ -45,7 +45,7 @@ impl Restoring<'_> {
     pub(super) fn file(&mut self, at: usize) -> anyhow::Result<Result<(), Refusal>> {
         let step = self.source.manifest.steps[at].clone();
         match step.state {
-            StepState::Planned if archive::arrived(self.source, &step)? => {
+            StepState::Planned if self.arrived(&step)? => {
                 self.source.manifest.steps[at].state = StepState::Done;
             }
             // It never left: it stays where it is.
@@ -58,7 +58,7 @@ impl Restoring<'_> {
             None => {}
         }
         let (_, name) = parts(&step.path)?;
-        let mut tried = archive::back(self.source, &step, name)?;
+        let mut tried = self.back(&step, name)?;
         if let Err(Refusal::Taken(_) | Refusal::NotArchived(_)) = &tried {
             if self.is_back(&step, name)? {
                 // A restore that was cut off had it back already.
@@ -93,14 +93,33 @@ impl Restoring<'_> {
         if !archive::same_bytes((&to, name), (&archive, &from))? {
             return Ok(false);
         }
-        to.sync()?;
-        archive.remove(&from)?;
+        if self.own.is_some() {
+            to.sync()?;
+            archive.remove(&from)?;
+        }
         Ok(true)
+    }
+
+    /// Finds out whether a file is in the archive.
+    fn arrived(&self, step: &Step) -> anyhow::Result<bool> {
+        match self.own {
+            Some(_) => archive::arrived(self.source, step),
+            None => Ok(archive::place_of(self.source, step)? == Arrival::Whole),
+        }
+    }
+
+    /// Brings a file back under this name.
+    fn back(&self, step: &Step, name: &OsStr) -> anyhow::Result<Result<(), Refusal>> {
+        match self.own {
+            Some(_) => archive::back(self.source, step, name),
+            None => Ok(archive::may_come_back(self.source, step, name)?.map(drop)),
+        }
     }
 
     /// Brings a file back under a free name, which is recorded first: a restore that is cut off knows it again.
     fn under_new_name(&mut self, step: &Step, name: &OsStr) -> anyhow::Result<Result<(), Refusal>> {
-        let recorded = self.own.manifest.steps.iter().find_map(|own| match &own.change {
+        let mut steps = self.own.as_deref().into_iter().flat_map(|own| &own.manifest.steps);
+        let recorded = steps.find_map(|own| match &own.change {
             Change::Rename { to } if own.path == step.path => Some(to.clone()),
             _ => None,
         });
@@ -120,21 +139,25 @@ impl Restoring<'_> {
             if fs_err::symlink_metadata(&to).is_ok() {
                 continue;
             }
-            self.own.manifest.steps.push(Step {
-                change: Change::Rename { to: to.clone() },
-                state: StepState::Done,
-                ..step.clone()
-            });
-            self.own.save()?;
+            if let Some(own) = self.own.as_deref_mut() {
+                own.manifest.steps.push(Step {
+                    change: Change::Rename { to: to.clone() },
+                    state: StepState::Done,
+                    ..step.clone()
+                });
+                own.save()?;
+            }
             let (_, new) = parts(&to)?;
-            let back = archive::back(self.source, step, new)?;
+            let back = self.back(step, new)?;
             if !matches!(back, Err(Refusal::Taken(_))) {
                 if back.is_ok() {
                     self.renamed.insert(step.path.clone(), to);
                 }
                 return Ok(back);
             }
-            self.own.manifest.steps.pop();
+            if let Some(own) = self.own.as_deref_mut() {
+                own.manifest.steps.pop();
+            }
         }
         Ok(Err(Refusal::Taken(step.path.clone())))
     }

@@ -7,7 +7,6 @@ use anyhow::Context as _;
 use super::Restoring;
 use super::files::new_name;
 use crate::change::archive::{self, parts, read_whole};
-use crate::change::locking::lock_store;
 use crate::change::manifest::{After, Batch, Change, Step, StepState, Undone};
 use crate::change::outcome::{Refusal, Subject};
 use crate::disk::carry::carry;
@@ -57,7 +56,11 @@ impl Restoring<'_> {
         let to = to.as_ref().context("a transcript was mended, and has no original")?;
         let (archive, _) = self.source.locate(to)?;
         // Held until the original is in its place: a turn that is written meanwhile would go with the mended file.
-        let _lock = match lock::of_transcript(&dir, name, &archive)? {
+        let held = match self.own {
+            Some(_) => lock::of_transcript(&dir, name, &archive)?,
+            None => lock::held_by(&dir, &lock::lock_name(name))?.map_or(Ok(None), Err),
+        };
+        let _lock = match held {
             Ok(lock) => lock,
             Err(holder) => return Ok(Err(holder.into())),
         };
@@ -79,9 +82,7 @@ impl Restoring<'_> {
         name: &OsStr,
         planned: &str,
     ) -> anyhow::Result<Result<(), Refusal>> {
-        let shelf = self.own.shelf(&step.agent)?;
-        let patience = self.options.deadline.clip(self.options.patience);
-        let _lock = match lock_store(self.own, &step.agent, dir, name, &shelf, patience)? {
+        let _lock = match self.lock(&step.agent, dir, name)? {
             Ok(lock) => lock,
             Err(holder) => return Ok(Err(holder.into())),
         };
@@ -93,8 +94,10 @@ impl Restoring<'_> {
         }
         if step.kept().is_none() {
             // There was no file: what stands there is a copy of the backup beside it.
-            dir.remove(name)?;
-            dir.sync()?;
+            if self.own.is_some() {
+                dir.remove(name)?;
+                dir.sync()?;
+            }
             return Ok(Ok(()));
         }
         self.put_over(step, dir, name)
@@ -115,6 +118,9 @@ impl Restoring<'_> {
             return Ok(Err(Refusal::Damaged(to.to_owned())));
         }
         let Some(mended) = dir.info(name)? else { return Ok(Err(Refusal::MendedGone)) };
+        if self.own.is_none() {
+            return Ok(Ok(()));
+        }
         // What goes keeps a second name until it is known that nobody wrote to it in its last moment.
         let mut spare = kept.clone();
         spare.push(".mended");
@@ -158,6 +164,9 @@ impl Restoring<'_> {
         let to = step.kept().context("there is no original")?;
         let (archive, kept) = self.source.locate(to)?;
         let Some(info) = archive.info(&kept)? else { return Ok(Err(Refusal::NotArchived(to.to_owned()))) };
+        if self.own.is_none() {
+            return Ok(Ok(()));
+        }
         let new = dir.free_name(&new_name(name, self.options.asked.of.suffix(), 1), |_| false)?;
         carry(&archive, &kept, dir, &new, &info)?;
         dir.sync()?;
