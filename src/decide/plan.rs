@@ -3,25 +3,25 @@
 //! A plan is complete in itself: it can be written to a file, read by a person, and applied later. Applying consumes
 //! it, so no plan runs twice.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+pub use totals::Totals;
 
 use super::expected::Expected;
-use super::verdict::{Action, ClassifiedFile, FileAction, Reason, Verdict, Verdicts};
+use super::verdict::{Action, FileAction, Reason};
 use crate::config::policy::MaxRemovals;
 use crate::model::ids::BindingId;
-use crate::model::inventory::{Binding, Content, Inventory, LooseFile};
 use crate::model::key::Class;
-use crate::model::mend;
-use crate::model::names::{FileKind, is_session_id};
 use crate::model::problem::Code;
-use crate::model::proof::Stamp;
-use crate::model::proof::{DirId, sha256};
-use crate::model::transcript::Summary;
+use crate::model::proof::{DirId, Stamp};
+
+mod fit;
+mod made;
+mod totals;
 
 /// What is to be done.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -192,137 +192,6 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Makes the plan that carries out `verdicts`. `dirs` gives device and inode of a sessions directory.
-    pub fn from(
-        inventory: &'a Inventory,
-        verdicts: &Verdicts,
-        now: DateTime<Utc>,
-        dirs: impl Fn(&Path) -> Option<DirId>,
-    ) -> Self {
-        let mut stores = Vec::new();
-        for (at, store) in inventory.stores.iter().enumerate() {
-            let Some(dir) = dirs(store.dir()).filter(|_| store.may_change().is_ok()) else { continue };
-            let leaving = verdicts.bindings.iter().filter(|one| one.store == at && one.verdict.action.removes());
-            let items: Vec<Item<'_>> = leaving
-                .map(|one| {
-                    let binding = one.binding(inventory);
-                    let transcript = &binding.transcript;
-                    Item {
-                        agent: binding.agent.clone(),
-                        key: binding.key.clone(),
-                        class: binding.class,
-                        action: one.verdict.action,
-                        reasons: one.verdict.reasons.clone(),
-                        entry: Expected::Bytes(store.entry_bytes(binding)),
-                        session_id: binding.entry.session_id.clone(),
-                        entry_bytes: binding.entry_bytes,
-                        active_at: one.facts.active_at,
-                        file: one.file.clone().zip(transcript.stamp).map(|(path, stamp)| PlannedFile {
-                            path,
-                            stamp,
-                            frees: !transcript.linked,
-                        }),
-                        absent: transcript.path.clone().filter(|_| matches!(transcript.content, Content::Absent)),
-                    }
-                })
-                .collect();
-            if !items.is_empty() {
-                stores.push(StorePlan { agent: store.agent.clone(), path: store.path.clone(), dir, items });
-            }
-        }
-        let mut plan = Self {
-            schema: SCHEMA.to_owned(),
-            mends: mends(inventory, verdicts, &dirs),
-            state_dir: inventory.state_dir.clone(),
-            now,
-            bindings: verdicts.bindings.len(),
-            bytes: inventory.stores.iter().all(|store| store.selected).then(|| inventory.bytes()),
-            known_stores: inventory.writable(),
-            stores,
-            files: Vec::new(),
-        };
-        for judged in verdicts.files.iter().filter(|judged| judged.action != FileAction::Keep) {
-            let file = &inventory.files[judged.index];
-            let Some(dir) = file.path.parent().and_then(&dirs) else { continue };
-            plan.files.push(FileItem {
-                agent: file.agent.clone(),
-                action: judged.action,
-                reason: judged.reason,
-                file: PlannedFile { path: file.path.clone(), stamp: file.stamp, frees: !file.linked },
-                dir,
-            });
-        }
-        plan
-    }
-
-    /// The verdicts as this plan has them: what it takes leaves for its reasons, all else stays.
-    pub fn override_verdicts(&self, inventory: &Inventory, verdicts: &mut Verdicts) {
-        let key = |store: &Path, key: &str| (store.to_owned(), key.to_owned());
-        let planned: HashMap<(PathBuf, String), &Item<'_>> = self
-            .stores
-            .iter()
-            .flat_map(|store| store.items.iter().map(|item| (key(&store.path, &item.key), item)))
-            .collect();
-        let mended: HashSet<Option<PathBuf>> = self.mends.iter().map(|item| Some(item.path.clone())).collect();
-        for one in &mut verdicts.bindings {
-            match planned.get(&key(&one.store(inventory).path, &one.binding(inventory).key)) {
-                Some(item) => one.verdict = Verdict { action: item.action, reasons: item.reasons.clone() },
-                None if mended.contains(&one.binding(inventory).transcript.path) => {
-                    let reason = one.verdict.reasons.first().copied().unwrap_or(Reason::Mendable);
-                    one.verdict = Verdict::new(Action::Repair, reason);
-                }
-                None if one.verdict.action != Action::Keep => {
-                    one.verdict = Verdict::new(Action::Keep, Reason::NotPlanned);
-                }
-                None => {}
-            }
-        }
-        let files: HashMap<&Path, &FileItem> = self.files.iter().map(|item| (item.file.path.as_path(), item)).collect();
-        for judged in &mut verdicts.files {
-            match files.get(inventory.files[judged.index].path.as_path()) {
-                Some(item) => (judged.action, judged.reason) = (item.action, item.reason),
-                None if judged.action != FileAction::Keep => {
-                    (judged.action, judged.reason) = (FileAction::Keep, Reason::NotPlanned);
-                }
-                None => {}
-            }
-        }
-    }
-
-    /// Checks a plan that came from outside against what is here: it can do no more than planning could do now. `mends`
-    /// is the plan that mends all that can be mended. Files that changed since are dropped, and returned; anything else
-    /// that does not fit refuses the plan whole.
-    pub fn fit(
-        &mut self,
-        inventory: &Inventory,
-        verdicts: &Verdicts,
-        mends: &Plan<'_>,
-    ) -> Result<Vec<PathBuf>, String> {
-        self.stores.iter().try_for_each(|planned| fits_store(planned, inventory))?;
-        let mut changed = Vec::new();
-        self.mends.retain(|item| {
-            let fits = mends.mends.iter().any(|now| now.path == item.path && now.how == item.how);
-            changed.extend((!fits).then(|| item.path.clone()));
-            fits
-        });
-        let mut wrong = None;
-        self.files.retain(|item| {
-            let path = &item.file.path;
-            let found = inventory.files.iter().position(|file| file.path == *path);
-            let same = found.filter(|&at| inventory.files[at].stamp == item.file.stamp);
-            let judged = same.and_then(|at| verdicts.files.iter().find(|judged| judged.index == at));
-            match judged {
-                Some(judged) if may(item.action, &inventory.files[judged.index], judged) => return true,
-                Some(_) => wrong = Some(format!("{} is nothing to {}", path.display(), item.action.as_str())),
-                None if inventory.holds(path) => wrong = Some(format!("{} is no loose file", path.display())),
-                None => changed.push(path.clone()),
-            }
-            false
-        });
-        self.known_stores = inventory.writable();
-        wrong.map_or(Ok(changed), Err)
-    }
-
     /// Returns whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.mends.is_empty() && self.stores.is_empty() && self.files.is_empty()
@@ -374,151 +243,5 @@ impl<'a> Plan<'a> {
             MaxRemovals::Count(count) => self.items().count() > count,
             MaxRemovals::Percent(percent) => self.share() > percent,
         }
-    }
-}
-
-/// Whether what is to leave a store is led to by its bindings as they are now. One that changed since is found out when
-/// it is to leave.
-fn fits_store(planned: &StorePlan<'_>, inventory: &Inventory) -> Result<(), String> {
-    let store = inventory.stores.iter().find(|store| store.path == planned.path && store.may_change().is_ok());
-    let Some(store) = store else {
-        return Err(format!("{} is no store of this state directory that can be written", planned.path.display()));
-    };
-    for item in &planned.items {
-        let binding = store.bindings.iter().find(|binding| binding.key == item.key);
-        let binding = binding.filter(|binding| item.entry.is(store.entry_bytes(binding)));
-        let path = binding.and_then(|binding| binding.transcript.path.as_ref());
-        if let (Some(file), Some(path)) = (&item.file, path)
-            && file.path != *path
-        {
-            return Err(format!("{} is not the transcript of {}", file.path.display(), item.key));
-        }
-    }
-    Ok(())
-}
-
-/// Returns whether planning could do this with a loose file now, under some limits.
-fn may(action: FileAction, file: &LooseFile, judged: &ClassifiedFile) -> bool {
-    let is_archive = matches!(
-        file.kind,
-        FileKind::ArchiveDeleted | FileKind::ArchiveBak | FileKind::ArchiveReset | FileKind::StoreBak
-    );
-    let by_choice = matches!(judged.reason, Reason::NotSelected | Reason::OrphansOff | Reason::Left);
-    match action {
-        _ if judged.action == action => true,
-        FileAction::Purge => by_choice && is_archive,
-        FileAction::Archive => by_choice && file.kind == FileKind::Orphan,
-        FileAction::Remove => by_choice && file.kind == FileKind::LockDead,
-        FileAction::Keep => false,
-    }
-}
-
-/// The files that the verdicts mend: broken stores, then transcripts, each once.
-fn mends(inventory: &Inventory, verdicts: &Verdicts, dirs: impl Fn(&Path) -> Option<DirId>) -> Vec<MendItem> {
-    let mut mends: Vec<MendItem> = Vec::new();
-    for store in inventory.selected().filter(|store| store.may_change().is_ok()) {
-        let (Some(salvage), Some(dir)) = (&store.salvage, dirs(store.dir())) else { continue };
-        mends.push(MendItem {
-            agent: store.agent.clone(),
-            path: store.path.clone(),
-            stamp: store.stamp,
-            dir,
-            reason: Reason::Salvaged,
-            codes: vec![salvage.code],
-            bindings: Vec::new(),
-            how: Mending::Salvage { sha256: sha256(&store.text), from_backups: salvage.from_backups },
-        });
-    }
-    for one in verdicts.bindings.iter().filter(|one| one.verdict.action == Action::Repair) {
-        let (store, binding) = (one.store(inventory), one.binding(inventory));
-        let transcript = &binding.transcript;
-        let (Some(path), Some(stamp), Content::Read(summary)) =
-            (&transcript.path, transcript.stamp, &transcript.content)
-        else {
-            continue;
-        };
-        if let Some(known) = mends.iter_mut().find(|item| item.path == *path) {
-            known.bindings.push(BindingId::new(&store.path, &binding.key));
-            continue;
-        }
-        let dir = path.parent().and_then(&dirs).filter(|_| store.may_change().is_ok());
-        let (Some(dir), Some(codes)) = (dir, &summary.mends) else { continue };
-        mends.push(MendItem {
-            agent: store.agent.clone(),
-            path: path.clone(),
-            stamp: Some(stamp),
-            dir,
-            reason: one.verdict.reasons.first().copied().unwrap_or(Reason::Mendable),
-            codes: codes
-                .iter()
-                .map(
-                    |&code| {
-                        if code == Code::NoHeader && transcript.cut_header.is_some() { Code::Compacted } else { code }
-                    },
-                )
-                .collect(),
-            bindings: vec![BindingId::new(&store.path, &binding.key)],
-            how: Mending::Transcript { header: header(inventory, binding, summary) },
-        });
-    }
-    mends
-}
-
-/// The header that a transcript without one gets: that of the copy it was cut from, else one made of what is known.
-fn header(inventory: &Inventory, binding: &Binding, summary: &Summary) -> String {
-    if let Some(header) = &binding.transcript.cut_header {
-        return String::from_utf8_lossy(header).into_owned();
-    }
-    let of_name = binding.transcript.path.as_deref().and_then(Path::file_stem).map(|stem| stem.to_string_lossy());
-    let id = binding.entry.session_id.as_deref().map(str::trim).filter(|id| is_session_id(id));
-    let id = id.map_or_else(|| of_name.unwrap_or_default().into_owned(), str::to_owned);
-    let time = summary.first_at.unwrap_or_default().to_rfc3339_opts(SecondsFormat::Millis, true);
-    let workspace = || inventory.state_dir.join("workspace").to_string_lossy().into_owned();
-    let header = mend::header(&id, &time, &binding.entry.workspace.clone().unwrap_or_else(workspace));
-    String::from_utf8_lossy(&header).into_owned()
-}
-
-/// How much there is to do, or was done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Totals {
-    /// Bindings that expire.
-    pub expire: usize,
-    /// Bindings that go into quarantine.
-    pub quarantine: usize,
-    /// Bindings that the startup budget takes out, to be readmitted.
-    #[serde(default)]
-    pub defer: usize,
-    /// Transcripts that are mended.
-    #[serde(default)]
-    pub repair: usize,
-    /// Broken stores that get their whole entries back.
-    #[serde(default)]
-    pub salvage: usize,
-    /// Transcripts that go with their bindings.
-    pub transcripts: usize,
-    /// Orphans that are archived.
-    pub archive: usize,
-    /// Dead locks that are removed.
-    pub remove: usize,
-    /// Archives of OpenClaw that are deleted.
-    pub purge: usize,
-    /// Bytes that leave the stores and the sessions directories.
-    pub freed_bytes: u64,
-}
-
-impl Totals {
-    /// Adds what another run did.
-    pub fn add(&mut self, other: &Self) {
-        self.expire += other.expire;
-        self.quarantine += other.quarantine;
-        self.defer += other.defer;
-        self.repair += other.repair;
-        self.salvage += other.salvage;
-        self.transcripts += other.transcripts;
-        self.archive += other.archive;
-        self.remove += other.remove;
-        self.purge += other.purge;
-        self.freed_bytes += other.freed_bytes;
     }
 }

@@ -1,15 +1,16 @@
 //! One line of a transcript: what of it the loader looks at (`openclaw-format.md` §4.3, §4.5).
 
-use std::hash::Hasher as _;
-
 pub use detail::Detail;
-use detail::{TYPES, content, key_of};
+use detail::TYPES;
+use message::{Message, message};
 use serde::{Deserialize, Serialize};
-use siphasher::sip::SipHasher13;
+use value::{id, version};
 
 use super::json::{self, JsonError, JsonErrorKind, Kind, Scanner, Value};
 
 mod detail;
+mod message;
+mod value;
 
 /// An id or parent id, as JavaScript's `Map` and truth rules see it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,9 +113,6 @@ pub enum Line<'a> {
     Entry(EntryLine, Option<&'a [u8]>),
 }
 
-/// The most bytes of an error message that are kept.
-const ERROR_BYTES: usize = 400;
-
 /// Reads one line, checking it whole.
 pub fn read(text: &[u8]) -> Result<Line<'_>, JsonError> {
     read_with(text, false)
@@ -211,14 +209,6 @@ struct Fields {
     message: Option<Message>,
 }
 
-#[derive(Default)]
-struct Message {
-    judging: Option<Judging>,
-    assistant: bool,
-    error: Option<String>,
-    detail: Detail,
-}
-
 impl Fields {
     fn into_line(self, text: &[u8], closely: bool) -> Line<'_> {
         let raw = |value: Option<Value>| value.filter(|v| v.kind == Kind::String).map(|v| json::inside(v).of(text));
@@ -247,136 +237,6 @@ impl Fields {
         let detail = closely.then(|| Box::new(Detail { unknown_type: !TYPES.contains(&&*kind), ..detail }));
         Line::Entry(EntryLine { id, parent, role, assistant, error, detail }, timestamp)
     }
-}
-
-/// `header.version ?? 1`, compared with numbers as JavaScript does.
-fn version(text: &[u8], value: Option<Value>) -> f64 {
-    let Some(value) = value else { return 1.0 };
-    match value.kind {
-        Kind::Null | Kind::True => 1.0,
-        Kind::False => 0.0,
-        Kind::Number => number(value.span.of(text)),
-        Kind::String => number_of_text(&json::unescape(json::inside(value).of(text))),
-        Kind::Object | Kind::Array => f64::NAN,
-    }
-}
-
-/// The value of a JSON number; infinite when it is too large.
-fn number(bytes: &[u8]) -> f64 {
-    std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok()).unwrap_or(f64::NAN)
-}
-
-/// `Number(text)`, but for other radixes.
-fn number_of_text(text: &str) -> f64 {
-    match text.trim() {
-        "" => 0.0,
-        // Rust knows words for numbers that JavaScript does not.
-        text if text.ends_with(|c: char| c.is_ascii_alphabetic()) && !text.ends_with("Infinity") => f64::NAN,
-        text => text.parse().unwrap_or(f64::NAN),
-    }
-}
-
-fn id(text: &[u8], value: Option<Value>) -> Id {
-    let Some(value) = value else { return Id::Undefined };
-    let bytes = value.span.of(text);
-    match value.kind {
-        Kind::Null => Id::Null,
-        Kind::False => Id::Falsy,
-        Kind::Number if number(bytes) == 0.0 => Id::Falsy,
-        Kind::String => match &*json::plain(json::inside(value).of(text)) {
-            b"" => Id::Falsy,
-            plain => Id::Key(key(plain)),
-        },
-        // `7` and `7.0` are one number.
-        Kind::Number => Id::Key(key(&[b"\0", &number(bytes).to_bits().to_ne_bytes()[..]].concat())),
-        _ => Id::Key(key(&[b"\0", bytes].concat())),
-    }
-}
-
-/// Eight bytes stand for an id: the ids of pi (eight hex digits) exactly, longer ones by a hash, which is the same in
-/// every build: it is remembered.
-fn key(bytes: &[u8]) -> u64 {
-    if let Ok(word) = <[u8; 8]>::try_from(bytes) {
-        return u64::from_le_bytes(word).max(1);
-    }
-    let mut hasher = SipHasher13::new();
-    hasher.write(bytes);
-    hasher.finish().max(1)
-}
-
-/// A field of a message that matters.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
-    /// One of those whose text is looked at, by its place among them.
-    Value(u8),
-    Content,
-    ToolCallId,
-    Abort,
-}
-
-impl Part {
-    fn of(name: &[u8]) -> Option<Self> {
-        Some(match name {
-            b"role" => Self::Value(0),
-            b"stopReason" => Self::Value(1),
-            b"api" => Self::Value(2),
-            b"provider" => Self::Value(3),
-            b"model" => Self::Value(4),
-            b"errorMessage" => Self::Value(5),
-            b"content" => Self::Content,
-            b"toolCallId" => Self::ToolCallId,
-            b"openclawAbort" => Self::Abort,
-            _ => return None,
-        })
-    }
-}
-
-fn message(scanner: &mut Scanner<'_>, text: &[u8], closely: bool) -> Result<Message, JsonError> {
-    let mut values = [None; 6];
-    let mut abort = false;
-    let mut detail = Detail::default();
-    scanner.object(|scanner, key| {
-        let part = json::named(key.of(text), Part::of);
-        if closely && part == Some(Part::Content) {
-            return content(scanner, text, &mut detail);
-        }
-        let value = scanner.value()?;
-        match part {
-            Some(Part::Value(place)) => values[place as usize] = Some(value),
-            Some(Part::ToolCallId) if closely => detail.result_of = key_of(text, value),
-            Some(Part::Abort) => abort = value.kind == Kind::Object,
-            _ => {}
-        }
-        Ok::<(), JsonError>(())
-    })?;
-    let [role, stop, api, provider, model, error] = values;
-    let raw = |value: Option<Value>| match value {
-        Some(value) if value.kind == Kind::String => json::inside(value).of(text),
-        _ => b"",
-    };
-    let role = json::plain(raw(role));
-    let judging = match (&*role, &*json::plain(raw(stop))) {
-        (b"user", _) => Some(Judging::User),
-        (b"toolResult", _) => Some(Judging::ToolResult),
-        // Mirrors of what was sent elsewhere; the partial answer of an aborted run is the one that tells something.
-        (b"assistant", _) if *json::plain(raw(provider)) == *b"openclaw" => {
-            let reply = (*raw(model) == *b"gateway-injected").then_some(Judging::Reply);
-            if abort { Some(Judging::Aborted) } else { reply }
-        }
-        (b"assistant", b"error") => Some(Judging::Error),
-        (b"assistant", b"aborted") => Some(Judging::Aborted),
-        (b"assistant", b"toolUse") => Some(Judging::ToolUse),
-        (b"assistant", _) if *raw(api) == *b"cli" => Some(Judging::StopByCli),
-        (b"assistant", _) => Some(Judging::Stop),
-        _ => None,
-    };
-    let failed = matches!(judging, Some(Judging::Error | Judging::Aborted));
-    let error = failed.then(|| raw(error)).filter(|raw| !raw.is_empty()).map(excerpt);
-    let assistant = *role == *b"assistant";
-    detail.blank &= judging == Some(Judging::User);
-    detail.mirror = assistant && *raw(provider) == *b"openclaw";
-    detail.result_of = detail.result_of.filter(|_| judging == Some(Judging::ToolResult));
-    Ok(Message { judging, assistant, error, detail })
 }
 
 /// Where the fields that tie a line to others stand in it.
@@ -408,18 +268,6 @@ pub fn links(text: &[u8]) -> Links {
         Ok::<(), JsonError>(())
     });
     if found.is_ok() { links } else { Links::default() }
-}
-
-fn excerpt(raw: &[u8]) -> String {
-    let mut text = json::unescape(&raw[..raw.len().min(ERROR_BYTES)]);
-    // The cut may have gone through an escape or a character.
-    if raw.len() > ERROR_BYTES {
-        while text.ends_with(char::REPLACEMENT_CHARACTER) {
-            text.pop();
-        }
-        text.push('…');
-    }
-    text
 }
 
 /// Whether a line that failed with [`JsonErrorKind::Trailing`] is several whole objects on one line: what an append

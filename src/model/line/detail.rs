@@ -1,6 +1,7 @@
 //! What only a check of every line looks at: the content of messages, and types that nobody knows.
 
-use super::{Id, id};
+use super::Id;
+use super::value::id;
 use crate::model::json::{self, JsonError, JsonErrorKind, Kind, Scanner, Value};
 
 /// What only a check of every line looks at.

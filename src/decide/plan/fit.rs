@@ -1,0 +1,115 @@
+//! A plan from outside: it can do no more than planning could do now.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use super::{FileItem, Item, Plan, StorePlan};
+use crate::decide::verdict::{Action, ClassifiedFile, FileAction, Reason, Verdict, Verdicts};
+use crate::model::inventory::{Inventory, LooseFile};
+use crate::model::names::FileKind;
+
+impl Plan<'_> {
+    /// The verdicts as this plan has them: what it takes leaves for its reasons, all else stays.
+    pub fn override_verdicts(&self, inventory: &Inventory, verdicts: &mut Verdicts) {
+        let key = |store: &Path, key: &str| (store.to_owned(), key.to_owned());
+        let planned: HashMap<(PathBuf, String), &Item<'_>> = self
+            .stores
+            .iter()
+            .flat_map(|store| store.items.iter().map(|item| (key(&store.path, &item.key), item)))
+            .collect();
+        let mended: HashSet<Option<PathBuf>> = self.mends.iter().map(|item| Some(item.path.clone())).collect();
+        for one in &mut verdicts.bindings {
+            match planned.get(&key(&one.store(inventory).path, &one.binding(inventory).key)) {
+                Some(item) => one.verdict = Verdict { action: item.action, reasons: item.reasons.clone() },
+                None if mended.contains(&one.binding(inventory).transcript.path) => {
+                    let reason = one.verdict.reasons.first().copied().unwrap_or(Reason::Mendable);
+                    one.verdict = Verdict::new(Action::Repair, reason);
+                }
+                None if one.verdict.action != Action::Keep => {
+                    one.verdict = Verdict::new(Action::Keep, Reason::NotPlanned);
+                }
+                None => {}
+            }
+        }
+        let files: HashMap<&Path, &FileItem> = self.files.iter().map(|item| (item.file.path.as_path(), item)).collect();
+        for judged in &mut verdicts.files {
+            match files.get(inventory.files[judged.index].path.as_path()) {
+                Some(item) => (judged.action, judged.reason) = (item.action, item.reason),
+                None if judged.action != FileAction::Keep => {
+                    (judged.action, judged.reason) = (FileAction::Keep, Reason::NotPlanned);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Checks a plan that came from outside against what is here: it can do no more than planning could do now. `mends`
+    /// is the plan that mends all that can be mended. Files that changed since are dropped, and returned; anything else
+    /// that does not fit refuses the plan whole.
+    pub fn fit(
+        &mut self,
+        inventory: &Inventory,
+        verdicts: &Verdicts,
+        mends: &Plan<'_>,
+    ) -> Result<Vec<PathBuf>, String> {
+        self.stores.iter().try_for_each(|planned| fits_store(planned, inventory))?;
+        let mut changed = Vec::new();
+        self.mends.retain(|item| {
+            let fits = mends.mends.iter().any(|now| now.path == item.path && now.how == item.how);
+            changed.extend((!fits).then(|| item.path.clone()));
+            fits
+        });
+        let mut wrong = None;
+        self.files.retain(|item| {
+            let path = &item.file.path;
+            let found = inventory.files.iter().position(|file| file.path == *path);
+            let same = found.filter(|&at| inventory.files[at].stamp == item.file.stamp);
+            let judged = same.and_then(|at| verdicts.files.iter().find(|judged| judged.index == at));
+            match judged {
+                Some(judged) if may(item.action, &inventory.files[judged.index], judged) => return true,
+                Some(_) => wrong = Some(format!("{} is nothing to {}", path.display(), item.action.as_str())),
+                None if inventory.holds(path) => wrong = Some(format!("{} is no loose file", path.display())),
+                None => changed.push(path.clone()),
+            }
+            false
+        });
+        self.known_stores = inventory.writable();
+        wrong.map_or(Ok(changed), Err)
+    }
+}
+
+/// Whether what is to leave a store is led to by its bindings as they are now. One that changed since is found out when
+/// it is to leave.
+fn fits_store(planned: &StorePlan<'_>, inventory: &Inventory) -> Result<(), String> {
+    let store = inventory.stores.iter().find(|store| store.path == planned.path && store.may_change().is_ok());
+    let Some(store) = store else {
+        return Err(format!("{} is no store of this state directory that can be written", planned.path.display()));
+    };
+    for item in &planned.items {
+        let binding = store.bindings.iter().find(|binding| binding.key == item.key);
+        let binding = binding.filter(|binding| item.entry.is(store.entry_bytes(binding)));
+        let path = binding.and_then(|binding| binding.transcript.path.as_ref());
+        if let (Some(file), Some(path)) = (&item.file, path)
+            && file.path != *path
+        {
+            return Err(format!("{} is not the transcript of {}", file.path.display(), item.key));
+        }
+    }
+    Ok(())
+}
+
+/// Returns whether planning could do this with a loose file now, under some limits.
+fn may(action: FileAction, file: &LooseFile, judged: &ClassifiedFile) -> bool {
+    let is_archive = matches!(
+        file.kind,
+        FileKind::ArchiveDeleted | FileKind::ArchiveBak | FileKind::ArchiveReset | FileKind::StoreBak
+    );
+    let by_choice = matches!(judged.reason, Reason::NotSelected | Reason::OrphansOff | Reason::Left);
+    match action {
+        _ if judged.action == action => true,
+        FileAction::Purge => by_choice && is_archive,
+        FileAction::Archive => by_choice && file.kind == FileKind::Orphan,
+        FileAction::Remove => by_choice && file.kind == FileKind::LockDead,
+        FileAction::Keep => false,
+    }
+}
