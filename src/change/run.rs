@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 
-use crate::change::manifest::{Manifest, RunProgress, SCHEMA, StepState};
+use crate::change::manifest::{Manifest, RunProgress, SCHEMA, StepState, Undone};
 use crate::change::underway;
 use crate::disk::atomic;
 use crate::disk::dir::{Dir, FileInfo, give};
@@ -196,7 +196,7 @@ pub(crate) fn read(dir: &Dir, id: &RunId, places: &Places) -> anyhow::Result<Rea
         Ok(manifest) => (manifest, None),
         Err(error) if !is_damage(dir, &error)? => return Err(error),
         Err(error) => match read_file(dir, BEFORE) {
-            Ok(before) => (unfinished(before), Some(format!("{error:#}"))),
+            Ok(before) => (before, Some(format!("{error:#}"))),
             Err(_) => return Err(error),
         },
     };
@@ -208,6 +208,9 @@ pub(crate) fn read(dir: &Dir, id: &RunId, places: &Places) -> anyhow::Result<Rea
         manifest.id
     );
     manifest.follow(&places.state_dir);
+    if damaged.is_some() {
+        note_what_left(dir, &mut manifest)?;
+    }
     if let Some(stray) = manifest.stray(places) {
         anyhow::bail!(
             "{} is left alone: it names {}, and this state directory keeps no sessions there",
@@ -215,7 +218,27 @@ pub(crate) fn read(dir: &Dir, id: &RunId, places: &Places) -> anyhow::Result<Rea
             stray.display()
         );
     }
+    if damaged.is_some() {
+        manifest = unfinished(manifest);
+    }
     Ok(Read { manifest, damaged })
+}
+
+/// Notes of a run that had ended which files are in its archive no more. Its moves were durable, so they came back since,
+/// or were deleted for good: none of them is moved again.
+fn note_what_left(dir: &Dir, manifest: &mut Manifest) -> anyhow::Result<()> {
+    if manifest.state == RunProgress::Unfinished {
+        return Ok(());
+    }
+    for step in manifest.steps.iter_mut().filter(|step| step.is_away()) {
+        let Some(kept) = step.kept().filter(|kept| is_below(kept)) else { continue };
+        let (shelf, name) = locate(Dir::open(dir.path())?, kept)?;
+        if shelf.info(&name)?.is_none() {
+            let is_back = fs_err::symlink_metadata(&step.path).is_ok();
+            step.undone = Some(if is_back { Undone::Restored } else { Undone::Purged });
+        }
+    }
+    Ok(())
 }
 
 /// Whether the manifest itself is damaged or gone. What only cannot be read now, or is somebody else's, is not ours to
@@ -232,7 +255,8 @@ fn is_damage(dir: &Dir, error: &anyhow::Error) -> anyhow::Result<bool> {
 fn unfinished(mut manifest: Manifest) -> Manifest {
     manifest.state = RunProgress::Unfinished;
     let batches = manifest.batches.iter_mut().map(|batch| &mut batch.state);
-    for state in batches.chain(manifest.steps.iter_mut().map(|step| &mut step.state)) {
+    let steps = manifest.steps.iter_mut().filter(|step| !step.is_move() || step.undone.is_none());
+    for state in batches.chain(steps.map(|step| &mut step.state)) {
         if *state == StepState::Done {
             *state = StepState::Planned;
         }

@@ -346,7 +346,10 @@ fn finish(journal: &Journal, mut run: Run, deadline: Deadline, left: &mut Vec<Le
     }
     archive::record_hashes(&mut run, deadline);
     run.manifest.state = RunProgress::Done;
-    run.manifest.finished_at = Some(Utc::now());
+    if run.manifest.steps.iter().any(|step| step.is_move() && step.undone.is_some()) {
+        undo::settle_source(&mut run.manifest);
+    }
+    run.manifest.finished_at.get_or_insert_with(Utc::now);
     if let Some((_, error)) = archive::sync(&run).pop() {
         return Err(error);
     }

@@ -168,7 +168,7 @@ fn drop_cut_bytes(source: &Run) {
 }
 
 /// Says in the source's manifest how much of it is still away.
-fn settle_source(manifest: &mut Manifest) {
+pub(crate) fn settle_source(manifest: &mut Manifest) {
     if manifest.steps.iter().any(|step| step.is_move() && step.state == StepState::Planned) {
         return;
     }

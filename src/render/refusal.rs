@@ -89,7 +89,10 @@ pub fn sentence(refusal: &Refusal, view: View<'_>) -> String {
                 "a gateway {version} is alive ({evidence}); nothing was touched: stop it first, or accept it with --online"
             )
         }
-        Refusal::NotArchived(path) => format!("{} is not in the archive any more", path.display()),
+        Refusal::NotArchived(path) => format!(
+            "{} is not in the archive any more: put it there again, from a backup, and restore once more",
+            path.display()
+        ),
         Refusal::Damaged(path) => format!(
             "{} in the archive is not what was put there: it stays there, and was not brought back",
             path.display()

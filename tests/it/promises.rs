@@ -14,6 +14,7 @@ use support::{LiveProcess, NOW, Output, Store, StoreBuilder, Tree, bound};
 const SESSIONS: &str = "agents/main/sessions";
 const ONE: &str = "agents/main/sessions/one.jsonl";
 const TWO: &str = "agents/main/sessions/two.jsonl";
+const ORPHAN: &str = "agents/main/sessions/lonely.jsonl";
 const CONFIG: &str = r#"{"meta": {"lastTouchedVersion": "2026.3.11"}}"#;
 
 /// `KEY` and `OTHER` go, a third stays.
@@ -166,6 +167,42 @@ fn without_a_manifest_a_run_is_told_and_its_files_say_where_they_belong() {
         }
         assert!(!store.exists(&dir), "nothing is left in it");
     }
+}
+
+#[test]
+fn a_run_that_was_restored_is_not_made_again_when_its_manifest_is_damaged() {
+    let store = StoreBuilder::new()
+        .agent("main")
+        .binding(KEY, |one| one.idle("9d").session_id("one"))
+        .binding(OTHER, |one| one.idle("1h").session_id("two"))
+        .orphan("lonely", "9d")
+        .config(CONFIG)
+        .build();
+    let before = foreign(&store).contents();
+    let run = gc(&store);
+    assert!(!store.exists(ORPHAN), "it went too");
+    restore(&store, &[&run]).ok();
+    before.assert_same(&foreign(&store).contents());
+    store.write(format!("claw-sessions/runs/{run}/manifest.json"), "{}");
+    let done = store.run(["gc", "--json", "--only", "nothing", "--no-orphans", "--now", NOW]).json();
+    before.assert_same(&foreign(&store).contents());
+    assert_eq!(store.manifest(&run)["state"], "restored", "{done:#}");
+    let again = restore(&store, &[&run]).ok().json();
+    assert_eq!((bound(&again), &again["run"]), (Vec::<String>::new(), &Value::Null));
+    before.assert_same(&foreign(&store).contents());
+}
+
+#[test]
+fn of_cut_bytes_that_are_gone_it_is_said_what_helps() {
+    let store = three();
+    let run = gc(&store);
+    let cut = store.tree().0.keys().find(|path| path.to_string_lossy().ends_with(".removed")).cloned().unwrap();
+    let bytes = store.read(&cut);
+    store.remove(&cut);
+    let failed = restore(&store, &[&run]).code(3).json();
+    assert!(codes(&failed).contains(&"not-in-archive".to_owned()), "{failed:#}");
+    store.write(&cut, bytes);
+    assert_eq!(bound(&restore(&store, &[&run]).ok().json()).len(), 2);
 }
 
 #[test]

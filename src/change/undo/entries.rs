@@ -77,6 +77,10 @@ impl Restoring<'_> {
         } else {
             (b"{}".to_vec(), FileInfo { mode: 0o600, ..dir.own_info()? })
         };
+        let (shelf, cut) = self.source.locate(&batch.removed)?;
+        if shelf.info(&cut)?.is_none() {
+            return Ok(Err(Refusal::NotArchived(shelf.join(&cut))));
+        }
         let removed = self.source.read(&batch.removed)?;
         let document = match store::read(&text) {
             Ok(document) => document,
