@@ -27,6 +27,7 @@ pub mod commands {
     mod context;
     mod permit;
     mod place;
+    mod progress;
     mod session;
 
     mod adopt;
@@ -191,6 +192,7 @@ pub mod change {
     mod locking;
     pub mod manifest;
     pub mod outcome;
+    pub mod progress;
     pub mod purge;
     pub mod rescue;
     pub mod run;

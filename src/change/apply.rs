@@ -19,6 +19,7 @@ use crate::change::history::Census;
 use crate::change::journal::Journal;
 use crate::change::manifest::{Before, Change, RunKind, RunProgress, Step, StepState};
 use crate::change::outcome::{Late, Outcome, Subject};
+use crate::change::progress::{Advance, Phase};
 use crate::change::run::{Run, Shelf};
 use crate::decide::plan::{MendItem, Mending, Plan};
 use crate::decide::references::References;
@@ -49,6 +50,8 @@ pub struct ApplyOptions<'a> {
     pub deadline: Deadline,
     /// What the plan was made of, when that was just now: a store that still is what it was is not judged again.
     pub seen: Option<&'a Inventory>,
+    /// Who hears how far it came.
+    pub advance: Advance<'a>,
 }
 
 /// Carries out `plan`.
@@ -59,9 +62,9 @@ pub fn apply(plan: Plan<'_>, journal: &Journal, options: ApplyOptions<'_>) -> an
         return Ok(outcome);
     }
     let run = journal.begin(options.kind, plan.now, options.started_at)?;
-    let (patience, deadline) = (options.patience, options.deadline);
-    let mut work =
-        Applying { run, outcome: &mut outcome, leaving: HashSet::new(), archived: HashSet::new(), patience, deadline };
+    let ApplyOptions { patience, deadline, advance, .. } = options;
+    let (leaving, archived) = (HashSet::new(), HashSet::new());
+    let mut work = Applying { run, outcome: &mut outcome, leaving, archived, patience, deadline, advance, moved: 0 };
     work.run.manifest.stores.clone_from(&plan.known_stores);
     work.run.manifest.before = plan.bytes.map(|bytes| Census { bindings: plan.bindings as u64, bytes });
     work.run.save()?;
@@ -90,6 +93,9 @@ struct Applying<'a> {
     archived: HashSet<PathBuf>,
     patience: Duration,
     deadline: Deadline,
+    advance: Advance<'a>,
+    /// Bytes of the files that were moved, or were not to be.
+    moved: u64,
 }
 
 impl Applying<'_> {
@@ -152,6 +158,9 @@ impl Applying<'_> {
     /// Carries out one move of the manifest; whether the file went.
     fn carry_out(&mut self, at: usize) -> bool {
         let step = self.run.manifest.steps[at].clone();
+        let all = self.run.manifest.steps.iter().filter(|step| step.is_move()).map(Step::bytes).sum();
+        (self.advance)(Phase::Moving, self.moved, all);
+        self.moved += step.bytes();
         let subject = || Subject::Path(step.path.clone());
         let state = match archive::out(&self.run, &step) {
             Ok(Ok(frees)) => {
@@ -175,6 +184,7 @@ impl Applying<'_> {
             }
         };
         self.run.manifest.steps[at].state = state;
+        (self.advance)(Phase::Moving, self.moved, all);
         state == StepState::Done
     }
 
@@ -206,7 +216,7 @@ impl Applying<'_> {
         for (path, error) in archive::sync(&self.run) {
             self.outcome.leave(Subject::Path(path), error);
         }
-        archive::record_hashes(&mut self.run, self.deadline);
+        archive::record_hashes(&mut self.run, self.deadline, self.advance);
         let manifest = &mut self.run.manifest;
         manifest.problems = self.outcome.in_list(crate::change::outcome::List::Failed).cloned().collect();
         manifest.totals = self.outcome.totals;

@@ -9,6 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context as _;
 use rayon::prelude::*;
@@ -16,6 +17,7 @@ use sha2::{Digest, Sha256};
 
 use crate::change::manifest::{After, Before, Change, Manifest, Step, StepState};
 use crate::change::outcome::{Changed, Refusal};
+use crate::change::progress::{Advance, Phase};
 use crate::change::run::Run;
 use crate::disk::atomic;
 use crate::disk::carry::{carry, duplicate};
@@ -102,30 +104,42 @@ pub(crate) fn is_whole(archive: &Dir, name: &OsStr, before: Option<&Before>) -> 
         return Ok(false);
     }
     let Some(expected) = &before.sha256 else { return Ok(true) };
-    let hash = hash_of(file).with_context(|| format!("cannot read {}", archive.join(name).display()))?;
+    let hash = hash_of(file, |_| {}).with_context(|| format!("cannot read {}", archive.join(name).display()))?;
     Ok(hash == *expected)
 }
 
-fn hash_of(mut file: File) -> io::Result<String> {
+/// Hashes a file, and tells `hashed` of each piece how many bytes it has.
+fn hash_of(mut file: File, hashed: impl Fn(u64)) -> io::Result<String> {
     let mut hash = Sha256::new();
     let mut chunk = vec![0; CHUNK];
     loop {
         match file.read(&mut chunk)? {
             0 => return Ok(hex(&hash.finalize())),
-            read => hash.update(&chunk[..read]),
+            read => {
+                hash.update(&chunk[..read]);
+                hashed(read as u64);
+            }
         }
     }
 }
 
+/// Returns what is recorded of a file whose hash is not.
+fn unhashed(step: &Step) -> Option<&Before> {
+    step.before.as_ref().filter(|before| before.sha256.is_none() && step.state == StepState::Done)
+}
+
 /// Records the hashes of what the run has in its archive and did not hash yet. After the deadline the rest goes without:
 /// then sizes alone are compared when it comes back.
-pub(crate) fn record_hashes(run: &mut Run, deadline: Deadline) {
+pub(crate) fn record_hashes(run: &mut Run, deadline: Deadline, advance: Advance<'_>) {
     let here: &Run = run;
+    let all = here.manifest.steps.iter().filter(|step| unhashed(step).is_some()).map(Step::bytes).sum();
+    let done = AtomicU64::new(0);
+    let hashed = |bytes| advance(Phase::Hashing, done.fetch_add(bytes, Ordering::Relaxed) + bytes, all);
     let hash = |step: &Step| {
-        let before = step.before.as_ref().filter(|before| before.sha256.is_none() && step.state == StepState::Done)?;
+        let before = unhashed(step)?;
         let (archive, name) = here.locate(step.kept().filter(|_| !deadline.has_passed())?).ok()?;
         let (file, info) = archive.open_file(&name).ok()?;
-        hash_of(file).ok().filter(|_| info.stamp.size == before.stamp.size)
+        hash_of(file, hashed).ok().filter(|_| info.stamp.size == before.stamp.size)
     };
     let hashes: Vec<Option<String>> = here.manifest.steps.par_iter().map(hash).collect();
     for (step, hash) in run.manifest.steps.iter_mut().zip(hashes) {

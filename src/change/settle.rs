@@ -18,7 +18,7 @@ use crate::change::journal::Journal;
 use crate::change::manifest::{Batch, Change, Manifest, RunKind, RunProgress, Step, StepState, Undone};
 use crate::change::outcome::{Left, Outcome, Refusal, Subject};
 use crate::change::run::Run;
-use crate::change::{stuck, undo};
+use crate::change::{progress, stuck, undo};
 use crate::decide::references::References;
 use crate::disk::atomic;
 use crate::disk::deadline::Deadline;
@@ -153,6 +153,7 @@ fn settle_run(
                 started_at: options.started_at,
                 patience: options.patience,
                 deadline: options.deadline,
+                advance: &progress::silent,
             };
             undo::resume(journal, run, &options)?
         }
@@ -344,7 +345,7 @@ fn finish(journal: &Journal, mut run: Run, deadline: Deadline, left: &mut Vec<Le
         journal.forget(run.id())?;
         return Ok(RunEnding::Nothing);
     }
-    archive::record_hashes(&mut run, deadline);
+    archive::record_hashes(&mut run, deadline, &progress::silent);
     run.manifest.state = RunProgress::Done;
     if run.manifest.steps.iter().any(|step| step.is_move() && step.undone.is_some()) {
         undo::settle_source(&mut run.manifest);

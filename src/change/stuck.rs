@@ -133,7 +133,7 @@ fn finish(journal: &Journal, mut run: Run, outcome: &mut Outcome) -> anyhow::Res
         return journal.forget(run.id());
     }
     outcome.unfinished |= run.manifest.steps.iter().any(|step| step.state == StepState::Planned);
-    archive::record_hashes(&mut run, crate::disk::deadline::Deadline::default());
+    archive::record_hashes(&mut run, crate::disk::deadline::Deadline::default(), &crate::change::progress::silent);
     let manifest = &mut run.manifest;
     if !outcome.unfinished {
         manifest.state = RunProgress::Done;

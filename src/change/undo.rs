@@ -15,8 +15,11 @@ use chrono::{DateTime, Utc};
 use crate::change::apply::references_now;
 use crate::change::journal::{self, Journal};
 use crate::change::locking::lock_store;
-use crate::change::manifest::{Asked, Batch, Change, EntryRecord, Manifest, RunKind, RunProgress, StepState, Undone};
+use crate::change::manifest::{
+    Asked, Batch, Change, EntryRecord, Manifest, RunKind, RunProgress, Step, StepState, Undone,
+};
 use crate::change::outcome::{Late, List, Outcome, Refusal, Subject};
+use crate::change::progress::{Advance, Phase};
 use crate::change::run::Run;
 use crate::change::{archive, rescue, stuck};
 use crate::decide::verdict::Reason;
@@ -39,6 +42,8 @@ pub struct RestoreOptions<'a> {
     pub patience: Duration,
     /// When to begin nothing more; what is left follows when the next run finishes this one.
     pub deadline: Deadline,
+    /// Who hears how far it came.
+    pub advance: Advance<'a>,
 }
 
 /// Brings back what `options` asks for.
@@ -197,12 +202,22 @@ struct Restoring<'a> {
     late: bool,
     /// A held lock left something.
     busy: bool,
+    /// Bytes of the files that came back, or could not, and of all that are asked for.
+    returned: (u64, u64),
 }
 
 impl<'a> Restoring<'a> {
     fn new(source: &'a mut Run, own: Option<&'a mut Run>, options: &'a RestoreOptions<'a>) -> Self {
         let (outcome, renamed) = (Outcome::default(), HashMap::new());
-        Self { source, own, options, outcome, renamed, late: false, busy: false }
+        let all = source.manifest.steps.iter().filter(|step| step.stands()).map(Step::bytes).sum();
+        Self { source, own, options, outcome, renamed, late: false, busy: false, returned: (0, all) }
+    }
+
+    /// Says how far it came, once these bytes more are back or cannot be.
+    fn advance(&mut self, bytes: u64) {
+        let (done, all) = &mut self.returned;
+        *done += bytes;
+        (self.options.advance)(Phase::Returning, *done, *all);
     }
 
     fn bring_back(&mut self) {

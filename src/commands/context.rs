@@ -1,17 +1,14 @@
 //! What every verb begins with: find, configure, load.
 
-use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Local, Utc};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::progress::Progress;
 use super::{Failure, Session, place};
 use crate::change::boots;
 use crate::change::journal::{self, Past};
-use crate::cli::GlobalArgs;
 use crate::config::openclaw::{ConfigProblem, ConfigState, LoadedConfig, Version};
 use crate::config::policy::{self, Policy, PolicyFlags};
 use crate::decide::plan::{Plan, Totals};
@@ -174,8 +171,8 @@ impl<'a> Context<'a> {
             salvage,
             boots: boot.then(|| boots::read(&self.home.real_dir)),
             deadline,
-            begin: &|files, bytes| progress.begin(files, bytes),
-            advance: &|bytes| progress.advance(bytes),
+            begin: &|files, bytes| progress.reading(files, bytes),
+            advance: &|bytes| progress.read(bytes),
         });
         progress.end();
         cache.save();
@@ -331,47 +328,6 @@ pub(super) fn schema(command: &str) -> String {
 pub(super) fn directory_id(path: &Path) -> Option<DirId> {
     let look = || Dir::open(path).and_then(|dir| dir.id());
     look().or_else(|_| look()).ok()
-}
-
-/// Work that ends sooner shows no progress bar.
-const BEFORE_BAR: Duration = Duration::from_secs(1);
-
-/// A progress bar that appears when the work takes longer than a second, on a terminal.
-struct Progress {
-    bar: ProgressBar,
-    started: Instant,
-    wanted: bool,
-}
-
-impl Progress {
-    fn new(global: &GlobalArgs) -> Self {
-        Self {
-            bar: ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()),
-            started: Instant::now(),
-            wanted: !global.quiet && !global.json && std::io::stderr().is_terminal(),
-        }
-    }
-
-    fn begin(&self, files: usize, bytes: u64) {
-        self.bar.set_length(bytes);
-        let template = "{msg} {wide_bar} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            self.bar.set_style(style);
-        }
-        let what = if files == 1 { "transcript" } else { "transcripts" };
-        self.bar.set_message(format!("reading {files} {what}"));
-    }
-
-    fn advance(&self, bytes: u64) {
-        self.bar.inc(bytes);
-        if self.wanted && self.bar.is_hidden() && self.started.elapsed() >= BEFORE_BAR {
-            self.bar.set_draw_target(ProgressDrawTarget::stderr());
-        }
-    }
-
-    fn end(&self) {
-        self.bar.finish_and_clear();
-    }
 }
 
 /// So many threads read also where there are fewer cores: while some wait for the disk, another looks at what came.

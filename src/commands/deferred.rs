@@ -8,7 +8,6 @@ use super::{Exit, Failure, Session};
 use crate::change::deferred::{self, Deferred};
 use crate::change::manifest::{Asked, Manifest, RunProgress};
 use crate::change::outcome::{Back, Left, Outcome, Subject};
-use crate::change::undo;
 use crate::cli::RestoreArgs;
 use crate::config::policy::PolicyFlags;
 use crate::model::ids::{BindingId, RunId};
@@ -55,8 +54,7 @@ fn look(context: &Context<'_>, next: Option<usize>, online: bool, document: &mut
             left.push(Left::new(Subject::Run(asked.of), why));
             continue;
         }
-        let options = Patience::default().restoring(&asked, context.session.started_at);
-        match undo::look(context.places(), &options) {
+        match Patience::default().look(context.session, context.places(), &asked) {
             Ok(outcome) => add(document, &mut back, &mut left, outcome),
             Err(error) => left.push(Left::new(Subject::Run(asked.of), error)),
         }
@@ -104,7 +102,7 @@ fn readmit(context: &Context<'_>, next: Option<usize>, document: &mut RestoreDoc
             left.push(Left::new(Subject::Run(asked.of), why));
             continue;
         }
-        match undo::restore(&journal, &limits.restoring(&asked, context.session.started_at)) {
+        match limits.restore(context.session, &journal, &asked) {
             Ok(outcome) => add(document, &mut back, &mut left, outcome),
             Err(error) => left.push(Left::new(Subject::Run(asked.of), error)),
         }

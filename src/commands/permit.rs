@@ -2,21 +2,22 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-
-use super::Failure;
 use super::context::Context;
+use super::progress::Progress;
+use super::{Failure, Session};
 use crate::change::apply;
 use crate::change::journal::{self, Journal, Past};
 use crate::change::manifest::{Asked, RunKind, RunProgress};
 use crate::change::outcome::{Left, List, Outcome, Refusal, Subject};
+use crate::change::progress::Advance;
 use crate::change::settle::{self, Ended, RunEnding, Settled};
-use crate::change::undo::RestoreOptions;
+use crate::change::undo::{self, RestoreOptions};
 use crate::decide::plan::Plan;
 use crate::disk::deadline::Deadline;
 use crate::model::home::{Bar, Condition};
 use crate::model::ids::RunId;
 use crate::model::inventory::{Content, Inventory};
+use crate::model::places::Places;
 use crate::render::view::LeftDocument;
 use crate::render::{refusal, settled};
 
@@ -30,9 +31,19 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// Returns what a restore is told that began at `started_at`.
-    pub(super) fn restoring(self, asked: &Asked, started_at: DateTime<Utc>) -> RestoreOptions<'_> {
-        RestoreOptions { asked, started_at, patience: self.patience, deadline: self.deadline }
+    fn restoring<'a>(self, asked: &'a Asked, session: &Session, advance: Advance<'a>) -> RestoreOptions<'a> {
+        let Self { patience, deadline } = self;
+        RestoreOptions { asked, started_at: session.started_at, patience, deadline, advance }
+    }
+
+    /// Brings back what is asked for.
+    pub(super) fn restore(self, session: &Session, journal: &Journal, asked: &Asked) -> anyhow::Result<Outcome> {
+        watched(session, |advance| undo::restore(journal, &self.restoring(asked, session, advance)))
+    }
+
+    /// Finds out what would come back.
+    pub(super) fn look(self, session: &Session, places: &Places, asked: &Asked) -> anyhow::Result<Outcome> {
+        watched(session, |advance| undo::look(places, &self.restoring(asked, session, advance)))
     }
 }
 
@@ -112,8 +123,13 @@ impl Mutation {
         kind: RunKind,
     ) -> Result<Outcome, Failure> {
         let Patience { patience, deadline } = self.limits;
-        let options = apply::ApplyOptions { kind, started_at: context.session.started_at, patience, deadline, seen };
-        Ok(apply::apply(plan, self.journal(context)?, options)?)
+        let (session, journal) = (context.session, self.journal(context)?);
+        let outcome = watched(session, |advance| {
+            let started_at = session.started_at;
+            let options = apply::ApplyOptions { kind, started_at, patience, deadline, seen, advance };
+            apply::apply(plan, journal, options)
+        });
+        Ok(outcome?)
     }
 
     /// The journal, made when there is none yet.
@@ -129,6 +145,14 @@ impl Mutation {
     pub(super) fn recovered(&self) -> Vec<String> {
         recovered(&self.settled)
     }
+}
+
+/// Does a work, and shows on a terminal how far it came.
+fn watched<T>(session: &Session, work: impl FnOnce(Advance<'_>) -> T) -> T {
+    let progress = Progress::new(&session.cli.global);
+    let done = work(&|phase, done, all| progress.change(phase, done, all));
+    progress.end();
+    done
 }
 
 /// Opens the journal for writing, with our lock.

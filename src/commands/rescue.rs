@@ -4,7 +4,6 @@ use super::context::Context;
 use super::permit::{Patience, open, refuse_beside_gateway, settle};
 use super::{Exit, Failure, Session, restore};
 use crate::change::manifest::Asked;
-use crate::change::undo;
 use crate::config::policy::PolicyFlags;
 use crate::model::ids::RunId;
 
@@ -28,8 +27,7 @@ pub(super) fn run(session: &Session, run: &str, online: bool) -> Result<Exit, Fa
     }
     let settled = settle(&context, &journal, limits)?;
     let asked = Asked { from_files: true, ..Asked::all(of.clone()) };
-    let options = limits.restoring(&asked, session.started_at);
-    let outcome = undo::restore(&journal, &options)?;
+    let outcome = limits.restore(session, &journal, &asked)?;
     // That its manifest is lost is known.
     let settled = crate::change::settle::Settled { left: Vec::new(), ..settled };
     restore::show(&context, &of, outcome, &settled, false)

@@ -11,7 +11,6 @@ use crate::change::journal::Past;
 use crate::change::manifest::{Asked, Change, Manifest};
 use crate::change::outcome::{Left, Outcome, Subject};
 use crate::change::settle::Settled;
-use crate::change::undo;
 use crate::cli::RestoreArgs;
 use crate::config::policy::PolicyFlags;
 use crate::model::ids::{BindingId, RunId};
@@ -50,7 +49,7 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure
     let limits = Patience::default();
     if args.dry_run {
         let asked = Asked { as_new: args.as_new, ..asked };
-        let mut outcome = undo::look(context.places(), &limits.restoring(&asked, session.started_at))?;
+        let mut outcome = limits.look(session, context.places(), &asked)?;
         let beside = beside_gateway(&context, args.online);
         outcome.left.extend(beside.map(|why| Left::new(Subject::Run(asked.of.clone()), why)));
         return show(&context, &asked.of, outcome, &Mutation::dry(&context).settled, true);
@@ -58,8 +57,7 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure
     let journal = open(&context, limits)?;
     let settled = settle(&context, &journal, limits)?;
     let asked = Asked { as_new: args.as_new, ..look_up(&context, what)? };
-    let options = limits.restoring(&asked, session.started_at);
-    let outcome = undo::restore(&journal, &options)?;
+    let outcome = limits.restore(session, &journal, &asked)?;
     show(&context, &asked.of, outcome, &settled, false)
 }
 

@@ -58,15 +58,22 @@ impl Restoring<'_> {
             None => {}
         }
         let (_, name) = parts(&step.path)?;
-        let mut tried = self.back(&step, name)?;
+        self.advance(0);
+        let tried = self.try_back(at, &step, name);
+        self.advance(step.bytes());
+        tried
+    }
+
+    fn try_back(&mut self, at: usize, step: &Step, name: &OsStr) -> anyhow::Result<Result<(), Refusal>> {
+        let mut tried = self.back(step, name)?;
         if let Err(Refusal::Taken(_) | Refusal::NotArchived(_)) = &tried {
-            if self.is_back(&step, name)? {
+            if self.is_back(step, name)? {
                 // A restore that was cut off had it back already.
                 self.source.manifest.steps[at].undone = Some(Undone::Restored);
                 return Ok(Ok(()));
             }
             if self.options.asked.as_new && step.why != Reason::LockDead {
-                tried = self.under_new_name(&step, name)?;
+                tried = self.under_new_name(step, name)?;
             }
         }
         if tried.is_ok() {
