@@ -29,6 +29,7 @@ pub mod commands {
     mod place;
     mod progress;
     mod session;
+    mod threads;
 
     mod adopt;
     mod boot;
@@ -102,6 +103,7 @@ pub mod model {
     pub mod problem;
     pub mod proof;
     pub mod reset;
+    pub mod row;
     pub mod salvage;
     #[cfg(test)]
     mod samples;
@@ -120,8 +122,16 @@ pub mod decide {
     pub mod poison;
     pub mod problems;
     pub mod references;
+    pub mod rows {
+        //! What differs for sessions in SQLite: how a run stands, what goes by default, and what happens to rows.
+        pub(crate) mod changes;
+        pub mod plan;
+        mod rules;
+        pub(crate) mod state;
+    }
     pub mod restart;
     pub mod rules;
+    pub mod run;
     pub mod startup;
     pub mod verdict;
 }
@@ -163,9 +173,14 @@ pub mod openclaw {
 
     pub mod rows {
         //! Sessions in SQLite.
+        mod census;
         pub mod copy;
+        pub mod open;
         pub mod place;
         pub mod read;
+        pub mod shape;
+        pub mod signs;
+        pub mod state;
     }
 }
 
@@ -195,6 +210,17 @@ pub mod change {
     pub mod progress;
     pub mod purge;
     pub mod rescue;
+    mod rows {
+        //! Changing sessions in SQLite: rows go into the archive as they are, and come back value for value.
+        pub(crate) mod back;
+        mod entry;
+        mod index;
+        pub(crate) mod kept;
+        mod mend;
+        pub(crate) mod open;
+        pub(crate) mod state;
+        pub(crate) mod unit;
+    }
     pub mod run;
     pub mod settle;
     pub mod stuck;
@@ -213,6 +239,7 @@ pub mod render {
     pub mod quarantine;
     pub mod refusal;
     pub mod report;
+    pub mod row;
     pub mod run;
     pub mod schema;
     pub mod settled;

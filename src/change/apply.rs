@@ -33,6 +33,7 @@ mod bindings;
 mod current;
 mod loose;
 mod mend;
+mod rows;
 mod verify;
 
 use bindings::Gone;
@@ -74,6 +75,7 @@ pub fn apply(plan: Plan<'_>, journal: &Journal, options: ApplyOptions<'_>) -> an
     for item in stores {
         work.mend(item);
     }
+    work.rows(&plan);
     let (left_behind, last) = work.bindings(&plan, options.seen);
     for item in transcripts {
         work.mend(item);

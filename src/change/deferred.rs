@@ -9,6 +9,7 @@ use crate::change::archive::{parts, read_whole};
 use crate::change::journal::Journal;
 use crate::change::manifest::{Manifest, RunProgress};
 use crate::change::outcome::{Left, Refusal, Subject};
+use crate::decide::verdict::Action;
 use crate::disk::dir::Dir;
 use crate::model::ids::{BindingId, RunId};
 use crate::model::store;
@@ -20,6 +21,8 @@ pub struct Deferred {
     pub run: RunId,
     /// Its store, and its key there.
     pub id: BindingId,
+    /// It is in its store still, marked as failed: its key is bound all the time.
+    pub settled: bool,
     /// When it was last active.
     pub active_at: Option<DateTime<Utc>>,
 }
@@ -33,6 +36,7 @@ pub fn of(runs: &[Manifest]) -> Vec<Deferred> {
         found.extend(due.map(|(batch, entry)| Deferred {
             run: run.id.clone(),
             id: BindingId::new(&batch.store, &entry.key),
+            settled: entry.action == Action::Settle,
             active_at: entry.active_at,
         }));
     }
@@ -71,7 +75,7 @@ pub fn tell_apart(found: Vec<Deferred>) -> Sorted {
     for one in found {
         let Some(Some(keys)) = bound.get(&one.id.store) else { continue };
         let last = newest.get(&one.id).is_some_and(|run| *run == one.run);
-        if last && !keys.contains(&one.id.key) {
+        if last && (one.settled || !keys.contains(&one.id.key)) {
             due.push(one);
         } else {
             superseded.push(one);

@@ -22,7 +22,7 @@ use crate::model::ids::RunId;
 use crate::model::places::{OWN, Places};
 
 pub use forget::{Forgotten, due};
-pub use past::{Past, archive_bytes, archived, awaited, exists, history, past};
+pub use past::{Past, archive_bytes, archived, awaited, away, exists, history, past};
 pub(crate) use past::{look_at, read_own};
 
 mod forget;

@@ -15,8 +15,10 @@ use crate::decide::plan::Totals;
 use crate::decide::verdict::Action;
 use crate::model::ids::{BindingId, RunId};
 
-pub use step::{After, Batch, Before, Change, EntryRecord, Step, StepState, Undone};
+pub use batch::{ArchivePart, Batch, BatchSource, CutPart, EntryRecord, FileCuts, RowImages};
+pub use step::{After, Before, Change, Step, StepState, Undone};
 
+mod batch;
 mod step;
 mod whereabouts;
 

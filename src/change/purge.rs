@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::change::journal::{self, Journal};
 use crate::change::manifest::{After, Change, EntryRecord, Manifest, Step, StepState, Undone};
+use crate::change::rows;
 use crate::change::run::Run;
 use crate::model::ids::{BindingId, RunId};
 use crate::model::places::Places;
@@ -106,7 +107,7 @@ pub fn purge(journal: &Journal, now: DateTime<Utc>, age: TimeDelta) -> anyhow::R
         } else if !is_half_purged(&run) {
             continue;
         }
-        end(journal, &run)?;
+        end(journal, &mut run)?;
     }
     let runs = journal.past().runs;
     purged.copies = copies(&runs, &purged.sessions);
@@ -117,7 +118,7 @@ pub fn purge(journal: &Journal, now: DateTime<Utc>, age: TimeDelta) -> anyhow::R
             step.undone = Some(Undone::Purged);
         }
         run.save()?;
-        end(journal, &run)?;
+        end(journal, &mut run)?;
     }
     Ok(purged)
 }
@@ -135,8 +136,14 @@ fn mark(manifest: &mut Manifest) {
 }
 
 /// Frees the room of what is marked, which is gone for every reader already: this may be done again.
-fn end(journal: &Journal, run: &Run) -> anyhow::Result<()> {
-    if holds_nothing(&run.manifest) { journal.forget(run.id()) } else { free(run) }
+fn end(journal: &Journal, run: &mut Run) -> anyhow::Result<()> {
+    if holds_nothing(&run.manifest) {
+        return journal.forget(run.id());
+    }
+    for at in 0..run.manifest.batches.len() {
+        rows::state::forget(run, at)?;
+    }
+    free(run)
 }
 
 /// A purge was cut off after it had marked what goes.
@@ -149,7 +156,8 @@ fn is_half_purged(run: &Run) -> bool {
     let mut entries = run.manifest.batches.iter().flat_map(|batch| &batch.entries);
     let mut steps = run.manifest.steps.iter().filter(|step| purged(step.undone));
     let marked = entries.any(|entry| purged(entry.undone)) || run.manifest.steps.iter().any(|step| purged(step.undone));
-    marked && (holds_nothing(&run.manifest) || steps.any(is_there))
+    let strays = || rows::state::strays(run).is_ok_and(|strays| !strays.is_empty());
+    marked && (holds_nothing(&run.manifest) || steps.any(is_there) || strays())
 }
 
 fn holds_nothing(manifest: &Manifest) -> bool {
@@ -162,15 +170,15 @@ fn holds_nothing(manifest: &Manifest) -> bool {
 /// one that is there still shows where it was cut off.
 fn free(run: &Run) -> anyhow::Result<()> {
     let purged = |entry: &&EntryRecord| entry.undone == Some(Undone::Purged);
-    let done = run.manifest.batches.iter().filter(|batch| batch.state == StepState::Done);
+    let done = run.manifest.batches.iter().filter(|batch| batch.state == StepState::Done && batch.cuts().is_some());
     for batch in done.filter(|batch| batch.entries.iter().any(|entry| purged(&entry))) {
-        let mut bytes = run.read(&batch.removed)?;
-        for entry in batch.entries.iter().filter(purged) {
-            if let Some(slot) = bytes.get_mut(entry.entry_at.0..entry.entry_at.1) {
+        let mut bytes = run.read(batch.kept())?;
+        for cut in batch.entries.iter().filter(purged).filter_map(EntryRecord::cut) {
+            if let Some(slot) = bytes.get_mut(cut.entry_at.0..cut.entry_at.1) {
                 slot.fill(b' ');
             }
         }
-        let (dir, name) = run.locate(&batch.removed)?;
+        let (dir, name) = run.locate(batch.kept())?;
         run.write_new(&dir, &name, [bytes.as_slice()])?;
     }
     for step in run.manifest.steps.iter().filter(|step| step.undone == Some(Undone::Purged)) {

@@ -137,6 +137,13 @@ impl Run {
         locate(Dir::open(self.dir.path())?, below)
     }
 
+    /// Gives a file of the run's own the owner of its directory, and nobody else a look at it.
+    pub(crate) fn own(&self, file: &File) -> anyhow::Result<()> {
+        let made = atomic::own_info(file)?;
+        give(file, &made, self.like.uid, self.like.gid)?;
+        Ok(file.set_permissions(PermissionsExt::from_mode(0o600))?)
+    }
+
     /// Reads a file below the run's directory.
     pub(crate) fn read(&self, below: &Path) -> anyhow::Result<Vec<u8>> {
         let (dir, name) = self.locate(below)?;

@@ -15,10 +15,10 @@ use chrono::{DateTime, Utc};
 use crate::change::apply::references_now;
 use crate::change::archive::{self, parts, read_whole};
 use crate::change::journal::Journal;
-use crate::change::manifest::{Batch, Change, Manifest, RunKind, RunProgress, Step, StepState, Undone};
+use crate::change::manifest::{Batch, BatchSource, Change, Manifest, RunKind, RunProgress, Step, StepState, Undone};
 use crate::change::outcome::{Left, Outcome, Refusal, Subject};
 use crate::change::run::Run;
-use crate::change::{progress, stuck, undo};
+use crate::change::{progress, rows, stuck, undo};
 use crate::decide::references::References;
 use crate::disk::atomic;
 use crate::disk::deadline::Deadline;
@@ -210,10 +210,15 @@ fn is_left(run: &Run, dir: &Dir, lock: &OsStr) -> bool {
 pub(crate) fn find_out(run: &mut Run) -> anyhow::Result<()> {
     let state = |happened| if happened { StepState::Done } else { StepState::Skipped };
     for at in 0..run.manifest.batches.len() {
-        let Manifest { state_dir, batches, .. } = &mut run.manifest;
-        if batches[at].state == StepState::Planned {
-            find_out_batch(state_dir, &mut batches[at])?;
+        if run.manifest.batches[at].state != StepState::Planned {
+            continue;
         }
+        if run.manifest.batches[at].images().is_some() {
+            run.manifest.batches[at].state = rows::state::find_out(run, at)?;
+            continue;
+        }
+        let Manifest { state_dir, batches, .. } = &mut run.manifest;
+        find_out_batch(state_dir, &mut batches[at])?;
     }
     for at in 0..run.manifest.steps.len() {
         let step = &run.manifest.steps[at];
@@ -227,14 +232,15 @@ pub(crate) fn find_out(run: &mut Run) -> anyhow::Result<()> {
 /// Finds out what became of a store: by its hash, or, when somebody wrote it since, by what it still holds. An entry
 /// that it holds as it was is bound, whoever bound it; the others were taken.
 fn find_out_batch(state_dir: &Path, batch: &mut Batch) -> anyhow::Result<()> {
+    let BatchSource::File(cuts) = &batch.from else { return Ok(()) };
     let Some(text) = read_if_there(state_dir, &batch.store)? else {
         // Gone with all that was in it: what was taken out before can still be brought back.
         batch.state = StepState::Done;
         return Ok(());
     };
     let hash = sha256(&text);
-    if hash == batch.new_sha256 || hash == batch.old_sha256 {
-        batch.state = if hash == batch.new_sha256 { StepState::Done } else { StepState::Skipped };
+    if hash == cuts.new_sha256 || hash == cuts.old_sha256 {
+        batch.state = if hash == cuts.new_sha256 { StepState::Done } else { StepState::Skipped };
         return Ok(());
     }
     let Ok(document) = store::read(&text) else {
@@ -245,7 +251,7 @@ fn find_out_batch(state_dir: &Path, batch: &mut Batch) -> anyhow::Result<()> {
     let bound: HashMap<String, String> =
         places.map(|place| (place.key, sha256(document.members[place.member].entry.span.of(&text)))).collect();
     for entry in &mut batch.entries {
-        let is_bound = bound.get(&entry.key) == Some(&entry.entry_sha256);
+        let is_bound = entry.cut().is_some_and(|cut| bound.get(&entry.key) == Some(&cut.entry_sha256));
         entry.undone = is_bound.then_some(Undone::Restored);
     }
     let untouched = batch.entries.iter().all(|entry| !entry.is_away());
@@ -369,15 +375,15 @@ fn settle_deletions(manifest: &mut Manifest) {
     }
 }
 
-/// Returns why this run can no longer be restored: sessions of a store that it touched moved to SQLite, and what came
+/// Returns why this run can no longer be restored: sessions of a store file that it touched moved to SQLite, and what came
 /// back would stand beside their rows, seen by nobody.
 pub fn moved_since(run: &Manifest) -> Option<String> {
     let mut dirs: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
-    for path in run.steps.iter().map(|step| &step.path).chain(&run.stores) {
+    for path in &run.stores {
         let Some(dir) = path.parent() else { continue };
         dirs.entry(dir.to_owned()).or_insert_with(|| dir.join("sessions.json"));
     }
-    let batches = run.batches.iter().map(|batch| &batch.store);
+    let batches = run.batches.iter().filter(|batch| batch.cuts().is_some()).map(|batch| &batch.store);
     let replaced = run.steps.iter().filter(|step| step.is_replacement()).map(|step| &step.path);
     for store in batches.chain(replaced).filter(|path| path.extension().is_none_or(|extension| extension != "jsonl")) {
         dirs.extend(store.parent().map(|dir| (dir.to_owned(), store.clone())));

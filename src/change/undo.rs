@@ -31,6 +31,7 @@ use crate::openclaw::files::lock::{Holder, StoreLock, held_by, lock_name};
 mod entries;
 mod files;
 mod originals;
+mod rows;
 
 /// How to bring something back.
 pub struct RestoreOptions<'a> {
@@ -90,7 +91,8 @@ pub(crate) fn resume(journal: &Journal, mut own: Run, options: &RestoreOptions<'
         return end(journal, own, outcome);
     }
     let mut source = source(journal, options.asked)?;
-    let stores = source.manifest.stores.iter().chain(source.manifest.batches.iter().map(|batch| &batch.store));
+    let of_files = source.manifest.batches.iter().filter(|batch| batch.cuts().is_some());
+    let stores = source.manifest.stores.iter().chain(of_files.map(|batch| &batch.store));
     own.manifest.stores = stores.cloned().collect();
     own.save()?;
     let mut work = Restoring::new(&mut source, Some(&mut own), options);
@@ -164,9 +166,12 @@ fn is_known(manifest: &Manifest) -> anyhow::Result<()> {
 
 /// Removes what was cut out of stores that have all of it back. It has served: that it cannot be removed harms nothing.
 fn drop_cut_bytes(source: &Run) {
-    let back = |batch: &&Batch| batch.state == StepState::Done && !batch.entries.iter().any(EntryRecord::is_away);
+    let back = |batch: &&Batch| {
+        let all = !batch.entries.iter().any(EntryRecord::is_away);
+        batch.cuts().is_some() && batch.state == StepState::Done && all
+    };
     for batch in source.manifest.batches.iter().filter(back) {
-        if let Ok((dir, name)) = source.locate(&batch.removed) {
+        if let Ok((dir, name)) = source.locate(batch.kept()) {
             let _ = dir.remove(&name);
         }
     }

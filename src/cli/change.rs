@@ -136,7 +136,7 @@ pub struct ValidateArgs {
     #[arg(long)]
     pub archives: bool,
     /// The least severity that fails the check: exit 1 when there is a problem at least this bad.
-    #[arg(long, value_enum, value_name = "SEVERITY", default_value_t = Severity::High)]
+    #[arg(long, visible_alias = "fail-on", value_enum, value_name = "SEVERITY", default_value_t = Severity::High)]
     pub severity: Severity,
     /// Print every kind of problem: how bad it is, what it is, what OpenClaw does with it.
     #[arg(long, conflicts_with_all = ["files", "archives", "repair"])]

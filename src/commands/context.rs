@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use chrono::{DateTime, Local, Utc};
 
 use super::progress::Progress;
+use super::threads;
 use super::{Failure, Session, place};
 use crate::change::boots;
 use crate::change::journal::{self, Past};
@@ -137,9 +138,9 @@ impl<'a> Context<'a> {
 
     /// The same, as closely as `look` says.
     pub(super) fn load_with(&mut self, look: Loading) -> Result<Inventory, Failure> {
-        let Loading { depth, archives, salvage, boot, deadline } = look;
+        let Loading { depth, archives, salvage, boot, changes, deadline } = look;
         let global = &self.session.cli.global;
-        start_threads(global.jobs.map(usize::from))?;
+        threads::start(global.jobs.map(usize::from))?;
         let found = discover::stores(&self.home, &self.config.config, &global.agent, global.store.as_deref())
             .map_err(Failure::usage)?;
         // A verb that changes things looks twice, and says things once.
@@ -167,7 +168,9 @@ impl<'a> Context<'a> {
             cache: &cache,
             depth,
             archives,
-            rows: !boot,
+            away: &|| journal::away(self.places()),
+            rows: true,
+            check: boot || depth == Depth::Thorough || changes,
             salvage,
             boots: boot.then(|| boots::read(&self.home.real_dir)),
             deadline,
@@ -303,13 +306,22 @@ pub(super) struct Loading {
     pub(super) salvage: Option<bool>,
     /// As a start does: knowing what earlier starts left.
     pub(super) boot: bool,
+    /// Something may be changed afterwards.
+    pub(super) changes: bool,
     /// Until when.
     pub(super) deadline: Deadline,
 }
 
 impl Default for Loading {
     fn default() -> Self {
-        Self { depth: Depth::Whole, archives: false, salvage: None, boot: false, deadline: Deadline::default() }
+        Self {
+            depth: Depth::Whole,
+            archives: false,
+            salvage: None,
+            boot: false,
+            changes: false,
+            deadline: Deadline::default(),
+        }
     }
 }
 
@@ -328,23 +340,4 @@ pub(super) fn schema(command: &str) -> String {
 pub(super) fn directory_id(path: &Path) -> Option<DirId> {
     let look = || Dir::open(path).and_then(|dir| dir.id());
     look().or_else(|_| look()).ok()
-}
-
-/// So many threads read also where there are fewer cores: while some wait for the disk, another looks at what came.
-const FEWEST_THREADS: usize = 3;
-
-/// Starts the threads that read; with one job this one reads, and nothing is started.
-fn start_threads(jobs: Option<usize>) -> Result<(), Failure> {
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = jobs.unwrap_or_else(|| cores().max(FEWEST_THREADS));
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-    let built = if jobs == Some(1) { pool.use_current_thread() } else { pool }.build_global();
-    match built {
-        // Where there is no system's error a second look found the threads of the first.
-        Err(error) if std::error::Error::source(&error).is_some() => {
-            let error = anyhow::Error::new(error).context("cannot start threads to read with");
-            Err(Failure::from(error).hint("--jobs 1 reads without them"))
-        }
-        _ => Ok(()),
-    }
 }

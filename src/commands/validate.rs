@@ -66,9 +66,16 @@ fn repair(context: &mut Context<'_>, args: &ValidateArgs) -> Result<RepairDocume
     if args.dry_run {
         outcome.left.extend(beside_gateway(context, args.online).map(|why| Left::new(Subject::Repair, why)));
     } else if !plan.is_empty() {
+        let view = context.view();
+        let homes: Vec<_> = plan.rows.iter().map(|rows| (view.path(&rows.store), view.path(&rows.database))).collect();
         outcome = work.carry_out(context, plan, None, RunKind::Repair)?;
-        let undone: Vec<String> = lists(context, &outcome.left).all().map(|left| left.what.clone()).collect();
-        mended.retain(|one| !undone.contains(&one.path));
+        let lists = lists(context, &outcome.left);
+        let mut undone: Vec<&String> =
+            lists.all().flat_map(|left| [Some(&left.what), left.key.as_ref()]).flatten().collect();
+        let refused = homes.iter().filter(|(store, _)| undone.contains(&store)).map(|(_, database)| database);
+        let refused: Vec<&String> = refused.collect();
+        undone.extend(refused);
+        mended.retain(|one| !undone.contains(&&one.path) && one.key.as_ref().is_none_or(|key| !undone.contains(&key)));
     }
     if args.salvage.salvage {
         let hopeless = inventory.selected().filter(|store| store.condition == Condition::NotAnObject);

@@ -80,6 +80,8 @@ pub struct OpenclawConfig {
     pub prune_after: Option<TimeDelta>,
     /// `session.maintenance.pruneDays`, deprecated.
     pub prune_days: Option<TimeDelta>,
+    /// `session.maintenance.mode` is `warn`.
+    pub reports_only: bool,
     /// `session.maintenance.maxEntries`.
     pub max_entries: Option<usize>,
     /// `session.threadBindings.idleHours`; zero is off.

@@ -105,6 +105,10 @@ pub struct Policy {
     pub all: Sourced<bool>,
     /// Whether orphans are archived.
     pub orphans: Sourced<bool>,
+    /// In SQLite: an age limit takes a conversation out, where it else marks it as archived.
+    pub take_out: Sourced<bool>,
+    /// `session.maintenance.mode` is `warn`: in SQLite nothing goes by age without an option.
+    pub reports_only: Sourced<bool>,
     /// Slots of `lane=main`.
     pub slots: Sourced<u32>,
     /// Seconds that one agent run may take.
@@ -126,6 +130,9 @@ pub struct ChoiceArgs {
     /// Every binding that is not live: the manual recipe, undoable.
     #[arg(long, help_heading = "What goes")]
     pub all: bool,
+    /// In SQLite: what --idle and --max-age name is taken out, not marked as archived.
+    #[arg(long, help_heading = "What goes")]
+    pub take_out: bool,
     /// Take only keys that match, and no loose files; repeatable.
     #[arg(long, value_name = "PATTERN", help_heading = "What goes")]
     pub only: Vec<String>,

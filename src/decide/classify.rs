@@ -6,6 +6,7 @@ use chrono::{TimeDelta, TimeZone};
 
 use super::facts::{Facts, Finding};
 use super::references::References;
+use super::rows::changes::Purpose;
 use super::rules::{Case, Judge, RuleStep, Trail, clock_words};
 use super::startup::Model;
 use super::verdict::{Action, Classified, ClassifiedFile, FileAction, Reason, Verdict, Verdicts};
@@ -30,14 +31,17 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         self.over_count(&mut bindings, &mut HashMap::new());
         self.over_budget(&mut bindings, &mut HashMap::new());
         self.settle_files(&mut bindings);
+        self.settle_rows(&mut bindings, Purpose::Clean);
         let files = self.judge_files(&bindings);
-        Verdicts { bindings, files }
+        Verdicts { bindings, files, mends_orphans: self.policy.only.is_empty() }
     }
 
     /// What `validate --repair` mends.
     pub fn mend(&self) -> Verdicts {
         let verdict = |case: Case<'_>, trail: &mut Trail| (self.mend_verdict(case, trail), Vec::new());
-        Verdicts { bindings: self.judge_bindings(|_| Trail::default(), verdict).0, files: Vec::new() }
+        let mut bindings = self.judge_bindings(|_| Trail::default(), verdict).0;
+        self.settle_rows(&mut bindings, Purpose::Mend);
+        Verdicts { bindings, files: Vec::new(), mends_orphans: true }
     }
 
     /// What `quarantine` takes aside: the bindings that `named` or `damaged` holds, unless rule 1 leaves them alone.
@@ -53,7 +57,8 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         };
         let mut bindings = self.judge_bindings(|_| Trail::default(), verdict).0;
         self.settle_files(&mut bindings);
-        Verdicts { bindings, files: Vec::new() }
+        self.settle_rows(&mut bindings, Purpose::Aside);
+        Verdicts { bindings, files: Vec::new(), mends_orphans: false }
     }
 
     /// The rules tried for the bindings with this key, per binding.
@@ -73,9 +78,12 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         trail: impl Fn(&Binding) -> Trail,
         verdict: impl Fn(Case<'_>, &mut Trail) -> (Verdict, Vec<Finding>),
     ) -> (Vec<Classified>, Vec<Trail>) {
-        let recent = self.policy.limits.grace.value;
+        let grace = self.policy.limits.grace.value;
+        // A row that says running is believed beside a live gateway, whatever its age.
+        let beside = if self.inventory.gateway.alive { TimeDelta::MAX } else { TimeDelta::zero() };
         let mut facts: Vec<Vec<Facts>> = Vec::with_capacity(self.inventory.stores.len());
         for store in &self.inventory.stores {
+            let recent = if store.is_migrated() { beside } else { grace };
             let of = |binding| Facts::of(binding, &self.inventory.side, self.now, recent);
             facts.push(store.bindings.iter().map(of).collect());
         }
@@ -91,7 +99,7 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
                 let case = Case { store, binding, facts: &facts, among_last };
                 let (verdict, findings) = verdict(case, &mut trail);
                 facts.findings.extend(findings);
-                judged.push(Classified { store: at, index, facts, verdict, file: None });
+                judged.push(Classified { store: at, index, facts, verdict, file: None, rows: Vec::new() });
                 trails.push(trail);
             }
         }
@@ -162,8 +170,9 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
             .filter(|&at| !bindings[at].verdict.action.removes() && model.resumes(bindings[at].binding(self.inventory)))
             .collect();
         let mut excess = resumed.len().saturating_sub(limit);
-        let mut free: Vec<usize> =
-            resumed.iter().copied().filter(|&at| bindings[at].verdict.reasons == [Reason::WithinLimits]).collect();
+        // A row that says running is kept for just that; what settles it keeps the session.
+        let is_free = |one: &Classified| matches!(one.verdict.reasons[..], [Reason::WithinLimits | Reason::Resumable]);
+        let mut free: Vec<usize> = resumed.iter().copied().filter(|&at| is_free(&bindings[at])).collect();
         free.sort_by_key(|&at| {
             let one = &bindings[at];
             let idle = one.facts.idle.map_or(0, |idle| idle.seconds);
@@ -172,13 +181,15 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         for at in free {
             let one = &mut bindings[at];
             let over = excess > 0;
+            let in_rows = one.binding(self.inventory).row.is_some();
             let trail = trails.entry((one.store, one.index)).or_default();
             if trail.test(Reason::OverBudget, over, || {
                 let (model, source) = (model.as_str(), &self.policy.limits.max_resumes.source);
                 let words = clock_words(&one.facts);
                 format!("{} resumable remain by {model}; limit {limit} ({source}); {words}", resumed.len())
             }) {
-                one.verdict = Verdict::new(Action::Defer, Reason::OverBudget);
+                let action = if in_rows { Action::Settle } else { Action::Defer };
+                one.verdict = Verdict::new(action, Reason::OverBudget);
                 excess -= 1;
             }
         }
@@ -222,7 +233,7 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
             return keep(Reason::NotSelected);
         }
         if file.beside == Beside::Migrated {
-            return keep(Reason::Sqlite);
+            return self.judge_leftover(file);
         }
         if file.special {
             return keep(Reason::Outside);

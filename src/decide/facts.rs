@@ -4,47 +4,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rows;
+pub use super::run::{RunFailure, RunState};
 use crate::model::entry::Clock;
 use crate::model::failure::FailureKind;
 use crate::model::inventory::{Binding, Content, Side};
 use crate::model::lock::LockState;
 use crate::model::problem::Code;
+use crate::model::row::RowDamage;
 use crate::model::transcript::{Ending, Integrity};
-
-/// How a binding's last run stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum RunState {
-    /// A run is in progress.
-    Running,
-    /// The last run gave an answer.
-    Completed,
-    /// The last run ended in an error.
-    Errored,
-    /// The last run was aborted.
-    Aborted,
-    /// The last run was cut off: unanswered message, tool call without result, dead lock.
-    Interrupted,
-    /// No run yet.
-    NeverRan,
-    /// Nothing tells.
-    Unknown,
-}
-
-impl RunState {
-    /// Its name in tables and JSON.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Completed => "completed",
-            Self::Errored => "errored",
-            Self::Aborted => "aborted",
-            Self::Interrupted => "interrupted",
-            Self::NeverRan => "never-ran",
-            Self::Unknown => "unknown",
-        }
-    }
-}
 
 /// A time span and the clock it was read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -89,15 +57,6 @@ impl ClockSource {
             Self::Transcript => "the transcript's lines",
         }
     }
-}
-
-/// Why a run failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunFailure {
-    /// What kind of error.
-    pub kind: FailureKind,
-    /// OpenClaw's message, whole as far as it was kept.
-    pub message: Option<String>,
 }
 
 /// A remark that decides nothing by itself.
@@ -165,7 +124,12 @@ impl Facts {
         let mut findings = Vec::new();
         let (idle, active_at) = idle(binding, now, &mut findings);
         let integrity = integrity(binding);
-        let (run, failure) = run_state(binding, side, integrity, idle.is_some_and(|idle| idle.duration() < recent));
+        let recent = idle.is_some_and(|idle| idle.duration() < recent);
+        let (run, failure) = match &binding.row {
+            // Where no gateway is alive, nothing is recent that a row says.
+            Some(row) => rows::state::of(binding, row, recent),
+            None => run_state(binding, side, integrity, recent),
+        };
         remarks(binding, &mut findings);
         Self { idle, age: age(binding, now), active_at, run, failure, integrity, findings }
     }
@@ -235,6 +199,10 @@ fn summary_time(
 }
 
 fn integrity(binding: &Binding) -> Integrity {
+    // Each keeps the gateway down, makes the agent unreadable, or fails every turn.
+    if binding.row.as_ref().is_some_and(|row| row.damage.iter().any(|one| !matches!(one, RowDamage::Behind { .. }))) {
+        return Integrity::Blocks;
+    }
     match &binding.transcript.content {
         Content::Read(summary) => summary.integrity,
         Content::Unreadable(_) => Integrity::Unreadable,

@@ -14,7 +14,7 @@ const DOUBTFUL_SHARE: f64 = 50.0;
 
 /// Why this plan is refused, with the way out.
 pub fn refusal(plan: &Plan<'_>, inventory: &Inventory, policy: &Policy, now: DateTime<Utc>) -> Option<String> {
-    let taken = plan.items().count();
+    let taken = plan.removals();
     if let Some(limit) = policy.limits.max_removals.value {
         return plan.exceeds(limit).then(|| {
             format!(

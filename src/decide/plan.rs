@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use totals::Totals;
 
 use super::expected::Expected;
+use super::rows::plan::{RowItem, RowsPlan};
 use super::verdict::{Action, FileAction, Reason};
 use crate::config::policy::MaxRemovals;
 use crate::model::ids::BindingId;
@@ -46,6 +47,9 @@ pub struct Plan<'a> {
     pub mends: Vec<MendItem>,
     /// What leaves each store.
     pub stores: Vec<StorePlan<'a>>,
+    /// What is changed in databases.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub rows: Vec<RowsPlan<'a>>,
     /// Loose files.
     pub files: Vec<FileItem>,
 }
@@ -188,13 +192,24 @@ impl<'a> Plan<'a> {
             known_stores: vec![item.path.clone()],
             mends: vec![item],
             stores: Vec::new(),
+            rows: Vec::new(),
             files: Vec::new(),
         }
     }
 
     /// Returns whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.mends.is_empty() && self.stores.is_empty() && self.files.is_empty()
+        self.mends.is_empty() && self.stores.is_empty() && self.rows.is_empty() && self.files.is_empty()
+    }
+
+    /// Returns every change of rows.
+    pub fn row_items(&self) -> impl Iterator<Item = &RowItem<'a>> {
+        self.rows.iter().flat_map(|rows| &rows.items)
+    }
+
+    /// Returns how many bindings leave, of files and rows.
+    pub fn removals(&self) -> usize {
+        self.items().count() + self.rows.iter().map(RowsPlan::removals).sum::<usize>()
     }
 
     /// Every binding that leaves.
@@ -209,7 +224,8 @@ impl<'a> Plan<'a> {
 
     /// How much there is to do.
     pub fn totals(&self) -> Totals {
-        let count = |action| self.items().filter(|item| item.action == action).count();
+        let in_rows = |action| self.row_items().filter(|item| item.action == action).count();
+        let count = |action| self.items().filter(|item| item.action == action).count() + in_rows(action);
         let counted = |action| self.files.iter().filter(|item| item.action == action).count();
         let transcripts = self.transcripts();
         let freed = |file: &PlannedFile| if file.frees { file.stamp.size } else { 0 };
@@ -217,8 +233,12 @@ impl<'a> Plan<'a> {
             expire: count(Action::Expire),
             quarantine: count(Action::Quarantine),
             defer: count(Action::Defer),
-            repair: self.mends.iter().filter(|item| matches!(item.how, Mending::Transcript { .. })).count(),
+            repair: self.mends.iter().filter(|item| matches!(item.how, Mending::Transcript { .. })).count()
+                + in_rows(Action::Repair),
             salvage: self.mends.iter().filter(|item| matches!(item.how, Mending::Salvage { .. })).count(),
+            settle: in_rows(Action::Settle),
+            mark: in_rows(Action::Archive),
+            trim: in_rows(Action::Trim),
             transcripts: transcripts.len(),
             archive: counted(FileAction::Archive),
             remove: counted(FileAction::Remove),
@@ -226,6 +246,7 @@ impl<'a> Plan<'a> {
             freed_bytes: self
                 .items()
                 .map(|item| item.entry_bytes)
+                .chain(self.row_items().map(|item| item.bytes))
                 .chain(transcripts.values().map(|file| freed(file)))
                 .chain(self.files.iter().map(|item| freed(&item.file)))
                 .sum(),
@@ -234,13 +255,13 @@ impl<'a> Plan<'a> {
 
     /// The share of all bindings that leaves, in per cent.
     pub fn share(&self) -> f64 {
-        if self.bindings == 0 { 0.0 } else { self.items().count() as f64 * 100.0 / self.bindings as f64 }
+        if self.bindings == 0 { 0.0 } else { self.removals() as f64 * 100.0 / self.bindings as f64 }
     }
 
     /// Returns whether the plan takes more than allowed.
     pub fn exceeds(&self, limit: MaxRemovals) -> bool {
         match limit {
-            MaxRemovals::Count(count) => self.items().count() > count,
+            MaxRemovals::Count(count) => self.removals() > count,
             MaxRemovals::Percent(percent) => self.share() > percent,
         }
     }

@@ -14,6 +14,7 @@ use crate::model::names::FileKind;
 use crate::model::problem::{Code, Remedy, Severity};
 use crate::model::transcript::{Integrity, Summary};
 
+mod rows;
 mod store;
 mod transcript;
 
@@ -26,6 +27,8 @@ pub struct Problem {
     pub path: PathBuf,
     /// The line, from 1, and the byte in the file, from 0.
     pub at: Option<(u64, Option<u64>)>,
+    /// The number of the event in SQLite.
+    pub seq: Option<i64>,
     /// The binding it concerns.
     pub binding: Option<BindingId>,
     /// The agent of that binding.
@@ -45,6 +48,7 @@ impl Problem {
             code,
             path: path.to_owned(),
             at: None,
+            seq: None,
             binding: None,
             agent: None,
             detail: None,

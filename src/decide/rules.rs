@@ -80,6 +80,10 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
     /// Rules 1 to 4, which look at one binding alone.
     pub(super) fn verdict(&self, case: Case<'_>, trail: &mut Trail) -> (Verdict, Vec<Finding>) {
         let mut findings = Vec::new();
+        if let Some(row) = &case.binding.row {
+            let verdict = self.row_verdict(case, row, trail, &mut findings);
+            return (verdict, findings);
+        }
         if let Some(reason) = self.shielded(case, trail) {
             return (Verdict::new(Action::Keep, reason), findings);
         }
@@ -112,7 +116,7 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         if trail.test(Reason::AgeUnknown, unknown, || clock_words(case.facts)) {
             return keep(Reason::AgeUnknown);
         }
-        if trail.test(Reason::Recent, self.is_recent(case.facts), || self.recent_words(case.facts)) {
+        if self.is_within_grace(case, trail) {
             return keep(Reason::Recent);
         }
         if let Some(reason) = self.protection(case, trail) {
@@ -129,6 +133,9 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
 
     /// What `validate --repair` does with one binding: mends its transcript, unless rule 1 leaves it alone.
     pub(super) fn mend_verdict(&self, case: Case<'_>, trail: &mut Trail) -> Verdict {
+        if let Some(row) = &case.binding.row {
+            return self.row_mend_verdict(case, row, trail);
+        }
         if let Some(reason) = self.shielded(case, trail) {
             return Verdict::new(Action::Keep, reason);
         }
@@ -147,6 +154,11 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
             Some(reason) => return Verdict::new(Action::Keep, reason),
             None => {}
         }
+        // What a start would resume is no hindrance for a person.
+        let spared = case.binding.row.as_ref().and_then(|row| self.row_spared(row, trail));
+        if let Some(reason) = spared.filter(|reason| *reason != Reason::Resumable) {
+            return Verdict::new(Action::Keep, reason);
+        }
         let reason = fatal_reason(case.facts.integrity);
         let reasons = reason.into_iter().chain([why]).collect();
         Verdict { action: Action::Quarantine, reasons }
@@ -154,6 +166,11 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
 
     /// Rule 1, and the grace beside a live gateway.
     pub(super) fn shielded(&self, case: Case<'_>, trail: &mut Trail) -> Option<Reason> {
+        self.out_of_reach(case, trail).or_else(|| self.set_apart(case, trail))
+    }
+
+    /// The rest of rule 1, and the grace beside a live gateway.
+    pub(super) fn set_apart(&self, case: Case<'_>, trail: &mut Trail) -> Option<Reason> {
         if let Some(reason) = self.untouchable(case, trail) {
             return Some(reason);
         }
@@ -163,6 +180,11 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
 
     fn class_policy(&self, class: Class) -> Option<&ClassPolicy> {
         self.policy.classes.get(&class)
+    }
+
+    /// Returns whether it was active within the grace.
+    pub(super) fn is_within_grace(&self, case: Case<'_>, trail: &mut Trail) -> bool {
+        trail.test(Reason::Recent, self.is_recent(case.facts), || self.recent_words(case.facts))
     }
 
     fn is_recent(&self, facts: &Facts) -> bool {

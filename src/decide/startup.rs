@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::RunState;
 use super::verdict::{Action, Classified};
-use crate::config::policy::Policy;
-use crate::model::inventory::{Binding, Content, Inventory};
+use crate::config::openclaw::Version;
+use crate::config::policy::{Policy, Source};
+use crate::model::inventory::{Binding, Content, Inventory, Store};
+use crate::model::key::Class;
 use crate::model::transcript::{Ending, Integrity};
 
 /// Which bindings a start resumes.
@@ -22,12 +24,20 @@ pub enum Model {
     /// Rows that say `running` and end with a user's message or a tool's result: what OpenClaw 2026.4.24 and later runs
     /// again (F§13.6).
     InterruptedOnly,
+    /// Rows of SQLite that say `running`, however they end: each is a call of a model that nobody asked for.
+    RunningRows,
 }
 
 impl Model {
     /// The model that the installed OpenClaw follows.
     pub fn of(inventory: &Inventory) -> Self {
-        if inventory.openclaw.resumes_interrupted { Self::InterruptedOnly } else { Self::AllBindings }
+        if inventory.selected().any(Store::is_migrated) {
+            Self::RunningRows
+        } else if inventory.openclaw.resumes_interrupted {
+            Self::InterruptedOnly
+        } else {
+            Self::AllBindings
+        }
     }
 
     /// Its name in texts and JSON.
@@ -35,6 +45,7 @@ impl Model {
         match self {
             Self::AllBindings => "all-bindings",
             Self::InterruptedOnly => "interrupted-only",
+            Self::RunningRows => "running-rows",
         }
     }
 
@@ -42,6 +53,10 @@ impl Model {
     pub fn resumes(self, binding: &Binding) -> bool {
         match (self, &binding.transcript.content) {
             (Self::AllBindings, _) => true,
+            (Self::RunningRows, _) => {
+                let program = matches!(binding.class, Class::Cron | Class::CronRun | Class::Subagent | Class::Acp);
+                !program && binding.row.as_ref().is_some_and(|row| row.is_resumed())
+            }
             (Self::InterruptedOnly, Content::Read(summary)) => {
                 !binding.class.is_synthetic()
                     && binding.entry.status.as_deref() == Some("running")
@@ -151,8 +166,7 @@ pub fn estimate(
     leaves: impl Fn(&Classified) -> bool,
 ) -> Startup {
     let model = Model::of(inventory);
-    let slots = policy.slots.value.max(1);
-    let timeout_seconds = policy.timeout_seconds.value;
+    let Pace { slots, timeout_seconds } = Pace::of(model, inventory, policy);
     let load = |resumable: u64| Load {
         resumable,
         worst_seconds: resumable.div_ceil(u64::from(slots)).saturating_mul(timeout_seconds),
@@ -171,7 +185,7 @@ pub fn estimate(
     }
     let other = match model {
         Model::AllBindings => Model::InterruptedOnly,
-        Model::InterruptedOnly => Model::AllBindings,
+        Model::InterruptedOnly | Model::RunningRows => Model::AllBindings,
     };
     let ((before, after), (other_before, other_after)) = (count(model), count(other));
     let budget = policy
@@ -196,6 +210,32 @@ pub fn estimate(
             .collect(),
         costliest: costliest(inventory, resumed),
         budget,
+    }
+}
+
+/// OpenClaw's own `timeoutSeconds` since sessions live in SQLite.
+const TWO_DAYS: u64 = 48 * 3600;
+
+/// How fast a start works off what it resumes.
+struct Pace {
+    slots: u32,
+    timeout_seconds: u64,
+}
+
+impl Pace {
+    /// The pace of a model. In SQLite, 2026.9.6 resumes one run at a time, and earlier releases all of them on the lane.
+    fn of(model: Model, inventory: &Inventory, policy: &Policy) -> Self {
+        let Policy { slots, timeout_seconds, .. } = policy;
+        if model != Model::RunningRows {
+            return Self { slots: slots.value.max(1), timeout_seconds: timeout_seconds.value };
+        }
+        let set = |source: &Source| !matches!(source, Source::Default | Source::ConfigInvalid);
+        let timeout_seconds = if set(&timeout_seconds.source) { timeout_seconds.value } else { TWO_DAYS };
+        let versions = inventory.selected().filter_map(|store| store.database()?.app_version.as_deref());
+        let serial = versions.filter_map(Version::parse).max().is_none_or(|newest| newest >= Version::new(2026, 9, 6));
+        // The lane has 8 slots at least where nothing is configured.
+        let lane = if set(&slots.source) { slots.value.max(1) } else { 8 };
+        Self { slots: if serial { 1 } else { lane }, timeout_seconds }
     }
 }
 

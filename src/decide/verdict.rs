@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::facts::Facts;
 use crate::model::ids::BindingId;
 use crate::model::inventory::{Binding, Inventory, Store};
+use crate::model::row::RowChange;
 
 /// What happens to a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -23,11 +24,26 @@ pub enum Action {
     Repair,
     /// It is taken out by the startup budget, to be readmitted by `restore --deferred`.
     Defer,
+    /// In SQLite: it stays, and its run that was cut off is marked as failed, so that no start resumes it.
+    Settle,
+    /// In SQLite: it gets OpenClaw's own mark of what is archived: unlisted, and readable.
+    Archive,
+    /// In SQLite: it stays; traces of its runs, or windows that no entry names, go into the run's archive.
+    Trim,
 }
 
 impl Action {
     /// Every action, in table order.
-    pub const ALL: [Self; 5] = [Self::Keep, Self::Expire, Self::Quarantine, Self::Repair, Self::Defer];
+    pub const ALL: [Self; 8] = [
+        Self::Keep,
+        Self::Expire,
+        Self::Quarantine,
+        Self::Repair,
+        Self::Defer,
+        Self::Settle,
+        Self::Archive,
+        Self::Trim,
+    ];
 
     /// Its name in tables and JSON.
     pub const fn as_str(self) -> &'static str {
@@ -37,12 +53,15 @@ impl Action {
             Self::Quarantine => "quarantine",
             Self::Repair => "repair",
             Self::Defer => "defer",
+            Self::Settle => "settle",
+            Self::Archive => "archive",
+            Self::Trim => "trim",
         }
     }
 
     /// Returns whether the binding leaves its store.
     pub const fn removes(self) -> bool {
-        !matches!(self, Self::Keep | Self::Repair)
+        matches!(self, Self::Expire | Self::Quarantine | Self::Defer)
     }
 }
 
@@ -106,7 +125,7 @@ reasons! {
     NotSelected "not-selected" "selection" "no --only pattern matches the key";
     NotPlanned "not-planned" "selection" "the plan that was given does not take it";
     JustRestored "just-restored" "selection" "a restore brought it back that this run finished";
-    Sqlite "sqlite" "untouchable" "its sessions live in SQLite: read, never changed";
+    Sqlite "sqlite" "untouchable" "its sessions live in a database that is not to be changed";
     LiveLock "live-lock" "untouchable" "a process that exists holds the transcript's lock";
     Running "running" "untouchable" "the entry says that a run is in progress, and it was active within the grace";
     Symlink "symlink" "untouchable" "the store is reached through a symbolic link";
@@ -116,6 +135,14 @@ reasons! {
     Archived "archived" "untouchable" "archived in OpenClaw by a person";
     AgeUnknown "age-unknown" "untouchable" "neither the entry nor the transcript has a usable clock";
     Recent "recent" "untouchable" "active within the grace";
+    QueuedInput "queued-input" "untouchable" "OpenClaw accepted a message for it that has not run";
+    ColdStorage "cold-storage" "untouchable" "its events were moved to OpenClaw's cold storage";
+    BoundOutside "bound-outside" "untouchable" "it is bound to a worktree, a plugin, a goal or something else outside of its rows";
+    Resumable "resumable" "untouchable" "its row says running: the next start resumes it";
+    ParentOf "parent-of" "untouchable" "a session that stays names it as its parent";
+    RowUnreadable "row-unreadable" "damage" "its entry cannot be read; `openclaw doctor --fix` rebuilds it from its columns";
+    RowDamage "row-damage" "damage" "its rows keep the gateway down, its agent unreadable, or its turns failing";
+    Placeholder "placeholder" "none" "it has no entry, and anchors a history that OpenClaw lists nowhere";
     Freezes "freezes" "damage" "the next use would freeze the whole gateway";
     Blocks "blocks" "damage" "every run of this session would fail";
     Wiped "wiped" "damage" "the next use would replace the whole history by an empty one";
@@ -139,10 +166,15 @@ reasons! {
     MaxAge "max-age" "staleness" "older than the age limit";
     Idle "idle" "staleness" "idle for longer than the idle limit";
     CronRetention "cron-retention" "staleness" "a cron run past cron.sessionRetention";
+    JobGone "job-gone" "staleness" "the base key of a cron job that does not exist any more";
+    Probe "probe" "staleness" "a probe of a model, older than OpenClaw keeps them";
     ArchiveAfter "archive-after" "staleness" "a subagent whose run ended longer ago than archiveAfterMinutes";
     ResetStale "reset-stale" "staleness" "OpenClaw's own reset rule would discard it at its next message";
     PruneAfter "prune-after" "staleness" "idle for longer than session.maintenance.pruneAfter";
     OverCount "over-count" "count" "more bindings than allowed for its agent; among the longest idle";
+    ResumeMaxAge "resume-max-age" "budget" "its row says running, and it is idle for longer than --resume-max-age";
+    OldTraces "old-traces" "traces" "it stays; traces of its runs are older than --trajectories";
+    UnnamedWindow "unnamed-window" "history" "it stays; windows of it that no entry names are past their time";
     OverBudget "over-budget" "budget" "more resumable bindings than --max-resumes allows; a program's first, then the longest idle";
     NotChecked "not-checked" "none" "no rule applies that needs no transcript: the time was over before it was read";
     WithinLimits "within-limits" "none" "no rule applies";
@@ -159,6 +191,7 @@ reasons! {
     PurgeResets "purge-resets" "file" "archived longer ago than --purge-resets";
     Salvaged "salvaged" "store" "its store was broken: every whole entry was given back";
     Adopted "adopted" "store" "a transcript was bound again";
+    InRows "in-rows" "file" "a leftover transcript, and all of it is in SQLite";
     Left "left" "file" "no orphan, no lock: left to OpenClaw, or to you";
 }
 
@@ -191,6 +224,8 @@ pub struct Classified {
     pub verdict: Verdict,
     /// The transcript that goes with it; `None` when there is none or it stays.
     pub file: Option<PathBuf>,
+    /// What happens to its rows.
+    pub rows: Vec<RowChange>,
 }
 
 impl Classified {
@@ -223,6 +258,8 @@ pub struct Verdicts {
     pub bindings: Vec<Classified>,
     /// Every loose file.
     pub files: Vec<ClassifiedFile>,
+    /// Rows without an owner are put right too.
+    pub mends_orphans: bool,
 }
 
 impl Verdicts {
@@ -233,6 +270,7 @@ impl Verdicts {
             if back.iter().any(|id| id.store == *store && id.key == *key) {
                 one.verdict = Verdict::new(Action::Keep, Reason::JustRestored);
                 one.file = None;
+                one.rows.clear();
             }
         }
     }

@@ -136,6 +136,13 @@ pub(crate) fn holds(pid: u32, listener: &Listener) -> bool {
     entries.any(|entry| std::fs::read_link(entry.path()).is_ok_and(|target| target == wanted))
 }
 
+/// Returns whether a process has a file open; also false when that cannot be seen.
+pub(crate) fn has_open(pid: u32, file: DirId) -> bool {
+    let mut entries = std::fs::read_dir(place(pid, "fd")).into_iter().flatten().filter_map(Result::ok);
+    let is_it = |meta: std::fs::Metadata| meta.dev() == file.dev && meta.ino() == file.ino;
+    entries.any(|entry| std::fs::metadata(entry.path()).is_ok_and(is_it))
+}
+
 /// Whether one of these users may get into a directory: by the mode of it, and with `by_path` of all above it. Access lists
 /// are not read: what one grants shows in the group's bits.
 pub(crate) fn may_enter(uids: &[u32], dir: &Path, by_path: bool) -> bool {

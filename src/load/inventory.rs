@@ -33,9 +33,11 @@ use crate::openclaw::gateway;
 use crate::openclaw::rows::place;
 use crate::openclaw::rows::read::DatabaseRows;
 
+mod defect;
 mod locate;
 mod loose;
 mod migrated;
+mod rows;
 mod transcripts;
 
 /// What to load, and how much was read so far.
@@ -66,8 +68,12 @@ pub struct Request<'a> {
     pub depth: Depth,
     /// Read archives too.
     pub archives: bool,
+    /// Tells which sessions past runs have in their archives.
+    pub away: &'a (dyn Fn() -> HashSet<String> + Sync),
     /// Read the rows of sessions that live in SQLite; else it is only told that they do.
     pub rows: bool,
+    /// Look at every reference between rows, not only at owners.
+    pub check: bool,
     /// Give back what is whole of broken stores; with what only their backups have, if true.
     pub salvage: Option<bool>,
     /// Called once with the number of transcripts and their bytes.
@@ -82,6 +88,7 @@ pub fn load(request: Request<'_>) -> Inventory {
         rayon::join(|| ((request.gateway)(), (request.side)()), || read_all(&request));
     unseen.extend(request.unseen);
     let by_binding = |one: Sighting| ((one.store.clone(), one.key.clone()), one);
+    let stores = rows::with_absent(stores, &side, request.away);
     let sightings = request.boots.map(|boots| boots.sessions.into_iter().map(by_binding).collect());
     let orphans = files.iter().any(|file| file.kind == FileKind::Orphan);
     let awaited = if orphans { (request.awaited)() } else { Ok(HashSet::new()) };
@@ -272,7 +279,7 @@ fn load_file(location: &StoreLocation, request: &Request<'_>, listing: Option<&L
             None if store.stamp.is_none() && !linked => {
                 return fail(store, Condition::Missing, "no such file".to_owned());
             }
-            None => return fail(store, Condition::of(&defect), describe(&defect)),
+            None => return fail(store, Condition::of(&defect), defect::describe(&defect)),
         },
     };
     store.bindings = bindings(&store, entries, request.main_key, location.shared);
@@ -340,23 +347,6 @@ fn read_store(location: &StoreLocation, listing: Option<&Listing>, linked: bool)
     memory::whole(&mut file, info.stamp.size)
 }
 
-fn describe(defect: &store::Defect) -> String {
-    match defect {
-        store::Defect::Empty => "empty: OpenClaw reads no bindings and writes {} at its next save".to_owned(),
-        store::Defect::Bom => {
-            "starts with a byte order mark: OpenClaw reads no bindings and overwrites it at its next save".to_owned()
-        }
-        store::Defect::NotAnObject(kind) => {
-            format!("is no object but {kind:?}: OpenClaw reads no bindings and overwrites it at its next save")
-        }
-        store::Defect::Malformed { error, complete } => format!(
-            "{} at byte {} ({complete} complete entries before it): OpenClaw reads no bindings and overwrites it at its next save",
-            error.kind.describe(),
-            error.offset
-        ),
-    }
-}
-
 fn has_backups(listing: &Listing, store: &OsStr) -> bool {
     let Some(store) = store.to_str() else { return false };
     let is_backup = |name: &OsString| {
@@ -385,6 +375,7 @@ fn bindings(store: &Store, entries: Vec<Entry>, main_key: &str, shared: bool) ->
                 case_collision: collisions.contains(&place.key.to_lowercase()),
                 transcript: Transcript::default(),
                 lock: None,
+                row: None,
                 key: place.key.clone(),
                 place,
                 entry,

@@ -3,10 +3,15 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use chrono::DateTime;
 
 use super::entry::{Clock, Entry};
 use super::json;
+use super::proof::DirId;
+use super::row::RowDamage;
 
 /// The first schema version of an agent database that holds sessions.
 pub const FIRST_WITH_SESSIONS: u32 = 4;
@@ -18,7 +23,7 @@ pub const LIVE_IN: &str = "its sessions live in ";
 pub const NEWEST_KNOWN: u32 = 23;
 
 /// An agent's database with its sessions.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Database {
     /// The file.
     pub path: PathBuf,
@@ -32,12 +37,80 @@ pub struct Database {
     pub mixed: Option<Mixed>,
     /// Why its rows were not read, when they were not.
     pub unread: Option<String>,
+    /// Its directory.
+    pub dir: Option<DirId>,
+    /// The sign of a newer release, or of damage, because of which nothing of it is changed.
+    pub strange: Option<Unfit>,
+    /// Rows without an owner: a person deleted with foreign keys off.
+    pub orphans: Vec<RowDamage>,
+    /// Keys that OpenClaw's own state knows and that no row has, with the session of each.
+    pub elsewhere: Vec<(String, String)>,
+    /// How its bytes are used.
+    pub census: RowCensus,
+}
+
+/// Why nothing of a database is changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unfit {
+    /// Its schema version is not one that is known, or header and table disagree.
+    Schema(u32),
+    /// A table or a trigger that is not known; in words.
+    Shape(String),
+    /// A trigger is gone that OpenClaw needs; which.
+    Incomplete(String),
+    /// Its pages are damaged, in SQLite's words.
+    Pages(String),
+    /// There is a store file too.
+    Mixed,
+    /// Its rows were not read; why.
+    Unread(String),
+}
+
+impl Unfit {
+    /// Returns the stable code.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Schema(_) => "schema-unknown",
+            Self::Shape(_) => "shape-unknown",
+            Self::Incomplete(_) => "schema-incomplete",
+            Self::Pages(_) => "pages-damaged",
+            Self::Mixed => "store-mixed",
+            Self::Unread(_) => "rows-unread",
+        }
+    }
+}
+
+/// How the bytes of a database are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RowCensus {
+    /// Bytes of the file and its log.
+    pub bytes: u64,
+    /// Bytes of entries and events.
+    pub sessions: u64,
+    /// Bytes of traces.
+    pub traces: u64,
+    /// Bytes of the text that is kept for searching.
+    pub search: u64,
+    /// Bytes of transcripts that OpenClaw archived in the database.
+    pub archives: u64,
+    /// Bytes of pages that hold nothing.
+    pub free: u64,
 }
 
 impl Database {
     /// Returns whether its tables are those that are known.
     pub const fn is_known(&self) -> bool {
         self.schema <= NEWEST_KNOWN
+    }
+
+    /// Returns why nothing of it may be changed.
+    pub fn unfit(&self) -> Option<Unfit> {
+        if self.mixed.is_some() {
+            return Some(Unfit::Mixed);
+        }
+        self.strange.clone().or_else(|| self.unread.clone().map(Unfit::Unread))
     }
 }
 
@@ -50,8 +123,21 @@ pub struct Mixed {
     pub only_in_file: Vec<String>,
     /// Keys that only the rows have.
     pub only_in_rows: Vec<String>,
+    /// Keys of which the file has something that the rows do not have, with what that is.
+    pub more_in_file: Vec<(String, MoreInFile)>,
     /// Why the store file's keys are not known, when they are not.
     pub unread: Option<String>,
+}
+
+/// What a store file has of a key that the rows do not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MoreInFile {
+    /// The key.
+    Key,
+    /// An entry without a session, which no import accepts.
+    NoSession,
+    /// A newer entry.
+    Newer,
 }
 
 impl Mixed {
@@ -65,6 +151,7 @@ impl Mixed {
             in_file: in_file.len(),
             only_in_file: only(file, &in_rows),
             only_in_rows: only(rows, &in_file),
+            more_in_file: Vec::new(),
             unread: None,
         }
     }
@@ -85,7 +172,29 @@ pub struct Node {
     pub status: Option<String>,
     /// Archived by a person, or by the import.
     pub archived: bool,
+    /// The column `entry_valid`; 1 where there is no such column.
+    pub valid: i64,
+    /// The column `parent_session_key`.
+    pub parent: Option<String>,
+    /// The column `spawned_by`.
+    pub spawned_by: Option<String>,
 }
+
+/// Columns of a node and the members of the entry that they are copies of.
+pub const COPIES: [(&str, &[&str]); 12] = [
+    ("status", &["status"]),
+    ("label", &["label"]),
+    ("display_name", &["displayName"]),
+    ("category", &["category"]),
+    ("icon", &["icon"]),
+    ("pinned_at", &["pinnedAt"]),
+    ("archived_at", &["archivedAt"]),
+    ("last_interaction_at", &["lastInteractionAt"]),
+    ("last_activity_at", &["lastActivityAt"]),
+    ("last_read_at", &["lastReadAt"]),
+    ("parent_session_key", &["parentSessionKey", "spawnedBy"]),
+    ("spawned_by", &["spawnedBy"]),
+];
 
 impl Node {
     /// What the columns say where the entry says nothing. The session is always that of the column, and no file.

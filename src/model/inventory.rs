@@ -11,7 +11,7 @@ use super::leftover::Leftover;
 use super::names::FileKind;
 use super::proof::Stamp;
 
-pub use side::{CronRun, Side, SubagentRun, Unreadable};
+pub use side::{CronRun, Placement, Side, SubagentRun, Unreadable};
 pub use store::{Binding, Content, Lock, Salvage, Store, Transcript};
 
 mod side;
@@ -84,7 +84,7 @@ pub struct Sighting {
 impl Inventory {
     /// Returns the stores that can be written.
     pub fn writable(&self) -> Vec<PathBuf> {
-        self.stores.iter().filter(|store| store.may_change().is_ok()).map(|store| store.path.clone()).collect()
+        self.stores.iter().filter(|store| store.may_write().is_ok()).map(|store| store.path.clone()).collect()
     }
 
     /// Returns whether a path is that of a store, or of what a binding points at.
@@ -116,7 +116,10 @@ impl Inventory {
             .collect();
         let in_rows = self.selected().filter(|store| store.database().is_some()).map(|store| {
             let of = |binding: &'_ Binding| Some((binding.entry.session_id.clone()?, binding.transcript.rows?.bytes));
-            store.bindings.iter().filter_map(of).collect::<BTreeMap<String, u64>>().values().sum::<u64>()
+            let current: BTreeMap<String, u64> = store.bindings.iter().filter_map(of).collect();
+            let rows = store.bindings.iter().filter_map(|binding| binding.row.as_ref());
+            let older = rows.map(|row| row.traces.bytes + row.windows.iter().map(|window| window.bytes).sum::<u64>());
+            current.values().sum::<u64>() + older.sum::<u64>()
         });
         self.selected().map(|store| store.bytes).sum::<u64>()
             + in_rows.sum::<u64>()

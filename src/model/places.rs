@@ -6,6 +6,9 @@ use std::path::{Component, Path, PathBuf};
 /// The name of claw-sessions' own directory in a state directory.
 pub const OWN: &str = "claw-sessions";
 
+/// The name of an agent's database.
+pub const DATABASE: &str = "openclaw-agent.sqlite";
+
 /// Where sessions may be.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
@@ -28,6 +31,21 @@ impl Places {
         let known = || self.stores.iter().filter_map(|store| store.parent()).any(inside);
         let usual = || path.ancestors().skip(1).any(|dir| self.is_usual(Some(dir)));
         is_plain(path) && !path.starts_with(self.state_dir.join(OWN)) && !self.is_store(path) && (known() || usual())
+    }
+
+    /// Returns whether a path is that of a database in which the sessions of a store may live.
+    pub fn is_database(&self, path: &Path, store: &Path) -> bool {
+        let name = Path::new("agent").join(DATABASE);
+        let of_agent = |dir: &Path| path.strip_prefix(dir).is_ok_and(|below| below == name);
+        let below = path.strip_prefix(self.state_dir.join("agents")).ok();
+        let usual = below.is_some_and(|below| below.components().count() == 3 && below.ends_with(&name));
+        let beside = || {
+            let stem = store.file_stem().map(std::ffi::OsStr::as_encoded_bytes);
+            let own = path.file_stem().map(std::ffi::OsStr::as_encoded_bytes);
+            let same = stem.zip(own).is_some_and(|(stem, own)| own.starts_with(stem));
+            same && path.parent() == store.parent() && path.extension().is_some_and(|extension| extension == "sqlite")
+        };
+        is_plain(path) && (usual || store.parent().and_then(Path::parent).is_some_and(of_agent) || beside())
     }
 
     /// Returns whether a directory is `agents/<id>/sessions` of the state directory. It may be gone since.
@@ -76,5 +94,10 @@ mod tests {
         assert!(places.is_store(Path::new("/s/agents/main/sessions/sessions.json")));
         assert!(!places.is_store(Path::new("/s/agents/main/sessions/x/../sessions.json")));
         assert!(!places.is_store(Path::new("/etc/sessions.json")));
+        let is_database = |path: &str, store: &str| places.is_database(Path::new(path), Path::new(store));
+        assert!(is_database("/s/agents/main/agent/openclaw-agent.sqlite", "/s/agents/main/sessions/sessions.json"));
+        assert!(is_database("/data/x/sessions.sqlite", "/data/x/sessions.json"));
+        assert!(!is_database("/s/agents/main/agent/x/openclaw-agent.sqlite", "/s/agents/main/sessions/sessions.json"));
+        assert!(!is_database("/s/state/openclaw.sqlite", "/s/agents/main/sessions/sessions.json"));
     }
 }

@@ -160,10 +160,53 @@ codes! {
             "there are session rows in SQLite and a store file beside them",
             "works with the rows; what only the file has is not seen until it is imported";
         StoreSqlite "store-sqlite" Info Nothing, "the sessions live in SQLite", "does not read the files any more";
-        SchemaUnknown "schema-unknown" Low Person("look for a newer claw-sessions"),
-            "the database has a newer schema than is known; what is known of it was read", "reads it";
+        SchemaUnknown "schema-unknown" High Person("install the release that wrote it, and look for a newer claw-sessions"),
+            "the database has a schema that is not known, or its two marks of it differ",
+            "does not start where the schema is newer than its own (exit 78)";
+        ShapeUnknown "shape-unknown" High Person("look for a newer claw-sessions"),
+            "a table or a trigger of the database is not known: nothing in it is changed", "goes on";
+        SchemaIncomplete "schema-incomplete" Fatal Person("`openclaw doctor` tells what is missing; a backup of the database has it"),
+            "a trigger that OpenClaw needs is gone from the database", "does not start (exit 78)";
+        PagesDamaged "pages-damaged" Fatal Person("put a backup of the database in its place; `.recover` of sqlite3 reads what is left into a copy"),
+            "pages of the database are damaged", "does not start (exit 78)";
+        RowsOrphaned "rows-orphaned" Fatal Repair,
+            "rows whose session or key is gone: somebody deleted it with foreign keys off",
+            "does not start at the next start that checks the database (exit 78), and `doctor --fix` refuses";
+        KnownElsewhere "known-elsewhere" High Person("look for a copy of the database with its -wal file"),
+            "OpenClaw's own state knows the session, and the database does not have it",
+            "starts a new session at the next message";
+        MixedKey "mixed-key" High Person("let OpenClaw's `doctor --fix` import the file"),
+            "the store file has something of this key that the rows do not have", "does not see it until it is imported";
     }
     Binding {
+        EntryUnreadable "entry-unreadable" Fatal
+            Person("`openclaw doctor --fix` rebuilds it from its columns"),
+            "the entry of the row is no JSON object",
+            "fails every command that lists this agent, and an ordinary start (exit 1); a start that checks rebuilds it from the columns";
+        EntryDiffers "entry-differs" Fatal Repair,
+            "the entry and the columns that are copies of it disagree, or the row is not marked as good",
+            "fails every command that lists this agent, and an ordinary start (exit 1)";
+        AliasPlaceholder "alias-placeholder" Fatal Repair,
+            "a row without entry, whose window belongs to another key or is gone",
+            "fails every command that lists this agent; `doctor --fix` removes the row";
+        TornEvent "torn-event" Fatal Repair, "an event is not JSON, or cannot be unpacked",
+            "fails every turn of this session, and does not start at the next start that checks the database (exit 78); `doctor --fix` refuses";
+        WindowNoHeader "window-no-header" Fatal Repair, "the first event of the session is no header",
+            "fails every turn of this session before it asks the model";
+        ProjectionBehind "projection-behind" Low Repair, "what is built from the events is behind them",
+            "fails the next turn once, and builds it again";
+        StaleRunning "stale-running" Low
+            Person("`claw-sessions gc --max-resumes 0` marks it as failed, and the conversation stays"),
+            "the row says running, and no gateway is alive",
+            "resumes it at its next start, which is a call of a model that nobody asked for";
+        StuckInputs "stuck-inputs" Low Nothing, "accepted messages that were interrupted or cancelled",
+            "never runs them, and adds them to the context after a compaction";
+        InputWaiting "input-waiting" Info Nothing, "an accepted message that has not run",
+            "does not run it at a start; shows it as interrupted";
+        HistoryInWindow "history-in-window" Low Nothing,
+            "the session is empty, and its key has older windows with a history", "lists none of them";
+        AliasKey "alias-key" Low Nothing, "the key is not written as OpenClaw writes it",
+            "merges it into the row with the right key at a start that checks; older releases fail";
         DuplicateKey "duplicate-key" High Person("keep a copy: the earlier entry goes at the next save"),
             "the key stands in the store more than once; the last one counts", "drops all but the last at its next save";
         CaseCollision "case-collision" High Person("keep a copy: the older entry goes when the key is next used"),

@@ -15,6 +15,7 @@ use crate::disk::process;
 use crate::model::inventory::Gateway;
 use crate::model::lock::{self, LockPayload, LockState, ProcessState};
 use crate::model::proof::{DirId, sha256};
+use crate::openclaw::rows::signs;
 
 /// The port of a gateway that names none.
 const DEFAULT_PORT: u16 = 18789;
@@ -36,6 +37,7 @@ pub fn detect(known: &Known<'_>) -> Gateway {
     let mut found = Gateway::default();
     by_lock(known, &mut found);
     let others = by_process(known, &mut found);
+    found.evidence.extend(signs::of_owner(known.state_dir));
     if found.evidence.is_empty() {
         by_port(known, &others, &mut found);
     }

@@ -10,8 +10,10 @@ use std::path::Path;
 use chrono::DateTime;
 use serde_json::Value;
 
+use crate::disk::deadline::Deadline;
 use crate::disk::whole;
 use crate::model::inventory::{CronRun, Side, SubagentRun};
+use crate::openclaw::rows::state;
 use members::Members;
 
 mod members;
@@ -49,7 +51,38 @@ pub fn read(state_dir: &Path, cron_store: Option<&Path>) -> Side {
     for channel in ["telegram", "discord"] {
         thread_bindings(&state_dir.join(channel), &mut side);
     }
+    in_sqlite(state_dir, &mut side);
     side
+}
+
+/// Since 2026.8.1 jobs and runs of subagents are rows of OpenClaw's own state.
+fn in_sqlite(state_dir: &Path, side: &mut Side) {
+    match state::read(state_dir, Deadline::default()) {
+        Ok(None) => {}
+        Ok(Some(found)) => {
+            side.cron_jobs.extend(found.cron_jobs.into_iter().flatten());
+            let runs = found.subagents.into_iter().flatten().enumerate();
+            let runs: serde_json::Map<String, Value> =
+                runs.map(|(at, (key, payload))| (at.to_string(), of_run(key, payload))).collect();
+            subagents(&serde_json::json!({ "runs": runs }), side);
+            side.placements = found.placements;
+            side.waiting_chats = found.waiting_chats;
+        }
+        Err(error) => {
+            side.problems.push(format!("cannot read state/openclaw.sqlite: {error:#}"));
+            side.unreadable.subagents = true;
+            jobs_unknown(side);
+        }
+    }
+}
+
+/// A run of a subagent as `subagents/runs.json` had it.
+fn of_run(key: String, mut payload: Value) -> Value {
+    if !payload.is_object() {
+        payload = serde_json::json!({});
+    }
+    payload["childSessionKey"] = Value::String(key);
+    payload
 }
 
 /// Jobs name sessions that they use: without the list, any may be one.

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::mended::MendedDocument;
+use super::row::RowDocument;
 use super::sqlite::{DatabaseDocument, LeftoverDocument};
 use super::store_state::StoreState;
 use super::view::LeftDocument;
@@ -170,6 +171,9 @@ pub struct BindingDocument {
     /// How many rows its transcript has in SQLite; absent when it is a file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
+    /// In SQLite: what its rows say besides the entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub row: Option<RowDocument>,
     /// Size of the entry.
     pub entry_bytes: u64,
     /// Since the start.
@@ -241,6 +245,9 @@ pub struct FileDocument {
 pub struct ScanSummary {
     /// Bindings in all stores.
     pub bindings: usize,
+    /// In SQLite: rows without an entry, which OpenClaw lists nowhere. They are not counted as bindings.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub placeholders: usize,
     /// Bindings that stay.
     pub keep: usize,
     /// Bindings that expire.
@@ -251,6 +258,15 @@ pub struct ScanSummary {
     pub repair: usize,
     /// Bindings that the startup budget takes out, to be readmitted.
     pub defer: usize,
+    /// In SQLite: bindings whose row says running, and is marked as failed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub settle: usize,
+    /// In SQLite: conversations that get OpenClaw's mark of what is archived.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub archive: usize,
+    /// In SQLite: bindings that stay and lose traces or windows.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub trim: usize,
     /// Transcripts that nothing refers to, whatever happens to them.
     pub orphans: usize,
     /// Bytes of stores, bound transcripts and loose files.
@@ -307,4 +323,9 @@ pub struct ErrorReport {
     pub hint: Option<String>,
     /// The exit code.
     pub exit_code: u8,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_zero(count: &usize) -> bool {
+    *count == 0
 }

@@ -12,6 +12,7 @@ use crate::decide::plan::{Mending, Plan};
 use crate::model::inventory::{Inventory, Salvage};
 use crate::model::names::FileKind;
 use crate::model::problem::Code;
+use crate::model::row::RowChange;
 use crate::model::salvage::Broken;
 
 /// A file that was mended, or would be.
@@ -20,6 +21,9 @@ use crate::model::salvage::Broken;
 pub struct MendedDocument {
     /// The file.
     pub path: String,
+    /// In SQLite: the key whose rows were mended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// The problems that it had.
     pub codes: Vec<Code>,
     /// Of a store: what came back, and what did not.
@@ -75,9 +79,19 @@ pub fn mended(plan: &Plan<'_>, inventory: &Inventory, view: View<'_>) -> Vec<Men
             let beside = beside.filter(|file| file.path.parent() == Some(store.dir()));
             salvaged(salvage, beside.map(|file| view.path(&file.path)).collect(), view)
         });
-        MendedDocument { path: view.path(&item.path), codes: item.codes.clone(), salvage }
+        MendedDocument { path: view.path(&item.path), key: None, codes: item.codes.clone(), salvage }
     };
-    plan.mends.iter().map(document).collect()
+    let rows = plan.rows.iter().flat_map(|rows| rows.items.iter().map(move |item| (rows, item)));
+    let rows = rows.filter_map(|(rows, item)| match &item.change {
+        RowChange::Mend { damage } => Some(MendedDocument {
+            path: view.path(&rows.database),
+            key: Some(item.key.clone()),
+            codes: vec![damage.code()],
+            salvage: None,
+        }),
+        _ => None,
+    });
+    plan.mends.iter().map(document).chain(rows).collect()
 }
 
 fn salvaged(salvage: &Salvage, adoptable: Vec<String>, view: View<'_>) -> SalvageDocument {
@@ -106,7 +120,8 @@ pub(super) fn list(text: &mut String, mended: &[MendedDocument], would: bool, sa
     for one in mended {
         let codes: Vec<&str> = one.codes.iter().map(|code| code.as_str()).collect();
         let word = if would { "would mend" } else { "mended" };
-        let _ = writeln!(text, "{BOLD}{word}{BOLD:#} {}: {}", escape(&one.path), codes.join(", "));
+        let what = one.key.as_ref().unwrap_or(&one.path);
+        let _ = writeln!(text, "{BOLD}{word}{BOLD:#} {}: {}", escape(what), codes.join(", "));
         if let Some(salvage) = &one.salvage {
             tell(text, salvage, same_place);
         }

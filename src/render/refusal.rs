@@ -2,6 +2,7 @@
 
 use super::view::{LeftDocument, View};
 use crate::change::outcome::{Changed, Jump, Late, Left, NotDone, Refusal, Subject};
+use crate::model::database::Unfit;
 use crate::model::key;
 use crate::openclaw::files::lock::{Holder, Who};
 
@@ -65,6 +66,16 @@ pub fn sentence(refusal: &Refusal, view: View<'_>) -> String {
         Refusal::Late(late) => format!("the time was over{}", lateness(late)),
         Refusal::Store { state, problem } => format!("{state}: {problem}; nothing in its directory is touched"),
         Refusal::Migrated { problem } => format!("sqlite: {problem}; nothing in its directory is touched"),
+        Refusal::Unfit(unfit) => unfit_words(unfit),
+        Refusal::InUse(sign) => format!("somebody is at work on it: {sign}; nothing was touched: stop OpenClaw first"),
+        Refusal::SchemaDiffers { kept, now } => format!(
+            "its rows are of schema {kept}, and the database has schema {now}: they come back with the release that has that schema"
+        ),
+        Refusal::ForeignOwner(uid) => format!("it belongs to user {uid}: run this as that user"),
+        Refusal::Network(kind) => format!("it lies on {kind}, where SQLite's locks are not to be trusted"),
+        Refusal::SessionTaken(session) => {
+            format!("the session {session} is there again, under another key: take that one out first")
+        }
         Refusal::Outside => "it lies outside the state directory, which was moved since".to_owned(),
         Refusal::Taken(path) => format!("{} exists", view.path(path)),
         Refusal::Bound => "the key is bound again; --as-new brings it back under another key".to_owned(),
@@ -112,6 +123,21 @@ pub fn sentence(refusal: &Refusal, view: View<'_>) -> String {
         Refusal::Clock(jump) => clock(jump),
         Refusal::More(count) => format!("and {count} more"),
     }
+}
+
+/// Why nothing of a database is changed, as a sentence without its end.
+pub fn unfit_words(unfit: &Unfit) -> String {
+    let why = match unfit {
+        Unfit::Schema(version) => format!(
+            "its schema {version} is not one that is known (19, 21, 23), or its two marks of it differ: look for a newer claw-sessions"
+        ),
+        Unfit::Shape(what) => format!("{what}: that is of another release than those that are known"),
+        Unfit::Incomplete(trigger) => format!("the trigger {trigger} is gone: `openclaw doctor` tells what is missing"),
+        Unfit::Pages(what) => format!("its pages are damaged ({what}): `openclaw doctor` has what helps"),
+        Unfit::Mixed => "there is a store file too: let OpenClaw's `doctor --fix` import it first".to_owned(),
+        Unfit::Unread(why) => format!("its rows were not read: {why}"),
+    };
+    format!("{}: {why}; nothing of it is changed", unfit.code())
 }
 
 fn clock(jump: &Jump) -> String {

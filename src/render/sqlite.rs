@@ -12,7 +12,7 @@ use super::json::{FileDocument, StoreDocument};
 use super::table::{Column, Row, lay_out};
 use super::view::View;
 use super::words::{BAD, DIM, Layout, WARN, count};
-use crate::model::database::Database;
+use crate::model::database::{Database, RowCensus};
 use crate::model::leftover::{Leftover, LeftoverState};
 
 /// A database that sessions live in.
@@ -31,6 +31,11 @@ pub struct DatabaseDocument {
     pub app_version: Option<String>,
     /// Bytes of it and its `-wal`.
     pub bytes: u64,
+    /// Why nothing of it is changed: a stable code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unfit: Option<String>,
+    /// How its bytes are used.
+    pub census: RowCensus,
     /// Why its rows were not read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unread: Option<String>,
@@ -81,6 +86,8 @@ impl DatabaseDocument {
             known: found.is_known(),
             app_version: found.app_version.clone(),
             bytes: found.bytes,
+            unfit: found.unfit().map(|unfit| unfit.code().to_owned()),
+            census: found.census,
             unread: found.unread.clone(),
             only_in_file: read.filter(|mixed| mixed.unread.is_none()).map(|mixed| mixed.only_in_file.clone()),
             only_in_rows: read.map(|mixed| mixed.only_in_rows.clone()),

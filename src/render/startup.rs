@@ -62,6 +62,7 @@ pub(super) fn lines(text: &mut String, startup: &Startup, layout: &Layout) {
 pub(super) fn words(model: Model) -> &'static str {
     match model {
         Model::AllBindings => "all-bindings, an upper bound",
+        Model::RunningRows => "running-rows, each a call of a model that nobody asked for",
         Model::InterruptedOnly => "interrupted-only, what OpenClaw 2026.4.24 and later run again",
     }
 }

@@ -56,6 +56,9 @@ pub struct ProblemDocument {
     /// The byte in the file, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub byte: Option<u64>,
+    /// The number of the event in SQLite; null for everything else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq: Option<i64>,
     /// The binding it concerns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
@@ -152,6 +155,7 @@ pub fn problem(problem: &Problem, view: View<'_>, later: bool, same_place: &str)
         path: view.path(&problem.path),
         line: problem.at.map(|at| at.0),
         byte: problem.at.and_then(|at| at.1),
+        seq: problem.seq,
         agent: problem.agent.clone(),
         key: problem.binding.as_ref().map(|binding| binding.key.clone()),
         what: problem.code.describe().to_owned(),

@@ -163,9 +163,9 @@ impl Archive {
         };
         let there = |record: &&Value| record["state"] != "skipped" && record["undone"] != "purged";
         for batch in manifest["batches"].as_array().unwrap().iter().filter(there) {
-            let removed = store.read(dir.join(batch["removed"].as_str().unwrap()));
+            let removed = store.read(dir.join(batch["from"]["file"]["removed"].as_str().unwrap()));
             for entry in batch["entries"].as_array().unwrap().iter().filter(there) {
-                let at = |end: usize| entry["entryAt"][end].as_u64().unwrap() as usize;
+                let at = |end: usize| entry["part"]["cut"]["entryAt"][end].as_u64().unwrap() as usize;
                 let place = (batch["agent"].as_str().unwrap().to_owned(), entry["key"].as_str().unwrap().to_owned());
                 archive.entries.insert(place, removed[at(0)..at(1)].to_vec());
             }

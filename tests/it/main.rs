@@ -34,6 +34,7 @@ mod recorded;
 mod remembered;
 mod repair;
 mod report;
+mod rows;
 mod runs;
 mod schema;
 mod sqlite;

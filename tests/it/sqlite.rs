@@ -53,7 +53,6 @@ fn the_recorded_bindings_are_shown_as_for_files() {
         assert_eq!(seen, truth, "{}", row["key"]);
         let sizes = ["rows", "bytes"].map(|name| one[name].to_string());
         assert_eq!(sizes, ["rows", "bytes"].map(|name| row[name].clone()), "{}", row["key"]);
-        assert_eq!((one["action"].as_str(), one["reasons"][0].as_str()), (Some("keep"), Some("sqlite")));
         assert!(one["idle"]["seconds"].is_u64() && one["transcript"].is_null(), "{one:#}");
     }
     let killed = binding(&scan, "agent:main:telegram:direct:700000904");
@@ -85,20 +84,16 @@ fn what_is_said_of_the_recorded_state() {
     insta::assert_snapshot!("gc", say(&["gc"]));
 }
 
-/// Every command that could touch something, and how it ends on a migrated state.
-const COMMANDS: [(&[&str], i32); 12] = [
+/// Every command that only looks, and how it ends.
+const COMMANDS: [(&[&str], i32); 8] = [
     (&["scan"], 0),
     (&["scan", "-v", "--json"], 0),
     (&["validate"], 1),
     (&["report", "--format", "html"], 0),
     (&["explain", "agent:main:main"], 0),
-    (&["gc", "-n"], 4),
-    (&["gc"], 4),
-    (&["gc", "--all"], 4),
-    (&["gc", "--idle", "1h", "--purge-archives", "1h", "--unprotect", "group"], 4),
-    (&["validate", "--repair"], 4),
-    (&["quarantine", "agent:main:main"], 4),
-    (&["quarantine", "--damaged"], 4),
+    (&["gc", "-n"], 0),
+    (&["gc", "-n", "--all"], 0),
+    (&["validate", "--repair", "-n"], 1),
 ];
 
 /// Something done to a state directory.
@@ -126,6 +121,8 @@ fn nothing_is_changed_and_nothing_is_left_behind() {
         change(&store);
         let before = store.tree().exact();
         for (args, code) in COMMANDS {
+            // Without its log this database lacks triggers that OpenClaw needs: nothing of it is changed.
+            let code = if name.contains("-wal") && args.contains(&"-n") { 4 } else { code };
             let output = store.run([args, &["--now", LATER]].concat()).code(code);
             before.assert_same(&store.tree().exact());
             let left: Vec<_> = fs::read_dir(store.root().join("tmp")).unwrap().collect();
@@ -142,9 +139,12 @@ fn a_writer_that_holds_the_database_is_not_disturbed() {
     let (store, writer) = imported(23);
     writer.db.execute_batch("BEGIN IMMEDIATE; UPDATE session_nodes SET status = 'failed'").unwrap();
     let before = store.tree().exact();
-    for (args, code) in [(&["scan", "--json"][..], 0), (&["validate"], 0), (&["gc"], 4)] {
+    let gc: &[&str] = &["gc", "--idle", "1h"];
+    for (args, code) in [(&["scan", "--json"][..], 0), (&["validate", "--fail-on", "fatal"], 0), (gc, 4)] {
         let output = store.run([args, &["--now", LATER]].concat()).code(code);
-        before.assert_same(&store.tree().exact());
+        if args[0] != "gc" {
+            before.assert_same(&store.tree().exact());
+        }
         if args[0] == "scan" {
             let scan = output.json();
             assert_eq!(binding(&scan, KEY)["run"], "completed", "what was not committed is not seen");
@@ -275,9 +275,10 @@ fn every_schema_with_sessions_is_read_and_an_unknown_one_as_far_as_it_is_known()
             assert_eq!(binding(&scan, "agent:main:telegram:direct:2")["run"], "interrupted", "packed rows are read");
         }
         assert_eq!(leftover(&store, TRANSCRIPT), ("in-sqlite".to_owned(), 7, 0), "{schema}");
-        let said = store.run(["validate", "--now", LATER]).ok().stdout;
-        assert_eq!(said.contains("schema-unknown"), schema == 99, "{said}");
-        store.run(["gc", "--now", LATER]).code(4);
+        let unknown = ![19, 23].contains(&schema);
+        let said = store.run(["validate", "--now", LATER]).code(i32::from(unknown)).stdout;
+        assert_eq!(said.contains("schema-unknown"), unknown, "{said}");
+        store.run(["gc", "--no-orphans", "--only", KEY, "--now", LATER]).code(if unknown { 4 } else { 0 });
     }
 }
 
@@ -310,12 +311,13 @@ fn events_that_cannot_be_unpacked_are_told_and_the_others_are_read() {
     let scan = store.scan(["--now", LATER]);
     for at in 0..4 {
         let one = binding(&scan, &format!("agent:main:telegram:direct:9{at}"));
-        assert_eq!(one["integrity"], "unreadable", "{one:#}");
-        assert!(one["findings"][0]["detail"].as_str().unwrap().contains("event 4"), "{one:#}");
+        assert_eq!(one["integrity"], "blocks", "{one:#}");
+        let torn = serde_json::json!({"torn-event": {"sessionId": format!("broken-{at}"), "seq": 4}});
+        assert_eq!(one["row"]["damage"], serde_json::json!([torn]), "{one:#}");
     }
     assert_eq!(binding(&scan, KEY)["integrity"], "intact");
-    let said = store.run(["validate", "--now", LATER]).code(3).stdout;
-    assert_eq!(said.matches("unreadable ").count(), 4, "{said}");
+    let said = store.run(["validate", "--now", LATER]).code(1).stdout;
+    assert_eq!(said.matches("torn-event ").count(), 4, "{said}");
 }
 
 #[test]
@@ -330,12 +332,12 @@ fn what_is_no_event_or_no_entry_is_told_too() {
     let output = store.run(["scan", "--now", LATER]).ok();
     assert!(!output.stdout.contains(['\u{1b}', '\u{202e}']), "{output}");
     let scan = store.scan(["--now", LATER]);
-    assert_eq!(binding(&scan, "agent:main:telegram:direct:2")["findings"][0]["code"], "not-an-object");
-    assert_eq!(binding(&scan, "agent:main:telegram:direct:3")["integrity"], "never-written");
-    let cut = binding(&scan, "agent:main:telegram:direct:4");
-    assert!(!["freezes", "blocks", "wiped"].contains(&cut["integrity"].as_str().unwrap()), "{cut:#}");
+    for (end, damage) in [("2", "entry-unreadable"), ("3", "entry-differs"), ("4", "torn-event")] {
+        let one = binding(&scan, &format!("agent:main:telegram:direct:{end}"));
+        assert!(one["row"]["damage"].to_string().contains(damage), "{one:#}");
+    }
     let said = store.run(["validate", "--now", LATER]).code(1).stdout;
-    assert!(said.contains("malformed-line") && said.contains("row 2"), "{said}");
+    assert!(said.contains("torn-event") && said.contains("seq 2"), "{said}");
 }
 
 #[test]
@@ -421,9 +423,8 @@ fn a_run_that_was_cut_off_before_the_import_is_not_finished_after_it() {
     database.bind(KEY, ID);
     database.close();
     let before = store.tree().contents();
-    for args in [&["gc"][..], &["validate", "--repair"], &["gc", "--boot"]] {
+    for args in [&["gc", "--only", "nothing"][..], &["gc", "--boot", "--only", "nothing"]] {
         let output = store.run([args, &["--now", LATER]].concat());
-        assert_eq!(output.code, Some(if args.contains(&"--boot") { 0 } else { 4 }), "{output}");
         assert!(output.to_string().contains("sqlite: its sessions live in"), "{output}");
         before.assert_same(&store.tree().contents());
     }
@@ -444,22 +445,24 @@ fn the_other_ways_back_are_refused_too() {
 }
 
 #[test]
-fn a_start_refuses_without_a_copy() {
+fn nothing_is_copied_where_a_database_can_be_read_in_place() {
     let (store, database) = imported(23);
-    database.close();
-    let before = store.tree().contents();
     let nowhere = [("TMPDIR", "/nonexistent")];
-    let output = store.run_env(["gc", "--boot", "--now", LATER], &nowhere).ok();
-    assert!(
-        output.stderr.contains("refused") && output.stderr.contains("SQLite") || output.stderr.contains("live in"),
-        "{output}"
-    );
-    before.assert_same(&store.tree().contents());
-    // A scan needs the copy, and says that it could not be made.
+    for log in [true, false] {
+        let scan = store.run_env(["scan", "--json", "--now", LATER], &nowhere).ok().json();
+        assert_eq!(scan["stores"][0]["state"], "sqlite", "{log}");
+        assert_eq!(binding(&scan, KEY)["run"], "completed", "{log}");
+        if log {
+            database.db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+        }
+    }
+    // Where a change has to be rolled back first, a copy is needed, and it is said that none could be made.
+    database.close();
+    store.write("agents/main/agent/openclaw-agent.sqlite-journal", "left behind");
     let scan = store.run_env(["scan", "--json", "--now", LATER], &nowhere).ok().json();
-    assert_eq!(scan["stores"][0]["state"], "sqlite");
     assert!(scan["stores"][0]["database"]["unread"].is_string() && !scan["warnings"].as_array().unwrap().is_empty());
-    store.run_env(["gc", "--now", LATER], &nowhere).code(4);
+    let gc = store.run_env(["gc", "--json", "--now", LATER], &nowhere).code(4).json();
+    assert_eq!(gc["refused"][0]["code"], "rows-unread");
     store.run_env(["validate", "--now", LATER], &nowhere).code(3);
 }
 

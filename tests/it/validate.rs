@@ -271,7 +271,7 @@ const CASES: &[Case] = &[
         rows(store, 99, &lines(store));
         store.remove(STORE);
         store.remove(transcript());
-        vec![row("info", "store-sqlite", "sessions.json", None), row("low", "schema-unknown", "sessions.json", None)]
+        vec![row("high", "schema-unknown", "sessions.json", None), row("info", "store-sqlite", "sessions.json", None)]
     }),
     ("leftover-in-sqlite", |store| migrated(store, &lines(store), "info", "leftover-in-sqlite")),
     ("leftover-only-copy", |store| migrated(store, &lines(store)[..1], "high", "leftover-only-copy")),
@@ -348,6 +348,7 @@ fn every_code_has_a_case() {
         .flatten()
         .map(|[_, code, ..]| code)
         .chain(CASES.iter().map(|case| case.0.into()))
+        .chain(crate::rows::TOLD.map(str::to_owned))
         .collect();
     let missing: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).filter(|code| !told.contains(*code)).collect();
     assert!(missing.is_empty(), "no case shows {missing:?}");

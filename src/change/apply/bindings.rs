@@ -12,7 +12,7 @@ use super::current::Current;
 use super::{Applying, beside};
 use crate::change::archive::{parts, read_whole};
 use crate::change::locking::lock_store;
-use crate::change::manifest::{Batch, EntryRecord, StepState};
+use crate::change::manifest::{ArchivePart, Batch, BatchSource, CutPart, EntryRecord, FileCuts, StepState};
 use crate::change::outcome::{Changed, Late, Refusal, Subject};
 use crate::change::run::Shelf;
 use crate::decide::plan::{Item, Plan, StorePlan};
@@ -163,10 +163,12 @@ impl Applying<'_> {
             store: plan.path.clone(),
             dir: plan.dir,
             state: StepState::Planned,
-            old_sha256,
-            new_sha256,
-            cuts: cuts.iter().map(|cut| (cut.start, cut.end)).collect(),
-            removed: shelf.below.join(&removed),
+            from: BatchSource::File(FileCuts {
+                old_sha256,
+                new_sha256,
+                cuts: cuts.iter().map(|cut| (cut.start, cut.end)).collect(),
+                removed: shelf.below.join(&removed),
+            }),
             entries,
         };
         self.plan_moves(&leaving, plan, &shelf, left_behind)?;
@@ -191,7 +193,8 @@ impl Applying<'_> {
             batch.state = StepState::Done;
             return Ok(());
         };
-        if read_whole(dir, name).is_ok_and(|(now, _)| sha256(&now) == batch.new_sha256) {
+        let is_new = |now: &[u8]| batch.cuts().is_some_and(|cuts| sha256(now) == cuts.new_sha256);
+        if read_whole(dir, name).is_ok_and(|(now, _)| is_new(&now)) {
             batch.state = StepState::Done;
             self.outcome.leave(Subject::Path(batch.store.clone()), error);
             return Ok(());
@@ -340,9 +343,11 @@ fn entry_record(
         class: item.class,
         action: item.action,
         reasons: item.reasons.clone(),
-        key_at: in_removed(member.key)?,
-        entry_at: in_removed(member.entry.span)?,
-        entry_sha256: item.entry.sha256().into_owned(),
+        part: ArchivePart::Cut(CutPart {
+            key_at: in_removed(member.key)?,
+            entry_at: in_removed(member.entry.span)?,
+            entry_sha256: item.entry.sha256().into_owned(),
+        }),
         session_id: item.session_id.clone(),
         active_at: item.active_at,
         file: item.file.as_ref().map(|file| file.path.clone()),

@@ -13,6 +13,7 @@ use crate::change::history;
 use crate::change::manifest::{Manifest, RunProgress};
 use crate::change::outcome::{Left, Refusal, Subject};
 use crate::change::run::{self, FILES, MANIFEST, Run};
+use crate::decide::verdict::Action;
 use crate::disk::dir::Dir;
 use crate::model::ids::RunId;
 use crate::model::places::{OWN, Places};
@@ -90,6 +91,15 @@ fn past_run(dir: &Dir, name: &OsStr, places: &Places) -> anyhow::Result<Option<r
         anyhow::bail!("{} is no name of a run: give the directory back the name it had", own.path().display());
     };
     run::read(&own, &id, places).map(Some)
+}
+
+/// Returns the sessions in rows, and their keys, that past runs have in their archives.
+pub fn away(places: &Places) -> HashSet<String> {
+    let runs = past(places).runs;
+    let entries = runs.iter().flat_map(Manifest::taken).map(|(_, entry)| entry);
+    let takes = |action: Action| action.removes() || action == Action::Repair;
+    let away = entries.filter(|entry| entry.unit().is_some() && entry.is_away() && takes(entry.action));
+    away.flat_map(|entry| entry.session_id.clone().into_iter().chain([entry.key.clone()])).collect()
 }
 
 /// Returns the files that belong to what past runs have in their archives, or that a run was cut off before it moved;

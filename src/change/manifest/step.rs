@@ -1,14 +1,11 @@
-//! Batches and steps: a change of one store, and of one file.
+//! Steps: a change of one file.
 
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::decide::verdict::{Action, Reason};
+use crate::decide::verdict::Reason;
 use crate::model::ids::BindingId;
-use crate::model::json::Span;
-use crate::model::key::Class;
 use crate::model::problem::Code;
 use crate::model::proof::{DirId, Stamp};
 
@@ -32,96 +29,6 @@ pub enum Undone {
     Restored,
     /// It was deleted for good, on request.
     Purged,
-}
-
-/// Entries that leave one store at once.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Batch {
-    /// The agent of the store.
-    pub agent: String,
-    /// The store.
-    pub store: PathBuf,
-    /// Its directory.
-    pub dir: DirId,
-    /// How far it came.
-    pub state: StepState,
-    /// SHA-256 before.
-    pub old_sha256: String,
-    /// SHA-256 after.
-    pub new_sha256: String,
-    /// The parts that were cut out, by the offsets of the old file.
-    pub cuts: Vec<(usize, usize)>,
-    /// The file, below the run's directory, that holds the cut bytes one after the other.
-    pub removed: PathBuf,
-    /// The entries.
-    pub entries: Vec<EntryRecord>,
-}
-
-impl Batch {
-    /// Returns the cuts as spans.
-    pub fn spans(&self) -> Vec<Span> {
-        self.cuts.iter().map(|&(start, end)| Span { start, end }).collect()
-    }
-}
-
-/// An entry that was taken out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct EntryRecord {
-    /// The agent named in the key, else the store's.
-    pub agent: String,
-    /// The key.
-    pub key: String,
-    /// What the key names.
-    pub class: Class,
-    /// `expire`, `quarantine` or `defer`.
-    pub action: Action,
-    /// Why.
-    pub reasons: Vec<Reason>,
-    /// Where the raw key stands in the removed bytes.
-    pub key_at: (usize, usize),
-    /// Where the entry stands in the removed bytes.
-    pub entry_at: (usize, usize),
-    /// SHA-256 of the entry.
-    pub entry_sha256: String,
-    /// The session it points to.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub session_id: Option<String>,
-    /// When it was last active.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub active_at: Option<DateTime<Utc>>,
-    /// The transcript it points to, when that was to follow.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub file: Option<PathBuf>,
-    /// How it left the archive.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub undone: Option<Undone>,
-    /// It was deferred, and its key was bound anew since: it is not readmitted.
-    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
-    pub superseded: bool,
-}
-
-impl EntryRecord {
-    /// Returns whether it is in the archive.
-    pub fn is_away(&self) -> bool {
-        self.undone.is_none()
-    }
-
-    /// Returns whether it waits to be readmitted.
-    pub fn is_deferred(&self) -> bool {
-        self.action == Action::Defer && self.is_away() && !self.superseded
-    }
-
-    /// Returns whether it is in quarantine.
-    pub fn is_quarantined(&self) -> bool {
-        self.action == Action::Quarantine && self.is_away()
-    }
-
-    /// Returns how many bytes it has.
-    pub fn bytes(&self) -> u64 {
-        self.entry_at.1.saturating_sub(self.entry_at.0) as u64
-    }
 }
 
 /// A change of one file.

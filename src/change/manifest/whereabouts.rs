@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{After, Change, Manifest, RunKind, Step};
+use super::{After, Batch, BatchSource, Change, Manifest, RunKind, Step};
 use crate::model::places::{Places, is_below};
 
 impl Manifest {
@@ -22,6 +22,9 @@ impl Manifest {
         self.stores.iter_mut().for_each(follow);
         for batch in &mut self.batches {
             follow(&mut batch.store);
+            if let BatchSource::Rows(images) = &mut batch.from {
+                follow(&mut images.database);
+            }
             batch.entries.iter_mut().filter_map(|entry| entry.file.as_mut()).for_each(follow);
         }
         for step in &mut self.steps {
@@ -48,8 +51,10 @@ impl Manifest {
         let mut stores = stores.map(PathBuf::as_path);
         let entries = self.batches.iter().flat_map(|batch| &batch.entries);
         let mut files = entries.filter_map(|entry| entry.file.as_deref());
-        let mut below =
-            self.batches.iter().map(|batch| batch.removed.as_path()).chain(self.steps.iter().filter_map(Step::kept));
+        let mut below = self.batches.iter().map(Batch::kept).chain(self.steps.iter().filter_map(Step::kept));
+        let databases =
+            self.batches.iter().filter_map(|batch| Some((batch.images()?.database.as_path(), &batch.store)));
+        let mut databases = databases.filter(|(path, store)| !places.is_database(path, store) && !elsewhere(path));
         let of_step = |step: &Step| {
             let to = match &step.change {
                 Change::Rename { to } => is_file(to) && to.parent() == step.path.parent(),
@@ -61,6 +66,7 @@ impl Manifest {
         stores
             .find(|path| !is_store(path))
             .or_else(|| files.find(|path| !is_file(path)))
+            .or_else(|| databases.next().map(|(path, _)| path))
             .or_else(|| below.find(|path| !is_below(path) || !path.starts_with("files")))
             .or_else(|| self.steps.iter().find(|step| !of_step(step)).map(|step| step.path.as_path()))
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::database::{Database, Unfit};
 use crate::model::home::{Bar, Condition};
 use crate::model::ids::RunId;
 use crate::model::inventory::Store;
@@ -45,6 +46,23 @@ pub enum Refusal {
         /// What says so.
         problem: String,
     },
+    /// Nothing of its database is changed.
+    Unfit(Unfit),
+    /// Somebody is at work on its database; the sign of it.
+    InUse(String),
+    /// Its database has another schema than the one that the rows were taken from.
+    SchemaDiffers {
+        /// The version that they are of.
+        kept: u32,
+        /// The version that is there.
+        now: u32,
+    },
+    /// Its database belongs to this user, and this process runs as another.
+    ForeignOwner(u32),
+    /// Its database lies on a network's file system.
+    Network(String),
+    /// A session that is to come back is there again, under another key.
+    SessionTaken(String),
     /// It lies outside the state directory, which was moved or copied since.
     Outside,
     /// The name that it is to get is in use.
@@ -200,7 +218,10 @@ impl Refusal {
     pub fn barred(store: &Store, bar: Bar) -> Self {
         let problem = store.problem.clone().unwrap_or_default();
         match bar {
-            Bar::Migrated => Self::Migrated { problem },
+            Bar::Migrated => match store.database().and_then(Database::unfit) {
+                Some(unfit) => Self::Unfit(unfit),
+                None => Self::Migrated { problem },
+            },
             Bar::Linked => Self::Store { state: "symlink".to_owned(), problem },
             Bar::Condition(condition) => Self::Store { state: condition.as_str().to_owned(), problem },
         }
@@ -214,6 +235,12 @@ impl Refusal {
             Self::Late(_) => "late",
             Self::Store { .. } => "store-state",
             Self::Migrated { .. } => "sqlite",
+            Self::Unfit(unfit) => unfit.code(),
+            Self::InUse(_) => "in-use",
+            Self::SchemaDiffers { .. } => "schema-differs",
+            Self::ForeignOwner(_) => "wrong-owner",
+            Self::Network(_) => "network",
+            Self::SessionTaken(_) => "session-taken",
             Self::Outside => "outside",
             Self::Taken(_) => "name-taken",
             Self::Bound => "key-bound",
@@ -247,6 +274,12 @@ impl Refusal {
             Self::Busy(_)
             | Self::Store { .. }
             | Self::Migrated { .. }
+            | Self::Unfit(_)
+            | Self::InUse(_)
+            | Self::SchemaDiffers { .. }
+            | Self::ForeignOwner(_)
+            | Self::Network(_)
+            | Self::SessionTaken(_)
             | Self::Outside
             | Self::Taken(_)
             | Self::Bound

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::Restoring;
 use crate::change::archive::{parts, read_whole};
-use crate::change::manifest::{Batch, EntryRecord, StepState, Undone};
+use crate::change::manifest::{Batch, BatchSource, EntryRecord, StepState, Undone};
 use crate::change::outcome::{Bound, Refusal, Subject};
 use crate::disk::dir::{Dir, FileInfo};
 use crate::model::ids::BindingId;
@@ -53,6 +53,7 @@ impl Restoring<'_> {
 
     fn batch(&mut self, at: usize) -> anyhow::Result<Result<(), Refusal>> {
         let batch = self.source.manifest.batches[at].clone();
+        let BatchSource::File(cuts) = &batch.from else { return self.rows(at, &batch) };
         let due = |entry: &EntryRecord| entry.is_away() && self.options.asked.wants(&batch.store, entry);
         if batch.state != StepState::Done || !batch.entries.iter().any(due) || !self.in_time() {
             return Ok(Ok(()));
@@ -77,11 +78,11 @@ impl Restoring<'_> {
         } else {
             (b"{}".to_vec(), FileInfo { mode: 0o600, ..dir.own_info()? })
         };
-        let (shelf, cut) = self.source.locate(&batch.removed)?;
+        let (shelf, cut) = self.source.locate(&cuts.removed)?;
         if shelf.info(&cut)?.is_none() {
             return Ok(Err(Refusal::NotArchived(shelf.join(&cut))));
         }
-        let removed = self.source.read(&batch.removed)?;
+        let removed = self.source.read(&cuts.removed)?;
         let document = match store::read(&text) {
             Ok(document) => document,
             Err(defect) => return Ok(Err(Refusal::broken(&defect))),
@@ -121,9 +122,10 @@ impl Restoring<'_> {
         // Nobody wrote the store since: the cuts go back to where they were.
         if whole
             && self.renamed.is_empty()
-            && sha256(text) == batch.new_sha256
-            && let Some(old) = store::uncut(text, &batch.spans(), removed)
-            && sha256(&old) == batch.old_sha256
+            && let Some(cuts) = batch.cuts()
+            && sha256(text) == cuts.new_sha256
+            && let Some(old) = store::uncut(text, &cuts.spans(), removed)
+            && sha256(&old) == cuts.old_sha256
         {
             return Ok(Some((old, all())));
         }
@@ -153,7 +155,7 @@ impl Restoring<'_> {
             }
             let subject = Subject::binding(&entry.agent, &batch.store, &entry.key);
             let Some(value) = whole_entry(entry, removed) else {
-                self.leave(subject, Refusal::Damaged(batch.removed.clone()));
+                self.leave(subject, Refusal::Damaged(batch.kept().to_owned()));
                 continue;
             };
             if now.has(&entry.key, value) == Some(false) && !self.options.asked.as_new {
@@ -199,7 +201,8 @@ impl Restoring<'_> {
         let (mut returning, mut back) = (Vec::new(), Vec::new());
         for &at in chosen {
             let entry = &batch.entries[at];
-            let mut key = removed.get(entry.key_at.0..entry.key_at.1).unwrap_or_default().to_vec();
+            let key_at = entry.cut().map_or(0..0, |cut| cut.key_at.0..cut.key_at.1);
+            let mut key = removed.get(key_at).unwrap_or_default().to_vec();
             let mut value = whole_entry(entry, removed).unwrap_or_default().to_vec();
             let is_bound = now.has(&entry.key, &value);
             if let Some(path) = entry.file.as_ref().and_then(|file| self.renamed.get(file)) {
@@ -247,9 +250,10 @@ impl Restoring<'_> {
 
 /// The bytes of an archived entry, if they are what was taken out.
 fn whole_entry<'a>(entry: &EntryRecord, removed: &'a [u8]) -> Option<&'a [u8]> {
-    let value = removed.get(entry.entry_at.0..entry.entry_at.1)?;
-    let key = removed.get(entry.key_at.0..entry.key_at.1)?;
-    (sha256(value) == entry.entry_sha256 && json::unescape(key) == entry.key).then_some(value)
+    let cut = entry.cut()?;
+    let value = removed.get(cut.entry_at.0..cut.entry_at.1)?;
+    let key = removed.get(cut.key_at.0..cut.key_at.1)?;
+    (sha256(value) == cut.entry_sha256 && json::unescape(key) == entry.key).then_some(value)
 }
 
 /// The entry with `sessionId` and `sessionFile` of another transcript; every other byte is kept.

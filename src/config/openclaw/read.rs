@@ -39,6 +39,7 @@ impl OpenclawConfig {
             prune_days: reader.read(&maintenance, "pruneDays", "a whole number above 0", |value| {
                 integer(value).filter(|days| *days > 0).and_then(|_| duration::parse_openclaw(value, 'd'))
             }),
+            reports_only: reader.text(&maintenance, "mode").as_deref() == Some("warn"),
             max_entries: reader.count(&maintenance, "maxEntries").map(|count| count as usize),
             binding_idle: reader.hours(&bindings, "idleHours"),
             binding_max_age: reader.hours(&bindings, "maxAgeHours"),

@@ -248,6 +248,15 @@ limits! {
             keep_runs "keep-runs" SpanOrOff = Some(TimeDelta::days(30)),
                 "Forget own runs older than this, what is set aside or deferred never";
         }
+        "In SQLite" {
+            trajectories "trajectories" SpanOrOff = None,
+                "Traces of kept sessions older than this go into the archive; sessions and events stay";
+            history "history" SpanOrOff = None,
+                "Windows of kept sessions older than this that no entry names go into the archive";
+            #[arg(requires = "boot")]
+            resume_max_age "resume-max-age" SpanOrOff = Some(TimeDelta::hours(24)),
+                "With --boot: a row that says running and is idle for longer is marked as failed, and no start resumes it";
+        }
         "Safety" {
             max_removals "max-removals" RemovalsOrOff = None,
                 "Refuse a plan that takes more bindings than N or P%; 0 refuses every plan that takes one";

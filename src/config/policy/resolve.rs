@@ -27,6 +27,11 @@ pub fn resolve(flags: &PolicyFlags, file: Option<&PolicyFile>, config: &LoadedCo
         only: named(&choice.only, &Source::Flag("--only")).collect(),
         all: first([flag(choice.all.then_some(true), "--all")], default(false)),
         orphans: first([flag(choice.no_orphans.then_some(false), "--no-orphans")], default(true)),
+        take_out: first([flag(choice.take_out.then_some(true), "--take-out")], default(false)),
+        reports_only: first(
+            [openclaw(config.reports_only.then_some(true), "session.maintenance.mode")],
+            default(false),
+        ),
         slots: first([openclaw(config.max_concurrent, "agents.defaults.maxConcurrent")], default(4)),
         timeout_seconds: first([openclaw(config.timeout_seconds, "agents.defaults.timeoutSeconds")], default(600)),
     }

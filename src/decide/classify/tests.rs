@@ -78,6 +78,7 @@ fn binding(key: &str, idle: TimeDelta) -> Binding {
             original: None,
         },
         lock: None,
+        row: None,
     }
 }
 

@@ -3,10 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::{FileItem, Item, Plan, StorePlan};
+use super::made::row_plans;
+use super::{FileItem, Item, Plan, RowItem, RowsPlan, StorePlan};
 use crate::decide::verdict::{Action, ClassifiedFile, FileAction, Reason, Verdict, Verdicts};
-use crate::model::inventory::{Inventory, LooseFile};
+use crate::model::inventory::{Inventory, LooseFile, Store};
 use crate::model::names::FileKind;
+use crate::model::row::RowChange;
 
 impl Plan<'_> {
     /// The verdicts as this plan has them: what it takes leaves for its reasons, all else stays.
@@ -31,6 +33,7 @@ impl Plan<'_> {
                 None => {}
             }
         }
+        self.override_rows(inventory, verdicts);
         let files: HashMap<&Path, &FileItem> = self.files.iter().map(|item| (item.file.path.as_path(), item)).collect();
         for judged in &mut verdicts.files {
             match files.get(inventory.files[judged.index].path.as_path()) {
@@ -39,6 +42,22 @@ impl Plan<'_> {
                     (judged.action, judged.reason) = (FileAction::Keep, Reason::NotPlanned);
                 }
                 None => {}
+            }
+        }
+    }
+
+    /// The same for rows.
+    fn override_rows(&self, inventory: &Inventory, verdicts: &mut Verdicts) {
+        let planned =
+            self.rows.iter().flat_map(|rows| rows.items.iter().map(move |item| ((&rows.store, &item.key), item)));
+        let mut changes: HashMap<(&PathBuf, &String), Vec<&RowItem<'_>>> = HashMap::new();
+        planned.for_each(|(of, item)| changes.entry(of).or_default().push(item));
+        for one in verdicts.bindings.iter_mut().filter(|one| one.binding(inventory).row.is_some()) {
+            let of = (&one.store(inventory).path, &one.binding(inventory).key);
+            let items = changes.get(&of);
+            one.rows = items.into_iter().flatten().map(|item| item.change.clone()).collect();
+            if let Some(item) = items.and_then(|items| items.first()) {
+                one.verdict = Verdict { action: item.action, reasons: item.reasons.clone() };
             }
         }
     }
@@ -53,6 +72,9 @@ impl Plan<'_> {
         mends: &Plan<'_>,
     ) -> Result<Vec<PathBuf>, String> {
         self.stores.iter().try_for_each(|planned| fits_store(planned, inventory))?;
+        let now = row_plans(inventory, verdicts);
+        let now = || now.iter().chain(&mends.rows).flat_map(|rows| &rows.items);
+        self.rows.iter().try_for_each(|planned| fits_rows(planned, inventory, now))?;
         let mut changed = Vec::new();
         self.mends.retain(|item| {
             let fits = mends.mends.iter().any(|now| now.path == item.path && now.how == item.how);
@@ -78,10 +100,33 @@ impl Plan<'_> {
     }
 }
 
+/// Returns whether a change of rows is one that planning could do now.
+fn fits_rows<'i, I: Iterator<Item = &'i RowItem<'i>>>(
+    planned: &RowsPlan<'_>,
+    inventory: &Inventory,
+    now: impl Fn() -> I,
+) -> Result<(), String> {
+    let of = |store: &Store| store.path == planned.store && store.may_change().is_ok();
+    let store = inventory.stores.iter().find(|store| store.is_migrated() && of(store));
+    let database = store.and_then(Store::database).filter(|database| database.path == planned.database);
+    let (Some(store), Some(_)) = (store, database) else {
+        return Err(format!("{} is no database that can be changed", planned.database.display()));
+    };
+    for item in &planned.items {
+        let known = now().any(|one| one.key == item.key && one.change == item.change);
+        let plain = matches!(item.change, RowChange::TakeOut | RowChange::Settle | RowChange::Archive)
+            && store.bindings.iter().any(|binding| binding.key == item.key && binding.row.is_some());
+        if !known && !plain {
+            return Err(format!("{} has no such change to make", item.key));
+        }
+    }
+    Ok(())
+}
+
 /// Whether what is to leave a store is led to by its bindings as they are now. One that changed since is found out when
 /// it is to leave.
 fn fits_store(planned: &StorePlan<'_>, inventory: &Inventory) -> Result<(), String> {
-    let store = inventory.stores.iter().find(|store| store.path == planned.path && store.may_change().is_ok());
+    let store = inventory.stores.iter().find(|store| store.path == planned.path && store.may_write().is_ok());
     let Some(store) = store else {
         return Err(format!("{} is no store of this state directory that can be written", planned.path.display()));
     };

@@ -6,6 +6,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::{FileItem, Item, MendItem, Mending, Plan, PlannedFile, SCHEMA, StorePlan};
 use crate::decide::expected::Expected;
+use crate::decide::rows;
+use crate::decide::rows::plan::RowsPlan;
 use crate::decide::verdict::{Action, Classified, FileAction, Reason, Verdicts};
 use crate::model::ids::BindingId;
 use crate::model::inventory::{Binding, Content, Inventory, Store};
@@ -25,7 +27,7 @@ impl<'a> Plan<'a> {
     ) -> Self {
         let mut stores = Vec::new();
         for (at, store) in inventory.stores.iter().enumerate() {
-            let Some(dir) = dirs(store.dir()).filter(|_| store.may_change().is_ok()) else { continue };
+            let Some(dir) = dirs(store.dir()).filter(|_| store.may_write().is_ok()) else { continue };
             let leaving = verdicts.bindings.iter().filter(|one| one.store == at && one.verdict.action.removes());
             let items: Vec<Item<'_>> = leaving.map(|one| Item::of(inventory, store, one)).collect();
             if !items.is_empty() {
@@ -41,6 +43,7 @@ impl<'a> Plan<'a> {
             bytes: inventory.stores.iter().all(|store| store.selected).then(|| inventory.bytes()),
             known_stores: inventory.writable(),
             stores,
+            rows: row_plans(inventory, verdicts),
             files: files(inventory, verdicts, &dirs),
         }
     }
@@ -71,6 +74,15 @@ impl<'a> Item<'a> {
     }
 }
 
+/// The changes of rows that the verdicts ask for, database by database.
+pub(super) fn row_plans<'a>(inventory: &'a Inventory, verdicts: &Verdicts) -> Vec<RowsPlan<'a>> {
+    let of = |(at, store): (usize, &'a Store)| {
+        let judged: Vec<_> = verdicts.bindings.iter().filter(|one| one.store == at).collect();
+        rows::plan::of_store(inventory, store, &judged, verdicts.mends_orphans)
+    };
+    inventory.stores.iter().enumerate().filter(|(_, store)| store.selected).filter_map(of).collect()
+}
+
 /// The loose files that do not stay.
 fn files(inventory: &Inventory, verdicts: &Verdicts, dirs: impl Fn(&Path) -> Option<DirId>) -> Vec<FileItem> {
     let going = verdicts.files.iter().filter(|judged| judged.action != FileAction::Keep);
@@ -92,7 +104,7 @@ fn files(inventory: &Inventory, verdicts: &Verdicts, dirs: impl Fn(&Path) -> Opt
 /// The files that the verdicts mend: broken stores, then transcripts, each once.
 fn mends(inventory: &Inventory, verdicts: &Verdicts, dirs: impl Fn(&Path) -> Option<DirId>) -> Vec<MendItem> {
     let mut mends: Vec<MendItem> = Vec::new();
-    for store in inventory.selected().filter(|store| store.may_change().is_ok()) {
+    for store in inventory.selected().filter(|store| store.may_write().is_ok()) {
         let (Some(salvage), Some(dir)) = (&store.salvage, dirs(store.dir())) else { continue };
         mends.push(MendItem {
             agent: store.agent.clone(),
@@ -117,7 +129,7 @@ fn mends(inventory: &Inventory, verdicts: &Verdicts, dirs: impl Fn(&Path) -> Opt
             known.bindings.push(BindingId::new(&store.path, &binding.key));
             continue;
         }
-        let dir = path.parent().and_then(&dirs).filter(|_| store.may_change().is_ok());
+        let dir = path.parent().and_then(&dirs).filter(|_| store.may_write().is_ok());
         let (Some(dir), Some(codes)) = (dir, &summary.mends) else { continue };
         mends.push(MendItem {
             agent: store.agent.clone(),

@@ -20,6 +20,15 @@ pub struct Totals {
     /// Broken stores that get their whole entries back.
     #[serde(default)]
     pub salvage: usize,
+    /// Rows that said running and are marked as failed.
+    #[serde(default)]
+    pub settle: usize,
+    /// Conversations that get OpenClaw's mark of what is archived.
+    #[serde(default)]
+    pub mark: usize,
+    /// Kept sessions of which traces or windows go.
+    #[serde(default)]
+    pub trim: usize,
     /// Transcripts that go with their bindings.
     pub transcripts: usize,
     /// Orphans that are archived.
@@ -40,6 +49,9 @@ impl Totals {
         self.defer += other.defer;
         self.repair += other.repair;
         self.salvage += other.salvage;
+        self.settle += other.settle;
+        self.mark += other.mark;
+        self.trim += other.trim;
         self.transcripts += other.transcripts;
         self.archive += other.archive;
         self.remove += other.remove;

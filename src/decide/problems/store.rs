@@ -5,6 +5,7 @@ use std::path::Path;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Problem;
+use super::rows;
 use crate::decide::facts::{Facts, FindingCode};
 use crate::model::database::LIVE_IN;
 use crate::model::entry;
@@ -89,11 +90,7 @@ pub(super) fn of_store(store: &Store, orphans: bool) -> Vec<Problem> {
             let code = if mixed { Code::StoreMixed } else { Code::StoreSqlite };
             let why = why.map(|why| why.strip_prefix(LIVE_IN).map(str::to_owned).unwrap_or(why));
             found.push(Problem::of(code, path).with(why));
-            let newer = database.filter(|database| !database.is_known());
-            found
-                .extend(newer.map(|database| {
-                    Problem::of(Code::SchemaUnknown, path).with(format!("schema {}", database.schema))
-                }));
+            found.extend(database.into_iter().flat_map(|database| rows::of_database(store, database)));
         }
         (Home::Files { linked: true }, Condition::Sound | Condition::Unreadable) => {
             found.push(Problem::of(Code::StoreSymlink, path));

@@ -2,43 +2,15 @@
 
 use std::path::Path;
 
-use super::store::{of_entry, owner};
+use super::store::owner;
 use super::{Problem, Problems};
-use crate::decide::facts::{Facts, FindingCode};
 use crate::model::inventory::{Beside, Binding, Content, Inventory, LooseFile, Store};
 use crate::model::leftover::{Leftover, LeftoverState};
 use crate::model::names::FileKind;
 use crate::model::problem::{Code, Remedy, Severity};
-use crate::model::transcript::{Integrity, Summary};
+use crate::model::transcript::Summary;
 
 impl Problems {
-    /// The problems of a binding whose transcript is rows. They have no place in a file: a row is named by its number.
-    pub(super) fn rows(&mut self, store: &Store, binding: &Binding, facts: Facts) {
-        let here = |code: Code, detail: Option<String>| {
-            let remedy = if matches!(code.remedy(), Remedy::Person(_)) { code.remedy() } else { Remedy::Nothing };
-            let problem = Problem::of(code, store.holder()).with(detail).of_binding(&store.path, binding);
-            Problem { remedy, of_row: true, ..problem }
-        };
-        let transcript = &binding.transcript;
-        let missing = (facts.integrity == Integrity::Missing)
-            .then(|| (Code::Missing, transcript.original.as_ref().map(|name| format!("no rows; there is {name}"))));
-        let found = facts.findings.into_iter().filter_map(|finding| match finding.code {
-            FindingCode::Problem(code) => {
-                let row = finding.line.map(|line| format!("row {}", line.saturating_sub(1)));
-                let words = [row, finding.detail].into_iter().flatten().collect::<Vec<_>>().join(": ");
-                Some((code, Some(words).filter(|words| !words.is_empty())))
-            }
-            FindingCode::FailedKept | FindingCode::DamageKept => None,
-        });
-        let of_entry = of_entry(binding, store.entry_bytes(binding));
-        self.list.extend(found.chain(of_entry).chain(missing).map(|(code, detail)| here(code, detail)));
-        if let Content::Read(summary) = &transcript.content {
-            self.transcripts += 1;
-            self.lines += summary.lines;
-            self.more += summary.more;
-        }
-    }
-
     pub(super) fn file(&mut self, inventory: &Inventory, file: &LooseFile, archives: bool) {
         let code = match file.kind {
             FileKind::Temp => Some(Code::TempFile),

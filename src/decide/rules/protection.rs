@@ -11,19 +11,27 @@ use crate::model::key::Class;
 use crate::model::transcript::Integrity;
 
 impl<Tz: TimeZone> Judge<'_, Tz> {
-    /// Rule 1.
-    pub(super) fn untouchable(&self, case: Case<'_>, trail: &mut Trail) -> Option<Reason> {
-        let Case { binding, facts, store, .. } = case;
+    /// The beginning of rule 1: it was not asked for, or its home is not to be changed.
+    pub(in crate::decide) fn out_of_reach(&self, case: Case<'_>, trail: &mut Trail) -> Option<Reason> {
+        let Case { binding, store, .. } = case;
         let only = &self.policy.only;
         let deselected = !only.is_empty() && !only.iter().any(|pattern| policy::matches(&pattern.value, &binding.key));
+        if trail.test(Reason::NotSelected, deselected, || {
+            let patterns: Vec<&str> = only.iter().map(|pattern| pattern.value.as_str()).collect();
+            if only.is_empty() { "no --only".to_owned() } else { format!("--only {}", patterns.join(", ")) }
+        }) {
+            return Some(Reason::NotSelected);
+        }
+        let barred = store.is_migrated() && store.may_change().is_err();
+        trail.test(Reason::Sqlite, barred, || home_words(store)).then_some(Reason::Sqlite)
+    }
+
+    /// The rest of rule 1.
+    pub(super) fn untouchable(&self, case: Case<'_>, trail: &mut Trail) -> Option<Reason> {
+        let Case { binding, facts, store, .. } = case;
         let held = binding.lock.as_ref().filter(|lock| lock.state.is_held());
         let pin = self.policy.keep.iter().find(|pattern| policy::matches(&pattern.value, &binding.key));
-        let checks: [(Reason, bool, &dyn Fn() -> String); 9] = [
-            (Reason::NotSelected, deselected, &|| {
-                let patterns: Vec<&str> = only.iter().map(|pattern| pattern.value.as_str()).collect();
-                if only.is_empty() { "no --only".to_owned() } else { format!("--only {}", patterns.join(", ")) }
-            }),
-            (Reason::Sqlite, store.is_migrated(), &|| home_words(store)),
+        let checks: [(Reason, bool, &dyn Fn() -> String); 7] = [
             (Reason::LiveLock, held.is_some(), &|| lock_words(binding)),
             (Reason::Running, facts.run == RunState::Running, &|| format!("run state {}", facts.run.as_str())),
             (Reason::Symlink, store.is_linked(), &|| home_words(store)),
@@ -44,12 +52,7 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
     /// Who is protected from the rules after damage.
     pub(super) fn protection(&self, case: Case<'_>, trail: &mut Trail) -> Option<Reason> {
         let Case { binding, facts, .. } = case;
-        let class = self.class_policy(binding.class);
-        let protected = class.is_some_and(|class| class.protected.value);
-        if trail.test(Reason::ProtectedClass, protected, || {
-            let source = class.map_or_else(String::new, |class| format!(" ({})", class.protected.source));
-            format!("class {}{source}", binding.class)
-        }) {
+        if self.is_protected_class(case, trail) {
             return Some(Reason::ProtectedClass);
         }
         let chosen = !binding.class.is_synthetic() && !binding.entry.preferences.is_empty();
@@ -63,6 +66,23 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         }) {
             return Some(Reason::Preferences);
         }
+        self.other_protection(case, trail)
+    }
+
+    /// Returns whether its class is protected.
+    pub(in crate::decide) fn is_protected_class(&self, case: Case<'_>, trail: &mut Trail) -> bool {
+        let class = self.class_policy(case.binding.class);
+        let protected = class.is_some_and(|class| class.protected.value);
+        trail.test(Reason::ProtectedClass, protected, || {
+            let source = class.map_or_else(String::new, |class| format!(" ({})", class.protected.source));
+            format!("class {}{source}", case.binding.class)
+        })
+    }
+
+    /// Protection by what else refers to it, and by number.
+    pub(in crate::decide) fn other_protection(&self, case: Case<'_>, trail: &mut Trail) -> Option<Reason> {
+        let binding = case.binding;
+        let class = self.class_policy(binding.class);
         if let Some(reason) = self.in_use_elsewhere(case, trail) {
             return Some(reason);
         }

@@ -12,15 +12,16 @@ use rayon::prelude::*;
 use super::{Listing, Request, Unseen, bindings, find_store};
 use crate::disk::deadline::{Deadline, Timed};
 use crate::disk::dir::Dir;
-use crate::load::read::{Depth, lines};
-use crate::model::database::{Database, LIVE_IN, Mixed, Node, RowCount, as_store};
+use crate::load::read::lines;
+use crate::model::database::{Database, LIVE_IN, Mixed, MoreInFile, Node, RowCount, as_store};
+use crate::model::entry::{Clock, Entry};
 use crate::model::home::Home;
 use crate::model::inventory::{Content, LooseFile, Store};
 use crate::model::leftover::{self, Leftover, Tally, ids_of_name};
 use crate::model::names::FileKind;
 use crate::model::store;
 use crate::openclaw::discover::StoreLocation;
-use crate::openclaw::rows::place::{self, InRows, NOT_AT_A_START};
+use crate::openclaw::rows::place::{self, InRows};
 use crate::openclaw::rows::read::DatabaseRows;
 
 /// Tells where the sessions of a store live.
@@ -31,7 +32,10 @@ pub(super) fn home(location: &StoreLocation, request: &Request<'_>, listing: Opt
     place::home(request.state_dir, location, mixed, request.rows, request.deadline)
 }
 
-/// The store of such sessions, and the copy that leftovers are compared with.
+/// So often a database is read in place while somebody writes it, before a private copy is made.
+const TRIES: usize = 3;
+
+/// The store of such sessions, and the rows that leftovers are compared with.
 pub(super) fn load(
     mut store: Store,
     found: InRows,
@@ -40,32 +44,45 @@ pub(super) fn load(
     listing: Option<&Listing>,
 ) -> (Store, Option<DatabaseRows>) {
     store.home = Home::Rows(None);
-    let InRows { database, sign, mut rows, mixed } = found;
+    let InRows { database, sign, mut rows, mixed, located } = found;
     let Some(mut database) = database else {
         store.problem = Some(sign);
         return (store, None);
     };
-    let nodes = match rows.as_ref().map(DatabaseRows::bindings) {
-        Some(Ok(nodes)) => nodes,
-        Some(Err(error)) => {
-            database.unread = Some(format!("{error:#}"));
-            rows = None;
-            Vec::new()
+    let mut keys = Vec::new();
+    for attempt in 1..=TRIES {
+        let Some(open) = &rows else { break };
+        let read = read_rows(&mut store, &mut database, open, location, request);
+        if open.is_steady() {
+            match read {
+                Ok(found) => keys = found,
+                Err(error) => {
+                    database.unread = Some(format!("{error:#}"));
+                    rows = None;
+                }
+            }
+            break;
         }
-        None => Vec::new(),
-    };
+        let again = located.as_ref().map(|located| located.open(attempt + 1 >= TRIES, request.deadline));
+        match again {
+            Some(Ok(again)) => rows = again,
+            Some(Err(error)) => {
+                database.unread = Some(format!("{error:#}"));
+                rows = None;
+            }
+            None => rows = None,
+        }
+    }
     if mixed {
-        database.mixed = Some(compare(location, request, listing, &store, &nodes));
+        database.mixed = Some(compare(location, request, listing, &store, &keys));
     }
-    if !request.rows {
-        database.unread.get_or_insert_with(|| NOT_AT_A_START.to_owned());
-    }
-    // Of a store that was not asked for, and at a start, only its state matters.
-    if let Some(rows) = rows.as_ref().filter(|_| request.rows) {
-        fill(&mut store, &nodes, location, request);
-        if store.selected {
-            let originals = originals(request.state_dir, location, listing);
-            read_events(&mut store, rows, &originals, request);
+    if rows.is_some() && store.selected && request.rows {
+        let originals = originals(request.state_dir, location, listing);
+        for binding in &mut store.bindings {
+            let session = binding.entry.session_id.as_deref().filter(|session| !session.is_empty());
+            if let (Some(session), Content::Absent) = (session, &binding.transcript.content) {
+                binding.transcript.original = originals.iter().find(|path| is_of(path, session)).cloned();
+            }
         }
     }
     store.problem = Some(describe(&database, &store, request));
@@ -74,31 +91,65 @@ pub(super) fn load(
     (store, rows.filter(|_| wanted))
 }
 
+/// Reads the nodes and what belongs to them; their keys. Of a store that was not asked for only its bindings matter.
+fn read_rows(
+    store: &mut Store,
+    database: &mut Database,
+    rows: &DatabaseRows,
+    location: &StoreLocation,
+    request: &Request<'_>,
+) -> anyhow::Result<Vec<String>> {
+    let nodes = rows.nodes()?;
+    if request.rows {
+        bind(store, &nodes, location, request);
+        if store.selected {
+            super::rows::fill(store, database, rows, &nodes, request)?;
+        }
+    }
+    Ok(nodes.into_iter().map(|node| node.key).collect())
+}
+
 /// The keys of the store file beside the rows.
 fn compare(
     location: &StoreLocation,
     request: &Request<'_>,
     listing: Option<&Listing>,
     store: &Store,
-    nodes: &[Node],
+    rows: &[String],
 ) -> Mixed {
     let mut unused = super::unknown(location);
     let read = find_store(location, listing, &mut unused).and_then(|text| {
         let text = text.unwrap_or_default();
-        let document = store::read(&text).map_err(|defect| super::describe(&defect))?;
-        Ok(document.effective(&text).into_iter().map(|one| one.key).collect::<Vec<String>>())
+        let document = store::read(&text).map_err(|defect| super::defect::describe(&defect))?;
+        let (_, entries) = store::read_entries(&text).map_err(|defect| super::defect::describe(&defect))?;
+        let places = document.effective(&text).into_iter();
+        Ok(places.map(|one| (entries.get(one.member).cloned().unwrap_or_default(), one.key)).collect::<Vec<_>>())
     });
-    let rows: Vec<String> = nodes.iter().map(|node| node.key.clone()).collect();
     match read {
-        // A start compares nothing: it refuses all the same.
         Ok(_) if !request.rows || !store.selected => Mixed::default(),
-        Ok(file) => Mixed::of(&file, &rows),
-        Err(why) => Mixed { only_in_rows: rows, unread: Some(why), ..Mixed::default() },
+        Ok(file) => {
+            let keys: Vec<String> = file.iter().map(|(_, key)| key.clone()).collect();
+            let more = file.iter().filter_map(|(entry, key)| Some((key.clone(), more_in_file(entry, key, store)?)));
+            Mixed { more_in_file: more.collect(), ..Mixed::of(&keys, rows) }
+        }
+        Err(why) => Mixed { only_in_rows: rows.to_vec(), unread: Some(why), ..Mixed::default() },
     }
 }
 
-/// Makes bindings of the rows.
-fn fill(store: &mut Store, nodes: &[Node], location: &StoreLocation, request: &Request<'_>) {
+/// What an entry of the store file has that the rows do not have.
+fn more_in_file(entry: &Entry, key: &str, store: &Store) -> Option<MoreInFile> {
+    if entry.session_id.is_none() {
+        return Some(MoreInFile::NoSession);
+    }
+    let Some(row) = store.bindings.iter().find(|binding| binding.key == key) else { return Some(MoreInFile::Key) };
+    match (entry.updated_at, row.entry.updated_at) {
+        (Some(Clock::At(file)), Some(Clock::At(row))) if file > row => Some(MoreInFile::Newer),
+        _ => None,
+    }
+}
+
+/// Makes bindings of the nodes.
+fn bind(store: &mut Store, nodes: &[Node], location: &StoreLocation, request: &Request<'_>) {
     store.text = as_store(nodes).into();
     store.bytes = store.text.len() as u64;
     let Ok((document, entries)) = store::read_entries(&store.text) else { return };
@@ -109,25 +160,6 @@ fn fill(store: &mut Store, nodes: &[Node], location: &StoreLocation, request: &R
             node.complete(&mut binding.entry);
         }
         binding.transcript.rows = Some(RowCount::default());
-    }
-}
-
-/// Judges the events of every binding, those of a session that two share once.
-fn read_events(store: &mut Store, rows: &DatabaseRows, originals: &[String], request: &Request<'_>) {
-    let mut judged: HashMap<String, (Content, RowCount)> = HashMap::new();
-    for binding in &mut store.bindings {
-        let Some(session) = binding.entry.session_id.clone() else { continue };
-        let (content, count) = judged.entry(session.clone()).or_insert_with(|| {
-            if request.deadline.has_passed() {
-                return (Content::NotChecked { begun: false }, RowCount::default());
-            }
-            rows.judge(&session, request.depth == Depth::Thorough, request.deadline)
-        });
-        binding.transcript.content = content.clone();
-        binding.transcript.rows = Some(*count);
-        if count.events == 0 && !session.is_empty() {
-            binding.transcript.original = originals.iter().find(|path| is_of(path, &session)).cloned();
-        }
     }
 }
 

@@ -19,8 +19,23 @@ pub struct Side {
     pub cron_session_ids: BTreeSet<String>,
     /// Keys bound to threads in `telegram/thread-bindings-*.json` and `discord/thread-bindings.json`.
     pub bound_keys: BTreeSet<String>,
+    /// Sessions that OpenClaw's own state in SQLite knows.
+    pub placements: Vec<Placement>,
+    /// Chats with a message that OpenClaw has not worked off: each is a turn at the next start.
+    pub waiting_chats: u64,
     /// Files that could not be read, with why.
     pub problems: Vec<String>,
+}
+
+/// A session that OpenClaw's state knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// The agent.
+    pub agent: String,
+    /// The key.
+    pub key: String,
+    /// The session.
+    pub session_id: String,
 }
 
 /// Which side files exist and could not be read.

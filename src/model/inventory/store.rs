@@ -1,5 +1,6 @@
 //! A store as it was read: its bindings, their transcripts and locks.
 
+use crate::model::row::SessionRow;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -69,6 +70,7 @@ impl Store {
     /// The one gate: whether the store and what lies beside it may be changed.
     pub fn may_change(&self) -> Result<(), Bar> {
         match (&self.home, self.condition) {
+            (Home::Rows(Some(database)), _) if database.unfit().is_none() => Ok(()),
             (Home::Rows(_), _) => Err(Bar::Migrated),
             (Home::Files { linked: true }, Condition::Sound) => Err(Bar::Linked),
             (Home::Files { .. }, Condition::Sound) => Ok(()),
@@ -76,9 +78,14 @@ impl Store {
         }
     }
 
+    /// Returns whether its file may be written: it is no database.
+    pub fn may_write(&self) -> Result<(), Bar> {
+        if self.is_migrated() { Err(Bar::Migrated) } else { self.may_change() }
+    }
+
     /// Returns whether a transcript may be bound in it: it can be changed, or made.
     pub fn may_bind(&self) -> Result<(), Bar> {
-        match self.may_change() {
+        match self.may_write() {
             Err(Bar::Condition(Condition::Missing | Condition::Empty)) => Ok(()),
             other => other,
         }
@@ -149,9 +156,17 @@ pub struct Binding {
     pub transcript: Transcript,
     /// The lock of its transcript.
     pub lock: Option<Lock>,
+    /// In SQLite: what its rows say besides the entry.
+    pub row: Option<Box<SessionRow>>,
 }
 
 impl Binding {
+    /// Bytes of its transcript, and in SQLite of its older windows.
+    pub fn bytes(&self) -> u64 {
+        let windows = self.row.iter().flat_map(|row| &row.windows).map(|window| window.bytes);
+        self.transcript.bytes() + windows.sum::<u64>()
+    }
+
     /// A binding of a store that stands alone: nothing beside it was looked at.
     pub fn alone(place: Effective, entry: Entry, entry_bytes: u64) -> Self {
         let key = place.key.clone();
@@ -167,6 +182,7 @@ impl Binding {
             case_collision: false,
             transcript: Transcript::default(),
             lock: None,
+            row: None,
         }
     }
 }

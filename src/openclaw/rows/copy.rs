@@ -56,13 +56,15 @@ pub(crate) fn of(dir: &Dir, name: &OsStr, deadline: Deadline) -> anyhow::Result<
 }
 
 /// The two, as far as a copy depends on them.
-struct Seen {
+#[derive(Debug)]
+pub(super) struct Seen {
     database: (Stamp, i64),
     journal: Option<(Stamp, i64)>,
     log: Option<Log>,
 }
 
 /// A write-ahead log.
+#[derive(Debug)]
 struct Log {
     ino: u64,
     size: u64,
@@ -70,7 +72,7 @@ struct Log {
 }
 
 impl Seen {
-    fn of(dir: &Dir, name: &OsStr) -> anyhow::Result<Self> {
+    pub(super) fn of(dir: &Dir, name: &OsStr) -> anyhow::Result<Self> {
         let stamp = |suffix| {
             let info = dir.info(&with_suffix(name, suffix))?;
             Ok::<_, anyhow::Error>(info.map(|info| (info.stamp, info.ctime_ns)))
@@ -92,7 +94,18 @@ impl Seen {
         self.database.0.size + self.log.as_ref().map_or(0, |log| log.size)
     }
 
-    fn is_same_as(&self, later: &Self) -> bool {
+    /// Returns whether a journal of changes that have to be rolled back is there.
+    pub(super) fn has_journal(&self) -> bool {
+        self.journal.as_ref().is_some_and(|(stamp, _)| stamp.size > 0)
+    }
+
+    /// Returns whether there is a write-ahead log.
+    pub(super) fn has_log(&self) -> bool {
+        self.log.is_some()
+    }
+
+    /// Returns whether a copy, or what was read in place, is whole: the log is at most longer by now.
+    pub(super) fn is_same_as(&self, later: &Self) -> bool {
         let log = match (&self.log, &later.log) {
             (None, _) => true,
             (Some(_), None) => false,

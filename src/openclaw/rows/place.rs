@@ -1,8 +1,7 @@
 //! Sessions in SQLite (`openclaw-format.md` §8, §14): whether an agent's sessions moved there, and what their rows say.
 //!
-//! OpenClaw's database is never opened by SQLite: that would leave a `-shm` behind, or checkpoint the `-wal`, and an
-//! opening that promises to change nothing ignores the `-wal`, with the last run in it. A look at the headers tells
-//! whether a database may hold sessions; only then is it copied, and the copy is read.
+//! A look at the headers tells whether a database may hold sessions; only then is it opened, in a way that leaves no trace
+//! ([`open`](super::open)).
 
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use std::ffi::{OsStr, OsString};
@@ -12,13 +11,11 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::deadline::{Deadline, OVER};
 use crate::disk::dir::Dir;
-use crate::model::database::{Database, FIRST_WITH_SESSIONS, LIVE_IN};
+use crate::model::database::{Database, FIRST_WITH_SESSIONS, LIVE_IN, RowCensus};
 use crate::model::key::normalize_agent_id;
+use crate::model::places::DATABASE;
 use crate::openclaw::discover::StoreLocation;
-use crate::openclaw::rows::{copy, read as rows};
-
-/// The name of an agent's database.
-const DATABASE: &str = "openclaw-agent.sqlite";
+use crate::openclaw::rows::read as rows;
 
 /// The directory that an import puts its originals in, beside the sessions directory.
 pub(crate) const ARCHIVE: &str = "session-sqlite-import-archive";
@@ -45,17 +42,21 @@ pub(crate) struct Located {
     pub(crate) schema: u32,
     /// Bytes of it and its `-wal`.
     pub(crate) bytes: u64,
+    /// The agent whose it is.
+    pub(crate) agent: String,
 }
 
 impl Located {
     fn database(&self, unread: Option<String>) -> Database {
-        let Self { path, schema, bytes, .. } = self;
-        Database { path: path.clone(), schema: *schema, app_version: None, bytes: *bytes, mixed: None, unread }
+        let Self { dir, path, schema, bytes, .. } = self;
+        let census = RowCensus { bytes: *bytes, ..RowCensus::default() };
+        let dir = dir.id().ok();
+        Database { path: path.clone(), schema: *schema, bytes: *bytes, unread, dir, census, ..Database::default() }
     }
 
-    /// A private copy of it, opened.
-    fn open(&self, deadline: Deadline) -> anyhow::Result<Option<rows::DatabaseRows>> {
-        rows::DatabaseRows::open(copy::of(&self.dir, &self.name, deadline)?)
+    /// Opens it to read it, in place or as a private copy; `None` when it has no table of sessions.
+    pub(crate) fn open(&self, private: bool, deadline: Deadline) -> anyhow::Result<Option<rows::DatabaseRows>> {
+        rows::DatabaseRows::open(&self.dir, &self.name, &self.agent, private, deadline)
     }
 }
 
@@ -75,23 +76,26 @@ pub(crate) struct InRows {
     pub(crate) database: Option<Database>,
     /// What says so, when it was not.
     pub(crate) sign: String,
-    /// Its copy, when there was a reason to make one.
+    /// Its rows, when there was a reason to open it.
     pub(crate) rows: Option<rows::DatabaseRows>,
+    /// Where it is, to be opened again.
+    pub(crate) located: Option<Located>,
     /// Whether there is a store file too.
     pub(crate) mixed: bool,
 }
 
-/// Why a start does not read rows.
-pub(crate) const NOT_AT_A_START: &str = "a start refuses what moved to SQLite, and need not know what is in it";
+/// Why rows are not read that nobody asked for.
+const NOT_ASKED: &str = "nobody asked for them";
 
 /// Tells where the sessions of a store live. `mixed`: there is a store file; `read`: the rows are wanted. Nothing is
-/// copied unless a database says that it may hold sessions, and without `read` only where a store file leaves a doubt.
+/// opened unless a database says that it may hold sessions, and without `read` only where a store file leaves a doubt.
 pub(crate) fn home(state_dir: &Path, location: &StoreLocation, mixed: bool, read: bool, deadline: Deadline) -> Found {
     let archive = archive(state_dir, location);
-    let in_rows = |database, rows, sign: String| Found::Rows(Box::new(InRows { database, sign, rows, mixed }));
+    let in_rows = |database, rows, sign: String| InRows { database, sign, rows, mixed, located: None };
     let imported = |more: &str| match &archive {
         Some(archive) => {
-            in_rows(None, None, format!("{} exists: its sessions were imported into SQLite; {more}", archive.display()))
+            let sign = format!("{} exists: its sessions were imported into SQLite; {more}", archive.display());
+            Found::Rows(Box::new(in_rows(None, None, sign)))
         }
         None => Found::File,
     };
@@ -102,22 +106,24 @@ pub(crate) fn home(state_dir: &Path, location: &StoreLocation, mixed: bool, read
         DatabaseLook::Database(located) => located,
     };
     let unread = |why: String| in_rows(Some(located.database(Some(why))), None, String::new());
-    if !read && !mixed {
-        return unread(NOT_AT_A_START.to_owned());
-    }
-    match located.open(deadline) {
-        Ok(None) => imported("their database has no table of sessions"),
-        Ok(Some(rows)) => match rows.has_bindings() {
-            Ok(false) if mixed => Found::File,
-            Ok(_) => {
-                let database = Database { app_version: rows.app_version(), ..located.database(None) };
-                in_rows(Some(database), Some(rows), String::new())
-            }
+    let found = if !read && !mixed {
+        unread(NOT_ASKED.to_owned())
+    } else {
+        match located.open(false, deadline) {
+            Ok(None) => return imported("their database has no table of sessions"),
+            Ok(Some(rows)) => match rows.has_bindings() {
+                Ok(false) if mixed => return Found::File,
+                Ok(_) => {
+                    let database = Database { app_version: rows.app_version(), ..located.database(None) };
+                    in_rows(Some(database), Some(rows), String::new())
+                }
+                Err(error) => unread(format!("{error:#}")),
+            },
+            Err(_) if deadline.has_passed() => unread(format!("{OVER} before they were read")),
             Err(error) => unread(format!("{error:#}")),
-        },
-        Err(_) if deadline.has_passed() => unread(format!("{OVER} before they were read")),
-        Err(error) => unread(format!("{error:#}")),
-    }
+        }
+    };
+    Found::Rows(Box::new(InRows { located: Some(located), ..found }))
 }
 
 /// What says that the sessions of the store at `path` live in SQLite by now, in words.
@@ -155,7 +161,9 @@ pub(crate) fn look(state_dir: &Path, location: &StoreLocation) -> DatabaseLook {
         match look_at(state_dir, &path) {
             DatabaseLook::Nothing => {}
             DatabaseLook::Blocked(why) => blocked = blocked.or(Some(why)),
-            found @ DatabaseLook::Database(_) => return found,
+            DatabaseLook::Database(found) => {
+                return DatabaseLook::Database(Located { agent: location.agent.clone(), ..found });
+            }
         }
     }
     blocked.map_or(DatabaseLook::Nothing, DatabaseLook::Blocked)
@@ -207,7 +215,8 @@ fn look_at(state_dir: &Path, path: &Path) -> DatabaseLook {
     }
     match schema.filter(|schema| *schema >= FIRST_WITH_SESSIONS) {
         Some(schema) => {
-            DatabaseLook::Database(Located { dir, name: name.to_owned(), path: path.to_owned(), schema, bytes })
+            let (name, path) = (name.to_owned(), path.to_owned());
+            DatabaseLook::Database(Located { dir, name, path, schema, bytes, agent: String::new() })
         }
         None => DatabaseLook::Nothing,
     }

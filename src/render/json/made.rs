@@ -1,5 +1,7 @@
 //! Documents made of evidence and verdicts.
 
+use crate::model::row::Standing;
+use crate::render::row::RowDocument;
 use rayon::prelude::*;
 
 use super::{
@@ -70,7 +72,8 @@ pub fn binding(inventory: &Inventory, one: &Classified, view: View<'_>) -> Bindi
         class: binding.class,
         session_id: binding.entry.session_id.clone(),
         transcript: binding.transcript.path.as_deref().map(|path| view.path(path)),
-        bytes: binding.transcript.bytes(),
+        bytes: binding.bytes(),
+        row: binding.row.as_deref().map(RowDocument::of),
         rows: binding.transcript.rows.map(|rows| rows.events),
         entry_bytes: binding.entry_bytes,
         age: facts.age,
@@ -95,13 +98,20 @@ pub fn binding(inventory: &Inventory, one: &Classified, view: View<'_>) -> Bindi
 /// Totals over everything.
 fn summary(inventory: &Inventory, verdicts: &Verdicts, planned: Totals) -> ScanSummary {
     let count = |action| verdicts.bindings.iter().filter(|one| one.verdict.action == action).count();
+    let is_placeholder =
+        |one: &&Classified| one.binding(inventory).row.as_ref().is_some_and(|row| row.standing != Standing::Session);
+    let placeholders = verdicts.bindings.iter().filter(is_placeholder).count();
     ScanSummary {
-        bindings: verdicts.bindings.len(),
+        bindings: verdicts.bindings.len() - placeholders,
+        placeholders,
         keep: count(Action::Keep),
         expire: count(Action::Expire),
         quarantine: count(Action::Quarantine),
         repair: count(Action::Repair),
         defer: count(Action::Defer),
+        settle: count(Action::Settle),
+        archive: count(Action::Archive),
+        trim: count(Action::Trim),
         orphans: inventory.files.iter().filter(|file| file.kind == FileKind::Orphan).count(),
         bytes: inventory.bytes(),
         freed_bytes: planned.freed_bytes,

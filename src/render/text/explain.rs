@@ -1,5 +1,6 @@
 //! `explain` in text: all that is known of a binding, and the rules that were tried.
 
+use crate::render::row::RowDocument;
 use std::fmt::Write as _;
 
 use indicatif::HumanBytes;
@@ -32,6 +33,9 @@ pub fn explain(document: &ExplainDocument, layout: &Layout) -> String {
         };
         say("transcript", &transcript);
         say("entry", &HumanBytes(one.entry_bytes).to_string());
+        for (name, words) in one.row.iter().flat_map(RowDocument::lines) {
+            say(name, &words);
+        }
         say("idle", &clock(one.idle));
         say("age", &clock(one.age));
         say("run", &run_words(one));

@@ -46,7 +46,7 @@ pub(super) fn bindings(text: &mut String, rows: &[&BindingDocument], layout: &La
         ],
         style: match one.action {
             Action::Keep => Style::new(),
-            Action::Expire | Action::Defer => WARN,
+            Action::Expire | Action::Defer | Action::Settle | Action::Archive | Action::Trim => WARN,
             Action::Quarantine | Action::Repair => BAD,
         },
     });

@@ -22,6 +22,7 @@ pub mod mutate;
 pub mod openclaw;
 pub mod process;
 pub mod recipe;
+pub mod rows;
 pub mod sqlite;
 pub mod sys;
 pub mod tree;

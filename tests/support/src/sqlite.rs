@@ -40,6 +40,25 @@ const COMMON: &str = "
     CREATE TABLE schema_meta (meta_key TEXT NOT NULL PRIMARY KEY, role TEXT NOT NULL, schema_version INTEGER NOT NULL,
         agent_id TEXT, app_version TEXT, created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL);";
 
+/// What marks keys that are checked again: since schema 21, and for the index since 23.
+const MARKS: &str = "
+    CREATE TABLE session_canonical_validation_pending (session_key TEXT NOT NULL PRIMARY KEY) STRICT;
+    CREATE TABLE session_key_contract (id INTEGER PRIMARY KEY, main_key TEXT NOT NULL) STRICT;
+    CREATE TABLE session_transcript_fts_rows (id INTEGER PRIMARY KEY, session_id TEXT NOT NULL, message_id TEXT) STRICT;
+    CREATE VIRTUAL TABLE session_transcript_fts USING fts5(text, session_id UNINDEXED, message_id UNINDEXED);
+    CREATE TRIGGER session_transcript_fts_rows_after_delete AFTER DELETE ON session_transcript_fts_rows BEGIN
+        DELETE FROM session_transcript_fts WHERE rowid = OLD.id; END;
+    CREATE TRIGGER session_nodes_canonical_pending_after_insert AFTER INSERT ON session_nodes BEGIN
+        INSERT OR IGNORE INTO session_canonical_validation_pending VALUES (NEW.session_key); END;
+    CREATE TRIGGER session_nodes_canonical_pending_after_update AFTER UPDATE ON session_nodes BEGIN
+        INSERT OR IGNORE INTO session_canonical_validation_pending VALUES (NEW.session_key); END;
+    CREATE TRIGGER session_nodes_canonical_pending_after_delete AFTER DELETE ON session_nodes BEGIN
+        DELETE FROM session_canonical_validation_pending WHERE session_key = OLD.session_key; END;
+    CREATE TRIGGER session_windows_canonical_pending_after_insert AFTER INSERT ON session_windows BEGIN SELECT 1; END;
+    CREATE TRIGGER session_windows_canonical_pending_after_update AFTER UPDATE ON session_windows BEGIN SELECT 1; END;
+    CREATE TRIGGER session_windows_canonical_pending_after_delete AFTER DELETE ON session_windows BEGIN SELECT 1; END;
+    CREATE TRIGGER session_key_contract_canonical_pending_after_update AFTER UPDATE ON session_key_contract BEGIN SELECT 1; END;";
+
 /// An agent's database, held open.
 pub struct Database {
     /// The connection.
@@ -76,6 +95,9 @@ impl Store {
         };
         database.db.execute_batch(own).unwrap();
         database.db.execute_batch(COMMON).unwrap();
+        if schema >= 21 {
+            database.db.execute_batch(MARKS).unwrap();
+        }
         let meta = "INSERT INTO schema_meta VALUES ('primary', 'agent', ?1, ?2, '2026.9.6', 0, 0)";
         database.db.execute(meta, params![schema, agent]).unwrap();
         database
@@ -91,16 +113,18 @@ impl Database {
 
     /// Binds a key to a session with this entry.
     pub fn bind_entry(&self, key: &str, session: &str, entry: &str) {
-        let insert = match self.schema {
-            ..16 => {
-                let session_row = "INSERT OR IGNORE INTO sessions VALUES (?1, ?2, 0, 0, NULL)";
-                self.db.execute(session_row, params![session, key]).unwrap();
-                "INSERT INTO session_entries (session_key, session_id, entry_json, updated_at) VALUES (?1, ?2, ?3, ?4)"
-            }
-            16.. => {
-                "INSERT INTO session_nodes (session_key, current_session_id, entry_json, updated_at) VALUES (?1, ?2, ?3, ?4)"
-            }
+        let (window, insert) = if self.schema < 16 {
+            (
+                "INSERT OR IGNORE INTO sessions VALUES (?1, ?2, 0, 0, NULL)",
+                "INSERT INTO session_entries (session_key, session_id, entry_json, updated_at) VALUES (?1, ?2, ?3, ?4)",
+            )
+        } else {
+            (
+                "INSERT OR IGNORE INTO session_windows (session_id, session_key) VALUES (?1, ?2)",
+                "INSERT INTO session_nodes (session_key, current_session_id, entry_json, updated_at) VALUES (?1, ?2, ?3, ?4)",
+            )
         };
+        self.db.execute(window, params![session, key]).unwrap();
         self.db.execute(insert, params![key, session, entry, 1_795_384_800_000_i64]).unwrap();
     }
 

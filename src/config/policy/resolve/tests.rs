@@ -213,6 +213,7 @@ fn every_other_flag_is_stronger_than_the_file() {
             purge_archives: Some(Some(day)),
             purge_resets: Some(Some(day)),
             poison_starts: Some(None),
+            ..GcLimitArgs::default()
         },
     };
     let Policy { limits: typed, all, orphans, .. } = policy(&flags, file, &json!({}));
