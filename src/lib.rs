@@ -210,9 +210,10 @@ pub mod change {
     pub mod progress;
     pub mod purge;
     pub mod rescue;
-    mod rows {
+    pub(crate) mod rows {
         //! Changing sessions in SQLite: rows go into the archive as they are, and come back value for value.
         pub(crate) mod back;
+        pub(crate) mod compact;
         mod entry;
         mod index;
         pub(crate) mod kept;

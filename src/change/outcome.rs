@@ -44,6 +44,10 @@ pub struct Back {
     pub files: usize,
     /// Bytes of them, entries included.
     pub bytes: u64,
+    /// Of the bindings, those whose rows had been mended: what was wrong with them is back.
+    pub damaged: usize,
+    /// Of the bindings, those whose rows say running again.
+    pub running: usize,
 }
 
 /// A binding that is bound again.

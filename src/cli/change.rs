@@ -39,6 +39,9 @@ pub struct GcArgs {
     /// Limits that only `gc` has.
     #[command(flatten)]
     pub limits: GcLimitArgs,
+    /// In SQLite: give the free pages of databases back to the file system afterwards; nothing is lost with them.
+    #[arg(long, help_heading = "In SQLite", conflicts_with_all = ["dry_run", "boot", "plan"])]
+    pub compact: bool,
     /// Write the plan to FILE and change nothing.
     #[arg(long, value_name = "FILE", help_heading = "Plan", conflicts_with = "apply")]
     pub plan: Option<PathBuf>,

@@ -86,6 +86,7 @@ fn end(context: &Context<'_>, document: &mut RestoreDocument, back: &Back, left:
     document.bindings = back.bindings.iter().map(BoundDocument::of).collect();
     document.files = back.files;
     document.bytes = back.bytes;
+    document.running_again = back.running;
 }
 
 /// Brings back the `next` that are due, run by run.
@@ -134,5 +135,6 @@ fn add(document: &mut RestoreDocument, back: &mut Back, left: &mut Vec<Left>, ou
     back.bindings.extend(outcome.back.bindings);
     back.files += outcome.back.files;
     back.bytes += outcome.back.bytes;
+    back.running += outcome.back.running;
     left.extend(outcome.left);
 }

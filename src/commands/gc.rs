@@ -12,6 +12,8 @@ use crate::change::boots;
 use crate::change::journal::Journal;
 use crate::change::manifest::RunKind;
 use crate::change::outcome::{Changed, Late, Left, Outcome, Refusal, Subject, Taken};
+use crate::change::rows::compact as rows;
+use crate::change::rows::open::Target;
 use crate::cli::GcArgs;
 use crate::decide::plan::{self, Plan, Totals};
 use crate::decide::verdict::{Classified, Verdicts};
@@ -20,7 +22,7 @@ use crate::disk::deadline::Deadline;
 use crate::disk::whole;
 use crate::model::ids::{BindingId, RunId};
 use crate::model::inventory::{Boots, Inventory};
-use crate::render::json::{self, BindingDocument, GcDocument};
+use crate::render::json::{self, BindingDocument, CompactedDocument, GcDocument};
 use crate::render::mended::{MendedDocument, mended};
 use crate::render::text;
 use crate::render::view;
@@ -123,6 +125,7 @@ fn pass(
         apply::beside(|| work.carry_out(context, plan, seen, RunKind::Gc), documents)
     };
     let mut outcome = outcome?;
+    let compacted = if args.compact { compact(context, &inventory, time.all, &mut outcome.left) } else { Vec::new() };
     outcome.left.extend(unreadable(&inventory));
     outcome.left.extend(unread(&not_checked));
     outcome.left.extend(left);
@@ -141,7 +144,7 @@ fn pass(
     let own = outcome.run.clone().filter(|_| outcome.unfinished);
     let unfinished = work.settled.unfinished().into_iter().chain(own).collect();
     outcome.left.append(&mut work.settled.left);
-    let told = Extras { bindings, unfinished, recovered: work.recovered(), forgotten, mended };
+    let told = Extras { bindings, unfinished, recovered: work.recovered(), forgotten, mended, compacted };
     let (run, left) = (outcome.run.clone(), outcome.left.clone());
     let document = document(context, &inventory, &verdicts, planned, dry, outcome, told);
     // The process is about to end, which gives all of it back at once.
@@ -180,6 +183,33 @@ struct Extras {
     recovered: Vec<String>,
     forgotten: Vec<RunId>,
     mended: Vec<MendedDocument>,
+    compacted: Vec<CompactedDocument>,
+}
+
+/// Gives the free pages of every database back that may be changed.
+fn compact(
+    context: &Context<'_>,
+    inventory: &Inventory,
+    deadline: Deadline,
+    left: &mut Vec<Left>,
+) -> Vec<CompactedDocument> {
+    let mut done = Vec::new();
+    for store in inventory.selected().filter(|store| store.may_change().is_ok()) {
+        let Some(database) = store.database() else { continue };
+        let target = Target {
+            state_dir: &context.home.real_dir,
+            database: &database.path,
+            dir: database.dir,
+            agent: &store.agent,
+            schema: database.schema,
+        };
+        match rows::compact(&target, deadline) {
+            Ok(Ok(bytes)) => done.push(CompactedDocument { agent: store.agent.clone(), bytes }),
+            Ok(Err(refusal)) => left.push(Left::new(Subject::Path(database.path.clone()), refusal)),
+            Err(error) => left.push(Left::new(Subject::Path(database.path.clone()), error)),
+        }
+    }
+    done
 }
 
 /// Judges and plans, or takes the plan from a file.
@@ -259,6 +289,7 @@ fn document(
         refused,
         late,
         mended: told.mended,
+        compacted: told.compacted,
         forgotten: told.forgotten.into_iter().map(String::from).collect(),
         recovered: told.recovered,
     }

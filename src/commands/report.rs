@@ -70,6 +70,7 @@ pub(super) fn run(session: &Session, args: &ReportArgs) -> Result<Exit, Failure>
         since,
         checks: Vec::new(),
         startup: body.startup,
+        largest: report::largest::of(&body.bindings),
         summary: body.summary,
         stores: body.stores,
         bindings: body.bindings,

@@ -77,6 +77,8 @@ pub(super) fn show(
         bindings: outcome.back.bindings.iter().map(BoundDocument::of).collect(),
         files: outcome.back.files,
         bytes: outcome.back.bytes,
+        damaged_again: outcome.back.damaged,
+        running_again: outcome.back.running,
         recovered: permit::recovered(settled),
         refused: refused.into_iter().chain(skipped).collect(),
         failed,

@@ -110,10 +110,22 @@ pub struct GcDocument {
     pub late: Vec<LeftDocument>,
     /// Files that were mended, or would be.
     pub mended: Vec<MendedDocument>,
+    /// With --compact: databases that are smaller now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub compacted: Vec<CompactedDocument>,
     /// Past runs that were forgotten because of their age.
     pub forgotten: Vec<String>,
     /// Past runs that had been cut off, and what became of them.
     pub recovered: Vec<String>,
+}
+
+/// A database that gave its free pages back.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct CompactedDocument {
+    /// Its agent.
+    pub agent: String,
+    /// Bytes that it gave back.
+    pub bytes: u64,
 }
 
 /// Evidence and verdicts.

@@ -71,6 +71,9 @@ pub fn sentence(refusal: &Refusal, view: View<'_>) -> String {
         Refusal::SchemaDiffers { kept, now } => format!(
             "its rows are of schema {kept}, and the database has schema {now}: they come back with the release that has that schema"
         ),
+        Refusal::NotCompactable => {
+            "it gives no pages back unless all of it is copied: `openclaw doctor --session-sqlite compact` does that".to_owned()
+        }
         Refusal::ForeignOwner(uid) => format!("it belongs to user {uid}: run this as that user"),
         Refusal::Network(kind) => format!("it lies on {kind}, where SQLite's locks are not to be trusted"),
         Refusal::SessionTaken(session) => {

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use self::largest::LargestDocument;
 use super::json::{BindingDocument, Body, FileDocument, Preamble, ScanSummary, StoreDocument};
 use super::store_state::StoreState;
 use super::text::totals;
@@ -20,6 +21,7 @@ use crate::model::problem::Severity;
 
 pub mod csv;
 pub mod html;
+pub mod largest;
 pub mod markdown;
 pub mod prometheus;
 pub mod text;
@@ -51,6 +53,8 @@ pub struct ReportDocument {
     /// The limits that were checked, when that was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Check>,
+    /// The sessions that take most room, the largest first.
+    pub largest: Vec<LargestDocument>,
     /// Totals, as scan has them.
     pub summary: ScanSummary,
     /// Every store.

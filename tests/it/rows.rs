@@ -527,3 +527,43 @@ fn leftovers_go_when_all_of_them_is_in_rows() {
     let ours = |files: Vec<String>| files.into_iter().filter(|file| file.starts_with("agents/")).collect::<Vec<_>>();
     assert_eq!(ours(store.tree().files()), ours(tree));
 }
+
+#[test]
+fn free_pages_are_given_back_and_no_row_is_lost() {
+    let store = Store::native();
+    store.run(["gc", "--all", "--now", NOW]).ok();
+    let before = (store.all_rows("main"), fs::metadata(store.database_path("main")).unwrap().len());
+    let compacted = store.run(["gc", "--compact", "--json", "--now", NOW]).ok().json();
+    let bytes = compacted["compacted"][0]["bytes"].as_u64().unwrap();
+    assert!(bytes > 0, "{compacted:#}");
+    assert_eq!(fs::metadata(store.database_path("main")).unwrap().len(), before.1 - bytes);
+    assert!(differences(&before.0, &store.all_rows("main")).is_empty());
+}
+
+#[test]
+fn a_restore_says_what_comes_back_with_the_rows() {
+    let store = Store::native();
+    store.edit_rows("main", damages()[0].0);
+    store.run(["gc", "--boot", "--now", NOW]).ok();
+    let said = store.run(["restore", "latest"]).ok().stdout;
+    assert!(said.contains("keep the gateway down again"), "{said}");
+    store.run(["gc", "--max-resumes", "0", "--only", "agent:main:main", "--now", NOW]).ok();
+    let said = store.run(["restore", "latest"]).ok().stdout;
+    assert!(said.contains("say running again"), "{said}");
+}
+
+#[test]
+fn a_purge_leaves_no_row_of_what_was_purged() {
+    let store = Store::native();
+    store.run(["quarantine", DIRECT, OTHER, "--now", NOW]).ok();
+    store.run(["restore", OTHER]).ok();
+    let kept = |store: &Store| {
+        let runs = store.path("claw-sessions/runs");
+        let files = fs::read_dir(runs).unwrap().map(|run| run.unwrap().path().join("files/main/sessions.rows.sqlite"));
+        files.filter(|file| file.exists()).count()
+    };
+    assert_eq!(kept(&store), 1);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    store.run(["quarantine", "purge", "--older-than", "1s", "--yes"]).ok();
+    assert_eq!(kept(&store), 0);
+}

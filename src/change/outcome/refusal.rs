@@ -57,6 +57,8 @@ pub enum Refusal {
         /// The version that is there.
         now: u32,
     },
+    /// Its database gives no pages back unless all of it is copied.
+    NotCompactable,
     /// Its database belongs to this user, and this process runs as another.
     ForeignOwner(u32),
     /// Its database lies on a network's file system.
@@ -238,6 +240,7 @@ impl Refusal {
             Self::Unfit(unfit) => unfit.code(),
             Self::InUse(_) => "in-use",
             Self::SchemaDiffers { .. } => "schema-differs",
+            Self::NotCompactable => "not-compactable",
             Self::ForeignOwner(_) => "wrong-owner",
             Self::Network(_) => "network",
             Self::SessionTaken(_) => "session-taken",
@@ -277,6 +280,7 @@ impl Refusal {
             | Self::Unfit(_)
             | Self::InUse(_)
             | Self::SchemaDiffers { .. }
+            | Self::NotCompactable
             | Self::ForeignOwner(_)
             | Self::Network(_)
             | Self::SessionTaken(_)

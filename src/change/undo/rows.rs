@@ -87,6 +87,8 @@ impl Restoring<'_> {
             }
             entry.undone = Some(Undone::Restored);
             self.outcome.back.bytes += entry.bytes();
+            self.outcome.back.damaged += usize::from(entry.action == Action::Repair);
+            self.outcome.back.running += usize::from(entry.action == Action::Settle);
             let id = BindingId::new(&batch.store, &entry.key);
             self.outcome.back.bindings.push(Bound { agent: entry.agent.clone(), id });
         }

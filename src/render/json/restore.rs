@@ -35,6 +35,12 @@ pub struct RestoreDocument {
     pub files: usize,
     /// Their bytes, entries included.
     pub bytes: u64,
+    /// In SQLite: bindings whose rows had been mended, and what was wrong with them is back.
+    #[serde(skip_serializing_if = "super::is_zero")]
+    pub damaged_again: usize,
+    /// In SQLite: bindings whose rows say running again.
+    #[serde(skip_serializing_if = "super::is_zero")]
+    pub running_again: usize,
     /// With --deferred: how many are deferred still.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub still_deferred: Option<usize>,
@@ -107,6 +113,8 @@ impl RestoreDocument {
             bindings: Vec::new(),
             files: 0,
             bytes: 0,
+            damaged_again: 0,
+            running_again: 0,
             still_deferred: None,
             superseded: Vec::new(),
             unbound: None,

@@ -6,7 +6,7 @@ use anstyle::Style;
 use chrono::TimeDelta;
 use indicatif::HumanBytes;
 
-use super::{Changes, Check, ReportDocument, Share, UNFINISHED};
+use super::{Changes, Check, ReportDocument, Share, UNFINISHED, largest};
 use crate::decide::startup::Cost;
 use crate::render::escape::escape;
 use crate::render::sqlite;
@@ -32,6 +32,7 @@ pub fn write(document: &ReportDocument, layout: &Layout) -> String {
     startup::lines(&mut text, &document.startup, &Layout { quiet: true, ..layout.clone() });
     if !layout.quiet {
         costliest(&mut text, &document.startup.costliest, layout);
+        largest::write(&mut text, &document.stores, &document.largest);
     }
     let _ = writeln!(text, "\n{BOLD}The next gc{BOLD:#} would do: {}.", totals(&document.planned));
     if document.deferred > 0 {

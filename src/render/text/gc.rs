@@ -7,6 +7,7 @@ use indicatif::HumanBytes;
 use super::{bindings, files, head, salvageable, verdict_line};
 use crate::decide::plan::Totals;
 use crate::decide::verdict::Action;
+use crate::render::escape::escape;
 use crate::render::json::{BindingDocument, GcDocument};
 use crate::render::mended;
 use crate::render::startup;
@@ -87,6 +88,9 @@ fn outcome(text: &mut String, document: &GcDocument, layout: &Layout) {
     } else {
         let nothing = document.planned == Totals::default() && document.refused.is_empty() && document.late.is_empty();
         let _ = writeln!(text, "\n{}", if nothing { "Nothing to do." } else { "Nothing was changed." });
+    }
+    for one in document.compacted.iter().filter(|one| one.bytes > 0) {
+        let _ = writeln!(text, "The database of {} is {} smaller.", escape(&one.agent), HumanBytes(one.bytes));
     }
     if !document.forgotten.is_empty() {
         let ids = document.forgotten.join(", ");

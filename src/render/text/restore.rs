@@ -38,6 +38,7 @@ pub fn restore(document: &RestoreDocument, layout: &Layout) -> String {
         };
         let _ = writeln!(text, "Nothing was restored{why}.");
     }
+    again(&mut text, document, layout);
     left(&mut text, "refused", WARN, &document.refused);
     left(&mut text, "failed", BAD, &document.failed);
     text
@@ -95,4 +96,20 @@ pub fn deferred(document: &RestoreDocument, layout: &Layout) -> String {
     left(&mut text, "refused", WARN, &document.refused);
     left(&mut text, "failed", BAD, &document.failed);
     text
+}
+
+/// Warns of what came back with the rows.
+fn again(text: &mut String, document: &RestoreDocument, layout: &Layout) {
+    if document.damaged_again > 0 {
+        let rows = count(document.damaged_again, "binding");
+        let _ = writeln!(
+            text,
+            "{WARN}warning{WARN:#} the damage of {rows} is back with the rows: it may keep the gateway down again."
+        );
+        next(text, &format!("claw-sessions validate{}", layout.same_place), "names it");
+    }
+    if document.running_again > 0 {
+        let rows = count(document.running_again, "row");
+        let _ = writeln!(text, "{WARN}warning{WARN:#} {rows} say running again: the next start resumes them.");
+    }
 }
