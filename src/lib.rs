@@ -148,7 +148,7 @@ pub mod disk {
     pub mod dir;
     pub mod document;
     pub mod memory;
-    pub(crate) mod proc;
+    pub(crate) mod platform;
     pub mod process;
     pub mod signal;
     pub mod units;

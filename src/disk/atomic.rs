@@ -6,9 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 
 use anyhow::Context as _;
 
-use crate::disk::attributes;
 use crate::disk::dir::{Dir, FileInfo};
-use crate::disk::process;
+use crate::disk::{attributes, platform, process};
 use crate::model::lock::ProcessState;
 use crate::model::proof::Stamp;
 
@@ -104,7 +103,7 @@ fn write(
         fill(&mut |piece| blocks.take(piece))?;
         let length = blocks.end()?;
         attributes::keep(old.as_ref(), &dir.join(name), file, like)?;
-        file.sync_all()?;
+        platform::sync_file(file)?;
         let stamp = own_info(file)?.stamp;
         anyhow::ensure!(stamp.size == length, "the file is shorter than what was written");
         Ok(stamp)

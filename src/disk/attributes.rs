@@ -10,20 +10,16 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::Context as _;
-use rustix::fs::XattrFlags;
-use rustix::io::Errno;
 
 use crate::disk::atomic::own_info;
 use crate::disk::dir::{FileInfo, give};
+use crate::disk::platform;
 
 /// The access list of a file, on Linux.
 const ACL: &CStr = c"system.posix_acl_access";
 
 /// The kernel makes these from what a file holds and where it is.
 const MADE_BY_THE_KERNEL: [&CStr; 2] = [c"security.ima", c"security.evm"];
-
-/// Bytes in the longest list of names, and in the longest value.
-const LONGEST: usize = 1 << 16;
 
 /// Gives a new file the owner and the mode of `like`, and the access list and the attributes of the file whose place it
 /// takes or whose copy it is, where there is one; `path` is that one's. An error where one of them cannot be kept.
@@ -36,7 +32,7 @@ pub(crate) fn keep(old: Option<&File>, path: &Path, new: &File, like: &FileInfo)
     // What it has got from its directory would be more than its old self had.
     if old.is_some() && !has_list(&names) && has_list(&self::names(new)?) {
         let without = format!("the new {} cannot be without access list", path.display());
-        rustix::fs::fremovexattr(new, ACL).map_err(io::Error::from).context(without)?;
+        platform::remove_attribute(new, ACL).context(without)?;
     }
     let copy = |name: &CString| match old {
         Some(old) => copy(old, new, name)
@@ -52,35 +48,15 @@ pub(crate) fn keep(old: Option<&File>, path: &Path, new: &File, like: &FileInfo)
 
 /// Copies an attribute, unless the new file has it already.
 fn copy(old: &File, new: &File, name: &CStr) -> io::Result<()> {
-    let Some(wanted) = value(old, name)? else { return Ok(()) };
-    if value(new, name).is_ok_and(|has| has.as_ref() == Some(&wanted)) {
+    let Some(wanted) = platform::attribute(old, name)? else { return Ok(()) };
+    if platform::attribute(new, name).is_ok_and(|has| has.as_ref() == Some(&wanted)) {
         return Ok(());
     }
-    Ok(rustix::fs::fsetxattr(new, name, &wanted, XattrFlags::empty())?)
+    platform::set_attribute(new, name, &wanted)
 }
 
-/// The names of the attributes that this user can see; none where the file system keeps none.
+/// The names of the attributes that this user can see, and that are not the kernel's own.
 fn names(file: &File) -> io::Result<Vec<CString>> {
-    let mut names = vec![0; LONGEST];
-    let length = match rustix::fs::flistxattr(file, &mut names[..]) {
-        Ok(length) => length,
-        Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(Vec::new()),
-        Err(errno) => return Err(errno.into()),
-    };
-    let names = names[..length].split_inclusive(|&byte| byte == 0);
-    let names = names.filter_map(|name| Some(CStr::from_bytes_with_nul(name).ok()?.to_owned()));
+    let names = platform::attributes(file)?.into_iter();
     Ok(names.filter(|name| !MADE_BY_THE_KERNEL.contains(&name.as_c_str())).collect())
-}
-
-/// The value of an attribute; `None` when it went meanwhile.
-fn value(file: &File, name: &CStr) -> io::Result<Option<Vec<u8>>> {
-    let mut value = vec![0; LONGEST];
-    match rustix::fs::fgetxattr(file, name, &mut value[..]) {
-        Ok(length) => {
-            value.truncate(length);
-            Ok(Some(value))
-        }
-        Err(Errno::NODATA) => Ok(None),
-        Err(errno) => Err(errno.into()),
-    }
 }

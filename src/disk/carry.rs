@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{File, FileTimes};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek as _, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use sha2::{Digest, Sha256};
 
 use crate::disk::dir::{Dir, FileInfo};
-use crate::disk::{atomic, attributes};
+use crate::disk::{atomic, attributes, platform};
 
 /// Renames; across file systems copies, syncs, compares, and only then removes the original.
 pub(crate) fn carry(from: &Dir, name: &OsStr, to: &Dir, new: &OsStr, info: &FileInfo) -> anyhow::Result<()> {
@@ -66,10 +66,10 @@ fn copy_checked(source: &mut File, target: &mut File, path: &Path, info: &FileIn
     attributes::keep(Some(source), path, target, info)?;
     let modified = SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(info.stamp.mtime_ns).unwrap_or(0));
     target.set_times(FileTimes::new().set_modified(modified))?;
-    target.sync_all()?;
-    let mut copied = File::open(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(target)))?;
+    platform::sync_file(target)?;
+    target.rewind()?;
     let mut check = Sha256::new();
-    io::copy(&mut copied, &mut HashWriter(&mut check))?;
+    io::copy(target, &mut HashWriter(&mut check))?;
     anyhow::ensure!(check.finalize() == hash.finalize(), "the copy differs from the original");
     Ok(())
 }

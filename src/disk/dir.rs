@@ -9,8 +9,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 
+use crate::disk::platform;
 use crate::model::proof::DirId;
 use crate::model::proof::Stamp;
 
@@ -43,7 +44,12 @@ pub struct FileInfo {
 }
 
 impl FileInfo {
-    #[allow(clippy::unnecessary_cast, clippy::useless_conversion, reason = "the fields' types differ by platform")]
+    #[allow(
+        clippy::unnecessary_cast,
+        clippy::useless_conversion,
+        clippy::cast_lossless,
+        reason = "the fields' types differ by platform"
+    )]
     fn of(stat: &Stat) -> Self {
         let kind = FileType::from_raw_mode(stat.st_mode);
         Self {
@@ -132,7 +138,7 @@ impl Dir {
 
     /// Opens or makes a subdirectory with this mode.
     pub(crate) fn subdir(&self, name: &OsStr, mode: u32) -> anyhow::Result<Self> {
-        match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(mode)) {
+        match rustix::fs::mkdirat(&self.fd, name, platform::mode(mode)) {
             Ok(()) | Err(rustix::io::Errno::EXIST) => self.existing_subdir(name),
             Err(errno) => Err(io::Error::from(errno)).with_context(|| self.cannot("make the directory", name)),
         }
@@ -147,10 +153,10 @@ impl Dir {
         Ok(Self { fd, path: self.join(name) })
     }
 
-    /// Makes a new file; fails when the name is taken.
+    /// Makes a new file, to be written and read again; fails when the name is taken.
     pub(crate) fn create(&self, name: &OsStr, mode: u32) -> anyhow::Result<File> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(mode))
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.fd, name, flags, platform::mode(mode))
             .map_err(io::Error::from)
             .with_context(|| self.cannot("create", name))?;
         Ok(File::from(fd))
@@ -160,7 +166,7 @@ impl Dir {
     pub(crate) fn append(&self, name: &OsStr, mode: u32) -> anyhow::Result<File> {
         let append = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND;
         let flags = append | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(mode))
+        let fd = rustix::fs::openat(&self.fd, name, flags, platform::mode(mode))
             .map_err(io::Error::from)
             .with_context(|| self.cannot("open", name))?;
         let stat = rustix::fs::fstat(&fd).map_err(io::Error::from).with_context(|| self.cannot("read", name))?;
@@ -182,14 +188,13 @@ impl Dir {
 
     /// Renames into another directory; fails when the name is taken there.
     pub(crate) fn move_to(&self, from: &OsStr, other: &Self, to: &OsStr) -> io::Result<()> {
-        match rustix::fs::renameat_with(&self.fd, from, &other.fd, to, RenameFlags::NOREPLACE) {
-            Ok(()) => Ok(()),
-            // Not every file system knows NOREPLACE; a hard link refuses a taken name just as well.
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+        match platform::rename_new(&self.fd, from, &other.fd, to) {
+            // A hard link refuses a taken name just as well.
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
                 self.link_to(from, other, to)?;
                 rustix::fs::unlinkat(&self.fd, from, AtFlags::empty()).map_err(io::Error::from)
             }
-            Err(errno) => Err(errno.into()),
+            renamed => renamed,
         }
     }
 
@@ -231,7 +236,7 @@ impl Dir {
 
     /// Makes the names in it durable.
     pub(crate) fn sync(&self) -> anyhow::Result<()> {
-        rustix::fs::fsync(self.fd.as_fd()).map_err(io::Error::from).with_context(|| {
+        platform::sync_dir(self.fd.as_fd()).with_context(|| {
             format!("cannot sync {}: what was changed there may not survive a power cut", self.path.display())
         })
     }

@@ -2,7 +2,8 @@
 
 use rustix::process::{Pid, test_kill_process};
 
-use crate::model::lock::{LockPayload, LockState, ProcessState, parse_stat};
+use crate::disk::platform;
+use crate::model::lock::{LockPayload, LockState, ProcessState};
 
 /// What the system says of a pid. A process that may not be signalled (EPERM) exists all the same.
 pub fn state(pid: u32) -> ProcessState {
@@ -10,18 +11,17 @@ pub fn state(pid: u32) -> ProcessState {
     if test_kill_process(pid) == Err(rustix::io::Errno::SRCH) {
         return ProcessState::Gone;
     }
-    let stat = fs_err::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok();
-    match stat.as_deref().and_then(parse_stat) {
-        Some((_, true)) => ProcessState::Gone,
-        Some((starttime, false)) => ProcessState::Exists(Some(starttime)),
-        None => ProcessState::Exists(None),
-    }
+    platform::state(pid.as_raw_nonzero().get().unsigned_abs())
 }
 
-/// Judges a lock file's bytes.
+/// Judges a lock file's bytes. A start time that another system counted is not compared.
 pub fn judge(bytes: &[u8]) -> (LockPayload, LockState) {
     let payload = LockPayload::read(bytes);
-    let judged = LockState::judge(&payload, state);
+    let comparable = LockPayload {
+        starttime: payload.starttime.filter(|starttime| platform::is_comparable(*starttime)),
+        ..payload.clone()
+    };
+    let judged = LockState::judge(&comparable, state);
     (payload, judged)
 }
 

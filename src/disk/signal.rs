@@ -6,6 +6,8 @@ use std::sync::atomic::AtomicBool;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
+use crate::disk::platform;
+
 /// Lets a write beyond the greatest size of files (`LimitFSIZE=`, `ulimit -f`) fail: by itself such a write ends the
 /// process, in the middle of whatever it is doing.
 pub fn let_writes_fail() {
@@ -16,7 +18,7 @@ pub fn let_writes_fail() {
 /// Calls `say` when SIGINT or SIGTERM comes, and then ends the process as that signal does by itself. Where no thread can be
 /// had the signal does so at once.
 pub fn on_interrupt(say: impl FnOnce() + Send + 'static) {
-    let ignored = ignored();
+    let ignored = platform::ignored_signals();
     // Whoever started this with a signal ignored, as `nohup` and a shell's `&` do, wants it to go on.
     let wanted = [SIGINT, SIGTERM].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
     let (sender, receiver) = std::sync::mpsc::channel::<Signals>();
@@ -30,11 +32,4 @@ pub fn on_interrupt(say: impl FnOnce() + Send + 'static) {
     {
         let _ = sender.send(signals);
     }
-}
-
-/// The signals that this process was started to ignore, a bit each; none where that cannot be seen.
-fn ignored() -> u64 {
-    let status = fs_err::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }

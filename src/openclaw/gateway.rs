@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::config::environment::Environment;
 use crate::disk::dir::Dir;
-use crate::disk::proc::{self, Listener};
+use crate::disk::platform::{self, Called, Listener};
 use crate::disk::process;
 use crate::model::inventory::Gateway;
 use crate::model::lock::{self, LockPayload, LockState, ProcessState};
@@ -51,6 +51,7 @@ fn by_lock(known: &Known<'_>, found: &mut Gateway) {
     let uids: BTreeSet<u32> = [Some(known.environment.uid), owner.ok()].into_iter().flatten().collect();
     let mut roots: BTreeSet<PathBuf> = ["/tmp", "/var/tmp"].map(PathBuf::from).into();
     roots.extend(known.environment.var("TMPDIR").map(PathBuf::from));
+    roots.extend(platform::temporary_dirs(&uids));
     roots.insert(known.state_dir.join("tmp"));
     let hash = &sha256(known.config_path.as_os_str().as_encoded_bytes())[..8];
     for (root, uid) in roots.iter().flat_map(|root| uids.iter().map(move |uid| (root, *uid))) {
@@ -74,7 +75,7 @@ fn by_lock(known: &Known<'_>, found: &mut Gateway) {
                 continue;
             };
             found.evidence.push(format!("pid {pid} holds {}", dir.join(&file_name).display()));
-            found.apart |= proc::status(pid).is_some_and(|status| status.nested);
+            found.apart |= platform::status(pid).is_some_and(|status| status.nested);
         }
     }
 }
@@ -88,7 +89,7 @@ fn read_lock(dir: &Dir, name: &OsStr, uid: u32) -> Option<(LockPayload, LockStat
 
 /// Returns whether a process is one of a user who can get into this state directory.
 fn may_serve(pid: u32, known: &Known<'_>) -> bool {
-    proc::status(pid).is_none_or(|status| proc::may_enter(&status.uids, known.state_dir, !status.nested))
+    platform::status(pid).is_none_or(|status| platform::may_enter(&status.uids, known.state_dir, !status.nested))
 }
 
 /// Processes that call themselves a gateway and serve this state directory, or may do so. Returns those that are known to
@@ -97,15 +98,15 @@ fn by_process(known: &Known<'_>, found: &mut Gateway) -> Vec<u32> {
     let ours = file_id(known.state_dir);
     let mut others = Vec::new();
     for pid in gateways() {
-        let Some(status) = proc::status(pid) else { continue };
+        let Some(status) = platform::status(pid) else { continue };
         let place = if status.nested { " in a container" } else { "" };
         let more = match serves(pid, Some(known.config_path)) {
-            Serves::Unknown if proc::may_enter(&status.uids, known.state_dir, !status.nested) => {
+            Serves::Unknown if platform::may_enter(&status.uids, known.state_dir, !status.nested) => {
                 ", and which state directory it serves cannot be read"
             }
             Serves::Any => "",
             Serves::One(dirs) if ours.is_some_and(|ours| dirs.contains(&ours)) => "",
-            Serves::One(dirs) if !dirs.is_empty() && proc::is_beside(pid) => {
+            Serves::One(dirs) if !dirs.is_empty() && platform::is_beside(pid) => {
                 others.push(pid);
                 continue;
             }
@@ -119,9 +120,8 @@ fn by_process(known: &Known<'_>, found: &mut Gateway) -> Vec<u32> {
 
 /// The processes in sight that call themselves a gateway.
 fn gateways() -> impl Iterator<Item = u32> {
-    let named = proc::all().filter(|pid| proc::beginning(*pid, "comm").is_some_and(|name| may_be_gateway(&name)));
-    let called = named.filter(|pid| proc::beginning(*pid, "cmdline").is_some_and(|cmdline| is_gateway(&cmdline)));
-    called.filter(|pid| process::state(*pid) != ProcessState::Gone)
+    let called = platform::named(may_be_gateway).filter(|process| is_gateway(&process.cmdline));
+    called.map(|Called { pid, .. }| pid).filter(|pid| process::state(*pid) != ProcessState::Gone)
 }
 
 /// Whether a gateway in a container may have a lock below this directory: by its process id there, which nobody knows
@@ -129,9 +129,9 @@ fn gateways() -> impl Iterator<Item = u32> {
 pub(crate) fn is_apart(dir: &Path) -> bool {
     let above: Vec<DirId> = dir.ancestors().filter_map(file_id).collect();
     gateways().any(|pid| {
-        let Some(status) = proc::status(pid).filter(|status| status.nested) else { return false };
+        let Some(status) = platform::status(pid).filter(|status| status.nested) else { return false };
         match serves(pid, None) {
-            Serves::Unknown => proc::may_enter(&status.uids, dir, false),
+            Serves::Unknown => platform::may_enter(&status.uids, dir, false),
             Serves::Any => true,
             Serves::One(dirs) => dirs.iter().any(|id| above.contains(id)),
         }
@@ -143,8 +143,7 @@ fn file_id(path: &Path) -> Option<DirId> {
     Some(DirId { dev: meta.dev(), ino: meta.ino() })
 }
 
-/// Whether a process of this name may be a gateway: its own name, or that of a JavaScript runtime's main thread. The
-/// name is much cheaper to ask for than the command line.
+/// Whether a process of this name may be a gateway: its own name, or that of a JavaScript runtime's main thread.
 fn may_be_gateway(name: &[u8]) -> bool {
     let name = name.trim_ascii_end();
     name.starts_with(b"openclaw") || [&b"node"[..], b"nodejs", b"MainThread", b"bun", b"deno"].contains(&name)
@@ -182,12 +181,12 @@ enum Serves {
 
 /// The environment of a process; `None` when it cannot be read.
 fn variables(pid: u32) -> Option<Environment> {
-    let environ = proc::environ(pid).ok()?;
+    let environ = platform::environ(pid).ok()?;
     let pairs = environ.split(|&byte| byte == 0).filter_map(|pair| {
         let (name, value) = std::str::from_utf8(pair).ok()?.split_once('=')?;
         Some((name.to_owned(), value.to_owned()))
     });
-    let cwd = proc::cwd(pid).unwrap_or_else(|| "/".into());
+    let cwd = platform::cwd(pid).unwrap_or_else(|| "/".into());
     Some(Environment { vars: pairs.collect(), cwd, uid: 0, os_home: None })
 }
 
@@ -195,7 +194,7 @@ fn variables(pid: u32) -> Option<Environment> {
 fn serves(pid: u32, config: Option<&Path>) -> Serves {
     let Some(vars) = variables(pid) else { return Serves::Unknown };
     let one_of = |paths: Vec<PathBuf>| {
-        let found: io::Result<Vec<_>> = paths.iter().map(|path| proc::finds(pid, path)).collect();
+        let found: io::Result<Vec<_>> = paths.iter().map(|path| platform::finds(pid, path)).collect();
         found.map_or(Serves::Unknown, |found| Serves::One(found.into_iter().flatten().collect()))
     };
     if let Some(dir) = vars.var("OPENCLAW_STATE_DIR").or_else(|| vars.var("CLAWDBOT_STATE_DIR")) {
@@ -203,8 +202,9 @@ fn serves(pid: u32, config: Option<&Path>) -> Serves {
     }
     if let (Some(ours), Some(path)) = (config, vars.var("OPENCLAW_CONFIG_PATH")) {
         let path = vars.resolve(path);
-        let same_file = file_id(ours).is_some_and(|id| proc::finds(pid, &path).is_ok_and(|found| found == Some(id)));
-        if same_file || (path == ours && proc::is_beside(pid)) {
+        let same_file =
+            file_id(ours).is_some_and(|id| platform::finds(pid, &path).is_ok_and(|found| found == Some(id)));
+        if same_file || (path == ours && platform::is_beside(pid)) {
             return Serves::Any;
         }
     }
@@ -225,18 +225,18 @@ fn by_port(known: &Known<'_>, others: &[u32], found: &mut Gateway) {
     if TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_err() {
         return;
     }
-    let listeners = proc::listeners(port);
+    let listeners = platform::listeners(port);
     let is_others = |listener: &Listener| {
-        others.iter().any(|pid| proc::holds(*pid, listener))
-            || !proc::may_enter(&[listener.uid], known.state_dir, false)
+        others.iter().any(|pid| platform::holds(*pid, listener))
+            || !platform::may_enter(&[listener.uid], known.state_dir, false)
     };
     if !listeners.is_empty() && listeners.iter().all(is_others) {
         return;
     }
     found.evidence.push(format!("port {port} answers on this host"));
     // What listens is out of sight, or in a container: there it knows no process of here.
-    let is_here = |pid: u32| proc::status(pid).is_some_and(|status| !status.nested);
-    let is_held_here = |listener: &Listener| proc::all().any(|pid| proc::holds(pid, listener) && is_here(pid));
+    let is_here = |pid: u32| platform::status(pid).is_some_and(|status| !status.nested);
+    let is_held_here = |listener: &Listener| platform::all().any(|pid| platform::holds(pid, listener) && is_here(pid));
     found.apart = listeners.is_empty() || !listeners.iter().all(is_held_here);
 }
 

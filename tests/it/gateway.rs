@@ -41,6 +41,9 @@ fn refused_whole(store: &Store, args: &[&str], parts: &[&str]) {
     }
 }
 
+/// A start time that no process here has, counted in ticks or in seconds since the epoch.
+const ANOTHER_START: u64 = 1_000_000_007;
+
 #[test]
 fn a_live_gateway_without_store_lock_refuses_gc_and_restore() {
     for version in [None, Some("2026.5.2"), Some("2026.4.30"), Some("2026.9.6"), Some("unreleased")] {
@@ -115,10 +118,9 @@ fn beside_a_gateway_with_locks_an_idle_transcript_is_mended_and_no_lock_stays() 
 fn without_a_live_gateway_damage_does_not_wait() {
     let store = store(Some("2026.3.11"));
     let process = LiveProcess::spawn();
-    for (pid, start, why) in [
-        (DEAD_PID, 1, "its pid is gone"),
-        (process.pid(), process.starttime() + 1, "its pid belongs to another process now"),
-    ] {
+    for (pid, start, why) in
+        [(DEAD_PID, 1, "its pid is gone"), (process.pid(), ANOTHER_START, "its pid belongs to another process now")]
+    {
         let lock = store.gateway_lock(pid, start);
         let done = store.gc(LIMITS).ok().json();
         assert_eq!(done["gateway"], json!({"alive": false, "evidence": []}), "{why}");
@@ -206,7 +208,7 @@ fn held_store_lock(payload: &str) {
 #[test]
 fn a_dead_store_lock_is_reclaimed_and_restore_brings_it_back() {
     let process = LiveProcess::spawn();
-    for payload in [lock_payload(DEAD_PID, 1), lock_payload(process.pid(), process.starttime() + 1)] {
+    for payload in [lock_payload(DEAD_PID, 1), lock_payload(process.pid(), ANOTHER_START)] {
         let store = two_agents();
         store.write("agents/main/sessions/sessions.json.lock", &payload);
         let before = store.tree().contents();

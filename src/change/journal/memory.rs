@@ -12,6 +12,7 @@ use crate::change::clock::{Days, TwoClocks};
 use crate::change::history;
 use crate::disk::atomic;
 use crate::disk::dir::FileInfo;
+use crate::disk::platform;
 
 /// Bytes in which the last line of the history lies.
 const LONGEST_LINE: u64 = 16 * 1024;
@@ -63,7 +64,7 @@ impl Journal {
             give_new(&*file, &self.like)?;
             let begins = if self.history_is_torn() { "\n" } else { "" };
             file.write_all(format!("{begins}{line}\n").as_bytes())?;
-            file.sync_all()?;
+            platform::sync_file(file)?;
             file.metadata()
         };
         let written = write(&mut file).with_context(|| format!("cannot write {}", self.own.join(HISTORY).display()))?;

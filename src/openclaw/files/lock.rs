@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk::atomic;
 use crate::disk::carry;
 use crate::disk::dir::{Dir, FileInfo};
+use crate::disk::platform;
 use crate::disk::process;
 use crate::model::lock;
 use crate::model::proof::Stamp;
@@ -95,7 +96,7 @@ impl<'a> StoreLock<'a> {
         let mut file = dir.create(&temp, 0o644)?;
         let mut link = || -> std::io::Result<Option<Stamp>> {
             file.write_all(payload().as_bytes())?;
-            file.sync_all()?;
+            platform::sync_file(&file)?;
             let stamp = atomic::own_info(&file)?.stamp;
             match dir.link_to(&temp, dir, name) {
                 Ok(()) => Ok(Some(stamp)),

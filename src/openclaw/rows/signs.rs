@@ -12,10 +12,10 @@ use rustix::process::{Flock, FlockType, fcntl_getlk};
 use super::state;
 use crate::disk::deadline::Deadline;
 use crate::disk::dir::Dir;
-use crate::disk::proc;
+use crate::disk::platform::{self, Opener};
 use crate::disk::process;
 use crate::model::lock::ProcessState;
-use crate::model::proof::{DirId, sha256};
+use crate::model::proof::sha256;
 
 /// Where SQLite locks: a byte for pending, one for reserved, and a range for shared locks.
 const LOCKS: (u64, u64) = (0x4000_0000, 512);
@@ -98,22 +98,14 @@ fn by_state(state_dir: &Path) -> Option<String> {
 
 /// Returns another process that has the database open.
 fn opened(database: &Path) -> Option<String> {
-    let meta = fs_err::metadata(database).ok()?;
-    let own = std::process::id();
-    let id = DirId { dev: meta.dev(), ino: meta.ino() };
-    let has = |pid: &u32| *pid != own && proc::has_open(*pid, id);
-    proc::all().find(has).map(|pid| format!("pid {pid} has {} open", database.display()))
+    match platform::opened(database) {
+        Opener::Nobody => None,
+        Opener::By(pid) => Some(format!("pid {pid} has {} open", database.display())),
+        Opener::Unseen => Some(format!("who has {} open cannot be seen", database.display())),
+    }
 }
 
 /// Returns the name of a file system on which SQLite's locks are not to be trusted.
 pub(crate) fn network(path: &Path) -> Option<&'static str> {
-    let about = rustix::fs::statfs(path).ok()?;
-    // From statfs(2).
-    Some(match about.f_type as u32 {
-        0x6969 => "NFS",
-        0x517b => "SMB",
-        0xff53_4d42 => "CIFS",
-        0xfe53_4d42 => "SMB 2",
-        _ => return None,
-    })
+    platform::network(path)
 }

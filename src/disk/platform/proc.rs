@@ -1,13 +1,37 @@
-//! Other processes, as `/proc` shows them; where there is none, no process is in sight.
+//! Other processes, as `/proc` shows them; where none is mounted, no process is in sight.
 
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use super::{Called, Listener, Opener, Status};
+use crate::model::lock::{ProcessState, parse_stat};
 use crate::model::proof::DirId;
 
 /// More than any environment has.
 const LONGEST: u64 = 4 << 20;
+
+/// Returns what the system says of a process that exists.
+pub(crate) fn state(pid: u32) -> ProcessState {
+    let stat = fs_err::read_to_string(place(pid, "stat")).ok();
+    match stat.as_deref().and_then(parse_stat) {
+        Some((_, true)) => ProcessState::Gone,
+        Some((starttime, false)) => ProcessState::Exists(Some(starttime)),
+        None => ProcessState::Exists(None),
+    }
+}
+
+/// Returns whether the start time of a lock is counted as this system counts: in ticks since the boot, of which there may
+/// be any number.
+pub(crate) const fn is_comparable(_: u64) -> bool {
+    true
+}
+
+/// Returns the processes whose kernel name `may_be` accepts: that is much cheaper to ask for than the command line.
+pub(crate) fn named(may_be: fn(&[u8]) -> bool) -> impl Iterator<Item = Called> {
+    let named = all().filter(move |pid| beginning(*pid, "comm").is_some_and(|name| may_be(&name)));
+    named.filter_map(|pid| Some(Called { pid, cmdline: beginning(pid, "cmdline")? }))
+}
 
 /// The ids of all processes in sight.
 pub(crate) fn all() -> impl Iterator<Item = u32> {
@@ -20,20 +44,11 @@ fn place(pid: u32, name: &str) -> PathBuf {
 }
 
 /// The beginning of a file of a process, in one read: a host has hundreds of processes, and this runs before each start.
-pub(crate) fn beginning(pid: u32, name: &str) -> Option<Vec<u8>> {
+fn beginning(pid: u32, name: &str) -> Option<Vec<u8>> {
     let mut bytes = vec![0; 4096];
     let length = std::fs::File::open(place(pid, name)).ok()?.read(&mut bytes).ok()?;
     bytes.truncate(length);
     Some(bytes)
-}
-
-/// What everybody may know of a process.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Status {
-    /// The users in whose name it acts.
-    pub(crate) uids: Vec<u32>,
-    /// It lives in a container: there it has another id than here, and the ids of here are unknown there.
-    pub(crate) nested: bool,
 }
 
 /// Reads the status of a process; `None` when it is gone.
@@ -78,7 +93,6 @@ pub(crate) fn finds(pid: u32, path: &Path) -> io::Result<Option<DirId>> {
     }
 }
 
-#[cfg(target_os = "linux")]
 fn found(root: &Path, path: &Path) -> rustix::io::Result<DirId> {
     use rustix::fs::{Mode, OFlags, ResolveFlags};
     let flags = OFlags::PATH | OFlags::CLOEXEC;
@@ -93,20 +107,6 @@ fn found(root: &Path, path: &Path) -> rustix::io::Result<DirId> {
     };
     let stat = rustix::fs::fstat(&found)?;
     Ok(DirId { dev: stat.st_dev, ino: stat.st_ino })
-}
-
-#[cfg(not(target_os = "linux"))]
-fn found(_: &Path, _: &Path) -> rustix::io::Result<DirId> {
-    Err(rustix::io::Errno::NOSYS)
-}
-
-/// A socket that waits for connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Listener {
-    /// The user who made it.
-    pub(crate) uid: u32,
-    /// Its number.
-    inode: u64,
 }
 
 /// Returns the sockets that may answer to a connection to this port of the loopback address.
@@ -136,22 +136,28 @@ pub(crate) fn holds(pid: u32, listener: &Listener) -> bool {
     entries.any(|entry| std::fs::read_link(entry.path()).is_ok_and(|target| target == wanted))
 }
 
-/// Returns whether a process has a file open; also false when that cannot be seen.
-pub(crate) fn has_open(pid: u32, file: DirId) -> bool {
+/// Returns another process that has a file open; one of another user is not seen.
+pub(crate) fn opened(path: &Path) -> Opener {
+    let Ok(meta) = fs_err::metadata(path) else { return Opener::Nobody };
+    let (own, file) = (std::process::id(), DirId { dev: meta.dev(), ino: meta.ino() });
+    // Where not even this process is seen, none is.
+    if all().next().is_none() {
+        return Opener::Unseen;
+    }
+    all().find(|pid| *pid != own && has_open(*pid, file)).map_or(Opener::Nobody, Opener::By)
+}
+
+fn has_open(pid: u32, file: DirId) -> bool {
     let mut entries = std::fs::read_dir(place(pid, "fd")).into_iter().flatten().filter_map(Result::ok);
     let is_it = |meta: std::fs::Metadata| meta.dev() == file.dev && meta.ino() == file.ino;
     entries.any(|entry| std::fs::metadata(entry.path()).is_ok_and(is_it))
 }
 
-/// Whether one of these users may get into a directory: by the mode of it, and with `by_path` of all above it. Access lists
-/// are not read: what one grants shows in the group's bits.
-pub(crate) fn may_enter(uids: &[u32], dir: &Path, by_path: bool) -> bool {
-    let one = |uid: u32, dir: &Path| {
-        let meta = fs_err::metadata(dir);
-        meta.map_or(true, |meta| uid == 0 || meta.uid() == uid || meta.mode() & 0o011 != 0)
-    };
-    let above = dir.ancestors().skip(1).filter(|_| by_path);
-    uids.is_empty() || uids.iter().any(|&uid| one(uid, dir) && above.clone().all(|dir| one(uid, dir)))
+/// Returns the signals that this process was started to ignore, a bit each; none where that cannot be seen.
+pub(crate) fn ignored_signals() -> u64 {
+    let status = fs_err::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
