@@ -45,28 +45,28 @@ pub fn of(bindings: &[BindingDocument]) -> Vec<LargestDocument> {
 
 /// Says how the bytes of databases are used, and which sessions take most room.
 pub(super) fn write(text: &mut String, stores: &[StoreDocument], largest: &[LargestDocument]) {
-    for (agent, database) in stores.iter().filter_map(|store| Some((&store.agent, store.database.as_ref()?))) {
-        let census = &database.census;
-        let size = HumanBytes;
-        let _ = writeln!(
-            text,
-            "\n{BOLD}Database{BOLD:#} of {}: {}, of it sessions {}, traces {}, search {}, archives {}, free {}",
-            escape(agent),
-            size(census.bytes),
-            size(census.sessions),
-            size(census.traces),
-            size(census.search),
-            size(census.archives),
-            size(census.free)
-        );
-    }
-    if stores.iter().all(|store| store.database.is_none()) {
+    let mut databases = stores.iter().filter_map(|store| Some((&store.agent, store.database.as_ref()?))).peekable();
+    if databases.peek().is_none() {
         return;
     }
-    for (at, one) in largest.iter().enumerate() {
-        let lead = if at == 0 { "largest:" } else { "        " };
+    let _ = writeln!(text, "\n{BOLD}Databases{BOLD:#}");
+    for (agent, database) in databases {
+        let census = &database.census;
+        let parts = [
+            ("sessions", census.sessions),
+            ("traces", census.traces),
+            ("search", census.search),
+            ("archives", census.archives),
+            ("free", census.free),
+        ];
+        let parts = parts.iter().filter(|(_, bytes)| *bytes > 0);
+        let parts: Vec<_> = parts.map(|(name, bytes)| format!("{name} {}", HumanBytes(*bytes))).collect();
+        let _ = writeln!(text, "  {}: {}, of it {}", escape(agent), HumanBytes(census.bytes), parts.join(", "));
+    }
+    let _ = writeln!(text, "\n{BOLD}Largest sessions{BOLD:#}");
+    for one in largest {
         let traces =
-            if one.trace_bytes > 0 { format!(", traces {}", HumanBytes(one.trace_bytes)) } else { String::new() };
-        let _ = writeln!(text, "  {lead} {} ({}{traces})", escape(&one.key), HumanBytes(one.bytes));
+            if one.trace_bytes > 0 { format!(", and traces {}", HumanBytes(one.trace_bytes)) } else { String::new() };
+        let _ = writeln!(text, "  {}: {}{traces}", escape(&one.key), HumanBytes(one.bytes));
     }
 }
