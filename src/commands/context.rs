@@ -170,6 +170,7 @@ impl<'a> Context<'a> {
             archives,
             away: &|| journal::away(self.places()),
             rows: true,
+            trace_times: self.policy.limits.trajectories.value.is_some(),
             check: boot || depth == Depth::Thorough || changes,
             salvage,
             boots: boot.then(|| boots::read(&self.home.real_dir)),

@@ -72,6 +72,8 @@ pub struct Request<'a> {
     pub away: &'a (dyn Fn() -> HashSet<String> + Sync),
     /// Read the rows of sessions that live in SQLite; else it is only told that they do.
     pub rows: bool,
+    /// Read when each trace was written: all pages of the traces are read for it.
+    pub trace_times: bool,
     /// Look at every reference between rows, not only at owners.
     pub check: bool,
     /// Give back what is whole of broken stores; with what only their backups have, if true.

@@ -100,7 +100,8 @@ pub struct Traces {
     pub rows: u64,
     /// Bytes of them.
     pub bytes: u64,
-    /// When each was written, epoch milliseconds, with its bytes; oldest first, one a row.
+    /// When each was written, epoch milliseconds, with its bytes; oldest first, one a row; empty when nobody asked
+    /// for it.
     pub times: Vec<(i64, u64)>,
 }
 

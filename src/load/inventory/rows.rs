@@ -95,7 +95,16 @@ impl Evidence {
                 judged.insert(session.clone(), judge(rows, session, thorough, request.deadline));
             }
         }
-        Ok(Self { owners, windows, judged, inputs, cold, traces: rows.traces()?, behind: rows.behind()?, named })
+        Ok(Self {
+            owners,
+            windows,
+            judged,
+            inputs,
+            cold,
+            traces: rows.traces(request.trace_times)?,
+            behind: rows.behind()?,
+            named,
+        })
     }
 
     /// What the rows of a node say, and the events of the session that it points to.

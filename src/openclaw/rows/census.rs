@@ -57,15 +57,16 @@ impl DatabaseRows {
         self.names("session_transcript_cold_archives", "session_id")
     }
 
-    /// Returns the traces of every session.
-    pub(crate) fn traces(&self) -> anyhow::Result<HashMap<String, Traces>> {
+    /// Returns the traces of every session; `dated` with the time of each. The time stands behind the text: to reach it,
+    /// SQLite goes through all pages of the text, whose length it knows without.
+    pub(crate) fn traces(&self, dated: bool) -> anyhow::Result<HashMap<String, Traces>> {
         let mut traces: HashMap<String, Traces> = HashMap::new();
         if !self.shape().has("trajectory_runtime_events") {
             return Ok(traces);
         }
-        // The length of a text is known without reading it.
-        let query = "SELECT session_id, created_at, octet_length(event_json) FROM trajectory_runtime_events";
-        let mut statement = self.db().prepare(query)?;
+        let time = if dated { "created_at" } else { "NULL" };
+        let query = format!("SELECT session_id, {time}, octet_length(event_json) FROM trajectory_runtime_events");
+        let mut statement = self.db().prepare(&query)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let of = match row.get_ref(0)? {
@@ -81,7 +82,9 @@ impl DatabaseRows {
             let bytes = integer(row.get_ref(2)?).and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default();
             of.rows += 1;
             of.bytes += bytes;
-            of.times.push((integer(row.get_ref(1)?).unwrap_or(i64::MAX), bytes));
+            if dated {
+                of.times.push((integer(row.get_ref(1)?).unwrap_or(i64::MAX), bytes));
+            }
         }
         for of in traces.values_mut() {
             of.times.sort_unstable();
