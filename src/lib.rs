@@ -219,7 +219,9 @@ pub mod change {
         pub(crate) mod kept;
         mod mend;
         pub(crate) mod open;
+        mod owners;
         pub(crate) mod state;
+        mod table;
         pub(crate) mod unit;
     }
     pub mod run;

@@ -20,6 +20,7 @@ use crate::change::manifest::{
 };
 use crate::change::outcome::{Late, List, Outcome, Refusal, Subject};
 use crate::change::progress::{Advance, Phase};
+use crate::change::rows::back::Returned;
 use crate::change::run::Run;
 use crate::change::{archive, rescue, stuck};
 use crate::decide::verdict::Reason;
@@ -207,6 +208,8 @@ struct Restoring<'a> {
     late: bool,
     /// A held lock left something.
     busy: bool,
+    /// Rows that would be back by now, when this only finds out.
+    returned_rows: Returned,
     /// Bytes of the files that came back, or could not, and of all that are asked for.
     returned: (u64, u64),
 }
@@ -215,7 +218,17 @@ impl<'a> Restoring<'a> {
     fn new(source: &'a mut Run, own: Option<&'a mut Run>, options: &'a RestoreOptions<'a>) -> Self {
         let (outcome, renamed) = (Outcome::default(), HashMap::new());
         let all = source.manifest.steps.iter().filter(|step| step.stands()).map(Step::bytes).sum();
-        Self { source, own, options, outcome, renamed, late: false, busy: false, returned: (0, all) }
+        Self {
+            source,
+            own,
+            options,
+            outcome,
+            renamed,
+            late: false,
+            busy: false,
+            returned_rows: Returned::default(),
+            returned: (0, all),
+        }
     }
 
     /// Says how far it came, once these bytes more are back or cannot be.

@@ -79,6 +79,13 @@ pub fn sentence(refusal: &Refusal, view: View<'_>) -> String {
         Refusal::SessionTaken(session) => {
             format!("the session {session} is there again, under another key: take that one out first")
         }
+        Refusal::OwnerGone(name) => {
+            format!("{name}, to which its rows belong, is gone: restore the run that took it first, if one did")
+        }
+        Refusal::KeyTaken => {
+            "the key is bound again: `claw-sessions quarantine` takes that session aside, then restore once more".to_owned()
+        }
+        Refusal::RowsWritten => "its rows were written since: what is there now is newer, and stays".to_owned(),
         Refusal::Outside => "it lies outside the state directory, which was moved since".to_owned(),
         Refusal::Taken(path) => format!("{} exists", view.path(path)),
         Refusal::Bound => "the key is bound again; --as-new brings it back under another key".to_owned(),

@@ -35,6 +35,7 @@ mod remembered;
 mod repair;
 mod report;
 mod rows;
+mod rows_back;
 mod runs;
 mod schema;
 mod sqlite;

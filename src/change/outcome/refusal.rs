@@ -65,6 +65,12 @@ pub enum Refusal {
     Network(String),
     /// A session that is to come back is there again, under another key.
     SessionTaken(String),
+    /// The key, session or event that rows belong to, by name, is gone.
+    OwnerGone(String),
+    /// The key of rows that are to come back is bound anew.
+    KeyTaken,
+    /// Rows were written since they were changed.
+    RowsWritten,
     /// It lies outside the state directory, which was moved or copied since.
     Outside,
     /// The name that it is to get is in use.
@@ -244,11 +250,12 @@ impl Refusal {
             Self::ForeignOwner(_) => "wrong-owner",
             Self::Network(_) => "network",
             Self::SessionTaken(_) => "session-taken",
+            Self::OwnerGone(_) => "session-gone",
             Self::Outside => "outside",
             Self::Taken(_) => "name-taken",
-            Self::Bound => "key-bound",
+            Self::Bound | Self::KeyTaken => "key-bound",
             Self::Unaccompanied => "transcript-not-back",
-            Self::Written => "written-since",
+            Self::Written | Self::RowsWritten => "written-since",
             Self::MendedGone => "mended-gone",
             Self::Referred => "referred-to",
             Self::NoStore => "no-store",
@@ -284,6 +291,9 @@ impl Refusal {
             | Self::ForeignOwner(_)
             | Self::Network(_)
             | Self::SessionTaken(_)
+            | Self::OwnerGone(_)
+            | Self::KeyTaken
+            | Self::RowsWritten
             | Self::Outside
             | Self::Taken(_)
             | Self::Bound

@@ -2,64 +2,24 @@
 //! left, and with it the whole unit.
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
 
-use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
 
 use super::kept::{Image, Kept, OWN, quoted};
+use super::table::{Cell, KeptRow, TableRows};
 use crate::change::outcome::Refusal;
 use crate::openclaw::rows::shape::{BY_KEY, BY_SESSION, FTS, FTS_ROWS, PENDING, Shape};
 
-/// A value as it is stored, whatever its bytes are.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Cell {
-    Null,
-    Integer(i64),
-    Real(u64),
-    Text(Vec<u8>),
-    Blob(Vec<u8>),
-}
+/// A row: its database, its table, and what identifies it there.
+pub(super) type RowId = (PathBuf, String, Vec<Cell>);
 
-impl Cell {
-    fn of(value: ValueRef<'_>) -> Self {
-        match value {
-            ValueRef::Null => Self::Null,
-            ValueRef::Integer(number) => Self::Integer(number),
-            ValueRef::Real(number) => Self::Real(number.to_bits()),
-            ValueRef::Text(bytes) => Self::Text(bytes.to_vec()),
-            ValueRef::Blob(bytes) => Self::Blob(bytes.to_vec()),
-        }
-    }
-}
+/// Rows as a restore that only looks would have left them; `None` for one that would be gone.
+#[derive(Default)]
+pub(crate) struct Returned(pub(super) BTreeMap<RowId, Option<Vec<Cell>>>);
 
-impl rusqlite::ToSql for Cell {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(match self {
-            Self::Null => ToSqlOutput::Owned(Value::Null),
-            Self::Integer(number) => ToSqlOutput::Owned(Value::Integer(*number)),
-            Self::Real(bits) => ToSqlOutput::Owned(Value::Real(f64::from_bits(*bits))),
-            Self::Text(bytes) => ToSqlOutput::Borrowed(ValueRef::Text(bytes)),
-            Self::Blob(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
-        })
-    }
-}
-
-/// A kept row.
-pub(super) struct KeptRow {
-    pub(super) rowid: i64,
-    pub(super) cells: Vec<Cell>,
-}
-
-/// The rows of a unit in one table, by what identifies them.
-pub(super) struct TableRows {
-    pub(super) table: String,
-    pub(super) columns: Vec<String>,
-    /// Where the identifying columns stand; empty where the rowid does.
-    identity: Vec<usize>,
-    pub(super) before: BTreeMap<Vec<Cell>, KeptRow>,
-    after: BTreeMap<Vec<Cell>, KeptRow>,
-    beside: BTreeMap<Vec<Cell>, KeptRow>,
-}
+/// A database, and what a look has seen come back to it; `None` where rows are written.
+pub(super) type Looked<'a> = Option<(&'a Path, &'a Returned)>;
 
 /// How the rows of a unit stand now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +40,8 @@ pub(crate) struct ReturningUnit<'a> {
     pub(crate) kept: &'a Kept,
     /// The number of the unit.
     pub(crate) unit: u32,
+    /// Foreign keys are held to.
+    pub(crate) keys: bool,
 }
 
 /// The tables in the order in which rows come back: what others refer to first.
@@ -91,23 +53,66 @@ fn tables() -> impl Iterator<Item = &'static str> {
 impl ReturningUnit<'_> {
     /// Brings the unit back, within the caller's transaction; after a refusal nothing of it is changed. Returns whether
     /// something was to be done.
-    pub(crate) fn bring(&self) -> anyhow::Result<Result<bool, Refusal>> {
+    pub(crate) fn bring(&self) -> anyhow::Result<Result<(), Refusal>> {
+        let units = match self.returnable(None)? {
+            Ok(units) => units,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        // A restore that was cut off had it back already.
+        if self.are_back(&units)? {
+            return Ok(Ok(()));
+        }
+        let marks = self.marks()?;
+        for rows in &units {
+            self.write(rows)?;
+        }
+        self.certify(&units)?;
+        self.unmark(&marks)?;
+        Ok(Ok(()))
+    }
+
+    /// Finds out whether the unit would come back after those that `returned` knows, and adds it there. Reads only.
+    pub(crate) fn look(&self, database: &Path, returned: &mut Returned) -> anyhow::Result<Result<(), Refusal>> {
+        let units = match self.returnable(Some((database, returned)))? {
+            Ok(units) => units,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        for rows in units {
+            let gone = rows.after.into_keys().map(|identity| (identity, None));
+            let back = rows.before.into_iter().map(|(identity, row)| (identity, Some(row.cells)));
+            for (identity, row) in gone.chain(back) {
+                returned.0.insert((database.to_owned(), rows.table.clone(), identity), row);
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Returns whether all rows are as they were, what is built from them left out.
+    fn are_back(&self, units: &[TableRows]) -> anyhow::Result<bool> {
+        for rows in units.iter().filter(|rows| !is_built(&rows.table)) {
+            let gone = rows.after.keys().filter(|identity| !rows.before.contains_key(*identity));
+            let was = gone.map(|identity| (identity, None));
+            for (identity, was) in was.chain(rows.before.iter().map(|(identity, row)| (identity, Some(&row.cells)))) {
+                if self.now(rows, identity)?.as_ref() != was {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// The rows of the unit, where all of them may come back.
+    fn returnable(&self, looked: Looked<'_>) -> anyhow::Result<Result<Vec<TableRows>, Refusal>> {
         let mut units = Vec::new();
         for table in tables() {
             let Some(rows) = self.read(table)? else { continue };
-            if let Some(refusal) = self.conflict(&rows)? {
+            if let Some(refusal) = self.conflict(&rows, looked)? {
                 return Ok(Err(refusal));
             }
             units.push(rows);
         }
-        let marks = self.marks()?;
-        let mut done = false;
-        for rows in &units {
-            done |= self.write(rows)?;
-        }
-        self.certify(&units)?;
-        self.unmark(&marks)?;
-        Ok(Ok(done))
+        let missing = if self.keys { self.missing_owner(&units, looked)? } else { None };
+        Ok(missing.map_or(Ok(units), |name| Err(Refusal::OwnerGone(name))))
     }
 
     /// Tells whether the change of the unit was made; `None` where its rows were written since.
@@ -183,41 +188,47 @@ impl ReturningUnit<'_> {
         Ok(self.db.prepare(&query)?.query_row(params_from_iter(identity), read).optional()?)
     }
 
+    /// The row that has an identity now, or would after what a look has seen come back.
+    fn then(&self, rows: &TableRows, identity: &[Cell], looked: Looked<'_>) -> anyhow::Result<Option<Vec<Cell>>> {
+        let returned = looked.and_then(|(database, returned)| {
+            returned.0.get(&(database.to_owned(), rows.table.clone(), identity.to_owned()))
+        });
+        returned.map_or_else(|| self.now(rows, identity), |row| Ok(row.clone()))
+    }
+
     /// Why the rows of a table cannot come back: what is there is neither what was nor what it became.
-    fn conflict(&self, rows: &TableRows) -> anyhow::Result<Option<Refusal>> {
-        // The index is built again from events; what stands in it by now is as good.
-        if [FTS, FTS_ROWS, PROJECTION].contains(&rows.table.as_str()) {
+    fn conflict(&self, rows: &TableRows, looked: Looked<'_>) -> anyhow::Result<Option<Refusal>> {
+        if is_built(&rows.table) {
             return Ok(None);
         }
         for (identity, before) in &rows.before {
-            let now = self.now(rows, identity)?;
+            let now = self.then(rows, identity, looked)?;
             let after = rows.after.get(identity).map(|row| &row.cells);
             if now.as_ref() == Some(&before.cells) || now.as_ref() == after {
                 continue;
             }
             return Ok(Some(match rows.table.as_str() {
-                "session_nodes" if after.is_none() => Refusal::Bound,
+                "session_nodes" if after.is_none() => Refusal::KeyTaken,
                 "session_windows" if after.is_none() => Refusal::SessionTaken(rows.name(before)),
-                _ => Refusal::Written,
+                _ => Refusal::RowsWritten,
             }));
         }
         for (identity, after) in rows.after.iter().filter(|(identity, _)| !rows.before.contains_key(*identity)) {
-            if self.now(rows, identity)?.is_some_and(|now| now != after.cells) {
-                return Ok(Some(Refusal::Written));
+            if self.then(rows, identity, looked)?.is_some_and(|now| now != after.cells) {
+                return Ok(Some(Refusal::RowsWritten));
             }
         }
         Ok(None)
     }
 
-    /// Writes the rows of a table as they were; whether anything was to be written.
-    fn write(&self, rows: &TableRows) -> anyhow::Result<bool> {
-        let mut done = false;
+    /// Writes the rows of a table as they were.
+    fn write(&self, rows: &TableRows) -> anyhow::Result<()> {
         for identity in rows.after.keys().filter(|identity| !rows.before.contains_key(*identity)) {
             let delete = format!("DELETE FROM {} WHERE {}", quoted(&rows.table), rows.condition());
-            done |= self.db.execute(&delete, params_from_iter(identity))? > 0;
+            self.db.execute(&delete, params_from_iter(identity))?;
         }
         if rows.table == FTS || rows.table == FTS_ROWS {
-            return Ok(self.index(rows)? || done);
+            return self.index(rows);
         }
         for (identity, row) in &rows.before {
             match self.now(rows, identity)? {
@@ -234,12 +245,8 @@ impl ReturningUnit<'_> {
                     let condition = rows.condition_from(shift);
                     let update = format!("UPDATE {} SET {set} WHERE {condition}", quoted(&rows.table));
                     self.db.execute(&update, params_from_iter(row.cells.iter().chain(identity)))?;
-                    done = true;
                 }
-                None => {
-                    self.insert(rows, row)?;
-                    done = true;
-                }
+                None => self.insert(rows, row)?,
             }
         }
         for (identity, row) in &rows.beside {
@@ -247,8 +254,7 @@ impl ReturningUnit<'_> {
                 self.insert(rows, row)?;
             }
         }
-        self.renumber(rows)?;
-        Ok(done)
+        self.renumber(rows)
     }
 
     /// Gives rows their old rowids back where these are free: nobody reads them, but they are part of what left.
@@ -330,39 +336,14 @@ impl ReturningUnit<'_> {
             self.db.execute("DELETE FROM session_canonical_validation_pending WHERE session_key = ?1", [key])?;
         }
         let Some(rows) = self.read(PENDING)? else { return Ok(()) };
-        self.write(&rows).map(drop)
+        self.write(&rows)
     }
 }
 
 /// The table that says how far the projections of a session are.
 const PROJECTION: &str = "session_transcript_index_state";
 
-impl TableRows {
-    fn identify(&self, row: &KeptRow) -> Vec<Cell> {
-        if self.identity.is_empty() {
-            return vec![Cell::Integer(row.rowid)];
-        }
-        self.identity.iter().map(|&at| row.cells[at].clone()).collect()
-    }
-
-    fn condition(&self) -> String {
-        self.condition_from(0)
-    }
-
-    /// The condition that identifies a row, its values numbered behind `shift` others.
-    fn condition_from(&self, shift: usize) -> String {
-        if self.identity.is_empty() {
-            return format!("rowid = ?{}", shift + 1);
-        }
-        let one = |(number, &at): (usize, &usize)| format!("{} IS ?{}", quoted(&self.columns[at]), shift + number + 1);
-        self.identity.iter().enumerate().map(one).collect::<Vec<_>>().join(" AND ")
-    }
-
-    /// The first identifying value of a row, in words.
-    fn name(&self, row: &KeptRow) -> String {
-        match self.identify(row).first() {
-            Some(Cell::Text(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
-            _ => String::new(),
-        }
-    }
+/// Returns whether a table is built again from events: what stands in it by now is as good.
+fn is_built(table: &str) -> bool {
+    [FTS, FTS_ROWS, PROJECTION].contains(&table)
 }

@@ -1,17 +1,17 @@
 //! Rows of the search index that come back, with the map that knows them.
 
-use super::back::{Cell, KeptRow, ReturningUnit, TableRows};
+use super::back::ReturningUnit;
+use super::table::{Cell, KeptRow, TableRows};
 use crate::openclaw::rows::shape::{FTS, FTS_ROWS};
 
 impl ReturningUnit<'_> {
     /// Puts rows of the search index back, under another number where theirs is in use, with the map that knows them.
-    pub(super) fn index(&self, rows: &TableRows) -> anyhow::Result<bool> {
+    pub(super) fn index(&self, rows: &TableRows) -> anyhow::Result<()> {
         // The map comes back with the rows that it knows.
         if rows.table == FTS_ROWS && self.kept.columns(FTS).is_some() {
-            return Ok(false);
+            return Ok(());
         }
         let map = self.read(FTS_ROWS)?;
-        let mut done = false;
         for row in rows.before.values() {
             let content = "SELECT 1 FROM session_transcript_fts_content WHERE id = ?1";
             if self.db.prepare(content)?.exists([row.rowid])? {
@@ -24,9 +24,8 @@ impl ReturningUnit<'_> {
             } else {
                 self.index_row(rows, row, map.as_ref(), row.rowid)?;
             }
-            done = true;
         }
-        Ok(done)
+        Ok(())
     }
 
     fn index_row(&self, rows: &TableRows, row: &KeptRow, map: Option<&TableRows>, old: i64) -> anyhow::Result<()> {

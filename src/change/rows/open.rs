@@ -1,5 +1,6 @@
 //! Opening a database to change it: only where nobody is at work on it, and only in a shape that is known.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,8 +9,10 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::change::archive::parts;
 use crate::change::outcome::{Changed, Refusal};
+use crate::disk::deadline::Deadline;
 use crate::disk::dir::Dir;
 use crate::model::proof::DirId;
+use crate::openclaw::rows::open::{self, Opened};
 use crate::openclaw::rows::shape::Shape;
 use crate::openclaw::rows::signs;
 
@@ -37,8 +40,8 @@ pub(crate) struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// Opens it. `keys`: foreign keys are held to, as OpenClaw holds to them.
-    pub(crate) fn open(&self, keys: bool) -> anyhow::Result<Result<Writable, Refusal>> {
+    /// Finds out whether it may be opened; its directory and its name there. Reads only.
+    fn may_open(&self) -> anyhow::Result<Result<(Dir, &OsStr), Refusal>> {
         let (parent, name) = parts(self.database)?;
         let dir = Dir::open_below(self.state_dir, parent)?;
         if self.dir.is_some_and(|planned| dir.id().ok() != Some(planned)) {
@@ -58,6 +61,26 @@ impl Target<'_> {
         if let Some(sign) = signs::of_life(self.state_dir, self.database) {
             return Ok(Err(Refusal::InUse(sign)));
         }
+        Ok(Ok((dir, name)))
+    }
+
+    /// Opens it to read it, where it may be opened to be changed.
+    pub(crate) fn look(&self, deadline: Deadline) -> anyhow::Result<Result<(Opened, Shape), Refusal>> {
+        let (dir, name) = match self.may_open()? {
+            Ok(place) => place,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let opened = open::to_read(&dir, name, deadline)?;
+        let shape = Shape::of(&opened.db, self.agent)?;
+        Ok(self.refusal(&shape).map_or(Ok((opened, shape)), Err))
+    }
+
+    /// Opens it. `keys`: foreign keys are held to, as OpenClaw holds to them.
+    pub(crate) fn open(&self, keys: bool) -> anyhow::Result<Result<Writable, Refusal>> {
+        let (dir, name) = match self.may_open()? {
+            Ok(place) => place,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(dir.join(name), flags)?;
         db.busy_timeout(PATIENCE)?;
@@ -80,20 +103,21 @@ impl Target<'_> {
             };
         }
         let shape = Shape::of(&writable.db, self.agent)?;
-        let refusal = if let Some(unfit) = shape.unfit() {
-            Some(Refusal::Unfit(unfit))
-        } else if shape.version != Some(self.schema) {
-            Some(Refusal::SchemaDiffers { kept: self.schema, now: shape.version.unwrap_or_default() })
-        } else {
-            // Somebody may have come while we waited for the lock.
-            signs::of_life(self.state_dir, self.database).map(Refusal::InUse)
-        };
-        match refusal {
+        // Somebody may have come while we waited for the lock.
+        let somebody = || signs::of_life(self.state_dir, self.database).map(Refusal::InUse);
+        match self.refusal(&shape).or_else(somebody) {
             Some(refusal) => {
                 writable.db.execute_batch("ROLLBACK")?;
                 Ok(Err(refusal))
             }
             None => Ok(Ok(shape)),
         }
+    }
+
+    /// Why nothing of a database of this shape may be changed.
+    fn refusal(&self, shape: &Shape) -> Option<Refusal> {
+        let differs = shape.version != Some(self.schema);
+        let other = || Refusal::SchemaDiffers { kept: self.schema, now: shape.version.unwrap_or_default() };
+        shape.unfit().map(Refusal::Unfit).or_else(|| differs.then(other))
     }
 }

@@ -28,7 +28,7 @@ pub(crate) fn find_out(run: &Run, at: usize) -> anyhow::Result<StepState> {
     let opened = open::to_read(&dir, database, Deadline::default())?;
     let shape = Shape::of(&opened.db, &batch.agent)?;
     for unit in units(batch) {
-        let stands = ReturningUnit { db: &opened.db, shape: &shape, kept: &kept, unit }.stands()?;
+        let stands = ReturningUnit { db: &opened.db, shape: &shape, kept: &kept, unit, keys: true }.stands()?;
         match stands {
             Some(Stands::Before) => return Ok(StepState::Skipped),
             Some(Stands::After) => return Ok(StepState::Done),

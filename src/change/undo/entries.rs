@@ -41,7 +41,8 @@ impl Now<'_> {
 impl Restoring<'_> {
     /// Puts the wanted entries of every store back.
     pub(super) fn batches(&mut self) {
-        for at in 0..self.source.manifest.batches.len() {
+        // The last one is undone first: rows may have changed more than once.
+        for at in (0..self.source.manifest.batches.len()).rev() {
             let store = self.source.manifest.batches[at].store.clone();
             match self.batch(at) {
                 Ok(Ok(())) => {}

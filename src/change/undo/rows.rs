@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Restoring;
-use crate::change::manifest::{ArchivePart, Batch, EntryRecord, RowImages, StepState, Undone};
+use crate::change::manifest::{Batch, EntryRecord, RowImages, StepState, Undone};
 use crate::change::outcome::{Bound, Refusal, Subject};
 use crate::change::rows::back::ReturningUnit;
 use crate::change::rows::kept::Kept;
@@ -42,7 +42,7 @@ impl Restoring<'_> {
         Ok(Ok(()))
     }
 
-    /// Brings some units back in one transaction.
+    /// Brings some units back in one transaction, or only looks whether they would come back.
     fn units(
         &mut self,
         at: usize,
@@ -54,44 +54,77 @@ impl Restoring<'_> {
         let state_dir = self.source.manifest.state_dir.clone();
         let (database, agent, schema) = (images.database.as_path(), batch.agent.as_str(), images.schema);
         let target = Target { state_dir: &state_dir, database, dir: None, agent, schema };
-        let writable = match target.open(keys)? {
-            Ok(writable) => writable,
+        let all = (kept, units, keys);
+        let tried = if self.own.is_some() { bring(&target, all)? } else { self.look(&target, all)? };
+        let tried = match tried {
+            Ok(tried) => tried,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let shape = match target.begin(&writable)? {
-            Ok(shape) => shape,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let mut back = Vec::new();
-        // The last change is undone first: units may have changed the same rows.
-        for &unit in units.iter().rev() {
-            writable.db.execute_batch("SAVEPOINT unit")?;
-            match (ReturningUnit { db: &writable.db, shape: &shape, kept, unit }).bring()? {
-                Ok(_) => {
-                    writable.db.execute_batch("RELEASE unit")?;
-                    back.push(unit);
+        for (unit, refusal) in tried {
+            for index in 0..batch.entries.len() {
+                let entry = &mut self.source.manifest.batches[at].entries[index];
+                if entry.unit() != Some(unit) || !entry.is_away() {
+                    continue;
                 }
-                Err(refusal) => {
-                    writable.db.execute_batch("ROLLBACK TO unit; RELEASE unit")?;
-                    for entry in batch.entries.iter().filter(|entry| entry.unit() == Some(unit)) {
-                        self.leave(Subject::binding(&entry.agent, &batch.store, &entry.key), refusal.clone());
-                    }
+                if let Some(refusal) = &refusal {
+                    let subject = Subject::binding(&entry.agent, &batch.store, &entry.key);
+                    self.leave(subject, refusal.clone());
+                    continue;
                 }
+                entry.undone = Some(Undone::Restored);
+                let back = &mut self.outcome.back;
+                back.bytes += entry.bytes();
+                back.damaged += usize::from(entry.action == Action::Repair);
+                back.running += usize::from(entry.action == Action::Settle);
+                let id = BindingId::new(&batch.store, &entry.key);
+                back.bindings.push(Bound { agent: entry.agent.clone(), id });
             }
-        }
-        writable.db.execute_batch("COMMIT")?;
-        writable.db.close().map_err(|(_, error)| error)?;
-        for entry in &mut self.source.manifest.batches[at].entries {
-            if !matches!(entry.part, ArchivePart::Unit { unit, .. } if back.contains(&unit)) || !entry.is_away() {
-                continue;
-            }
-            entry.undone = Some(Undone::Restored);
-            self.outcome.back.bytes += entry.bytes();
-            self.outcome.back.damaged += usize::from(entry.action == Action::Repair);
-            self.outcome.back.running += usize::from(entry.action == Action::Settle);
-            let id = BindingId::new(&batch.store, &entry.key);
-            self.outcome.back.bindings.push(Bound { agent: entry.agent.clone(), id });
         }
         Ok(Ok(()))
     }
+
+    /// Finds out which units would come back. Reads only.
+    fn look(&mut self, target: &Target<'_>, (kept, units, keys): Units<'_>) -> anyhow::Result<Result<Tried, Refusal>> {
+        let (opened, shape) = match target.look(self.options.deadline)? {
+            Ok(opened) => opened,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let mut tried = Tried::new();
+        for &unit in units.iter().rev() {
+            let returning = ReturningUnit { db: &opened.db, shape: &shape, kept, unit, keys };
+            tried.push((unit, returning.look(target.database, &mut self.returned_rows)?.err()));
+        }
+        Ok(Ok(tried))
+    }
+}
+
+/// The units of an archive that are to come back, and whether foreign keys are held to.
+type Units<'a> = (&'a Kept, &'a BTreeSet<u32>, bool);
+
+/// Units, and why those of them that did not come back did not.
+type Tried = Vec<(u32, Option<Refusal>)>;
+
+/// Brings units back in one transaction. One that cannot come back is left, and the others come.
+fn bring(target: &Target<'_>, (kept, units, keys): Units<'_>) -> anyhow::Result<Result<Tried, Refusal>> {
+    let writable = match target.open(keys)? {
+        Ok(writable) => writable,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let shape = match target.begin(&writable)? {
+        Ok(shape) => shape,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let db = &writable.db;
+    let mut tried = Tried::new();
+    // The last change is undone first: units may have changed the same rows.
+    for &unit in units.iter().rev() {
+        db.execute_batch("SAVEPOINT unit")?;
+        let back = ReturningUnit { db, shape: &shape, kept, unit, keys }.bring();
+        let refusal = back.map_or_else(|error| Some(error.into()), Result::err);
+        db.execute_batch(if refusal.is_some() { "ROLLBACK TO unit; RELEASE unit" } else { "RELEASE unit" })?;
+        tried.push((unit, refusal));
+    }
+    db.execute_batch("COMMIT")?;
+    writable.db.close().map_err(|(_, error)| error)?;
+    Ok(Ok(tried))
 }

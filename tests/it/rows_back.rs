@@ -1,0 +1,103 @@
+//! Rows that come back: what a dry restore says, what was written since, and an archive that somebody tampered with.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::Value;
+use support::Store;
+use support::rows::differences;
+
+/// After the recorded runs.
+const NOW: &str = "2026-11-30T21:30:00Z";
+const DIRECT: &str = "agent:main:telegram:direct:700000010";
+const OTHER: &str = "agent:main:telegram:direct:700000033";
+
+/// The file that holds the rows of the only run.
+fn kept(store: &Store) -> PathBuf {
+    let run = fs::read_dir(store.path("claw-sessions/runs")).unwrap().next().unwrap().unwrap();
+    run.path().join("files/main/sessions.rows.sqlite")
+}
+
+fn refused(document: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    document["refused"].as_array().unwrap().iter().map(|one| (text(&one["key"]), text(&one["code"]))).collect()
+}
+
+/// Gives a session of each key old traces.
+fn with_traces(store: &Store) {
+    for key in [DIRECT, OTHER] {
+        store.edit_rows(
+            "main",
+            &format!(
+                "INSERT INTO trajectory_runtime_events (session_id, seq, event_json, created_at) SELECT current_session_id, \
+                 1000, '{{}}', 1 FROM session_nodes WHERE session_key = '{key}'"
+            ),
+        );
+    }
+}
+
+#[test]
+fn a_dry_restore_says_what_would_come_back_and_changes_nothing() {
+    for args in [&["gc", "--all"][..], &["quarantine", DIRECT, OTHER], &["gc", "--max-resumes", "0"]] {
+        let store = Store::native();
+        store.run(args.iter().copied().chain(["--now", NOW])).ok();
+        let before = store.tree().exact();
+        let dry = store.run(["restore", "latest", "-n", "--json"]).ok().json();
+        before.assert_same(&store.tree().exact());
+        let real = store.run(["restore", "latest", "--json"]).ok().json();
+        assert_eq!(dry["bindings"], real["bindings"], "{args:?}");
+        assert!(!dry["bindings"].as_array().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn a_dry_restore_refuses_what_a_restore_refuses() {
+    let store = Store::native();
+    store.run(["quarantine", DIRECT, OTHER, "--now", NOW]).ok();
+    store.edit_rows(
+        "main",
+        &format!(
+            "INSERT INTO session_nodes (session_key, current_session_id, entry_json, updated_at) VALUES ('{OTHER}', 'new', \
+             '{{\"sessionId\":\"new\",\"updatedAt\":1}}', 1)"
+        ),
+    );
+    let before = store.tree().exact();
+    let dry = store.run(["restore", "latest", "-n", "--json"]).code(4).json();
+    before.assert_same(&store.tree().exact());
+    assert_eq!(refused(&dry), [(OTHER.to_owned(), "key-bound".to_owned())]);
+    let real = store.run(["restore", "latest", "--json"]).code(4).json();
+    assert_eq!((&dry["bindings"], refused(&dry)), (&real["bindings"], refused(&real)));
+}
+
+#[test]
+fn rows_whose_session_is_gone_are_told_and_the_rest_comes_back() {
+    let store = Store::native();
+    with_traces(&store);
+    let traces = "SELECT count(*) FROM trajectory_runtime_events WHERE seq = 1000";
+    store.run(["gc", "--only", "agent:main:telegram:direct:7000000*", "--trajectories", "30d", "--now", NOW]).ok();
+    assert_eq!(store.count_rows("main", traces), 0);
+    // OpenClaw deletes a session, and with it all that it has.
+    let delete = format!("DELETE FROM session_nodes WHERE session_key = '{DIRECT}'");
+    store.open_rows("main", true).execute_batch(&delete).unwrap();
+    let dry = store.run(["restore", "latest", "-n", "--json"]).code(4).json();
+    let restored = store.run(["restore", "latest", "--json"]).code(4).json();
+    assert_eq!(refused(&restored), [(DIRECT.to_owned(), "session-gone".to_owned())]);
+    assert_eq!(refused(&dry), refused(&restored));
+    assert_eq!(store.count_rows("main", traces), 1);
+    assert_eq!(store.count_rows("main", "SELECT count(*) FROM pragma_foreign_key_check"), 0);
+}
+
+#[test]
+fn a_flipped_bit_in_an_archive_of_rows_is_told_and_nothing_comes_back() {
+    let store = Store::native();
+    store.run(["quarantine", DIRECT, "--now", NOW]).ok();
+    let archive = kept(&store);
+    let mut bytes = fs::read(&archive).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    fs::write(&archive, bytes).unwrap();
+    let before = store.all_rows("main");
+    let restored = store.run(["restore", "latest", "--json"]).json();
+    assert_eq!(restored["failed"][0]["code"], "archive-damaged", "{restored:#}");
+    assert!(differences(&before, &store.all_rows("main")).is_empty());
+}
