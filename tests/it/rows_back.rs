@@ -88,6 +88,25 @@ fn rows_whose_session_is_gone_are_told_and_the_rest_comes_back() {
 }
 
 #[test]
+fn what_lies_beside_an_archive_is_not_part_of_it() {
+    let store = Store::native();
+    let before = store.all_rows("main");
+    store.run(["quarantine", DIRECT, "--now", NOW]).ok();
+    let archive = kept(&store);
+    // A log of another database, made by a connection that was killed.
+    let other = tempfile::tempdir().unwrap();
+    let forged = other.path().join("forged.sqlite");
+    fs::copy(&archive, &forged).unwrap();
+    let db = rusqlite::Connection::open(&forged).unwrap();
+    db.execute_batch("PRAGMA journal_mode = WAL; UPDATE session_nodes SET entry_json = '{\"forged\":true}'").unwrap();
+    fs::copy(other.path().join("forged.sqlite-wal"), archive.with_file_name("sessions.rows.sqlite-wal")).unwrap();
+    drop(db);
+    store.restore_latest().ok();
+    let back = differences(&before, &store.all_rows("main"));
+    assert!(back.is_empty(), "{back:?}");
+}
+
+#[test]
 fn a_flipped_bit_in_an_archive_of_rows_is_told_and_nothing_comes_back() {
     let store = Store::native();
     store.run(["quarantine", DIRECT, "--now", NOW]).ok();

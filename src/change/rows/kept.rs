@@ -17,6 +17,7 @@ use crate::change::run::Run;
 use crate::disk::atomic;
 use crate::disk::dir::Dir;
 use crate::model::proof::sha256_of_reader;
+use crate::openclaw::rows::open;
 use crate::openclaw::rows::shape::Shape;
 
 /// A row before or after a change.
@@ -175,7 +176,7 @@ pub(crate) fn without(
 ) -> anyhow::Result<String> {
     let kept = Kept::open(dir, old, sha256)?.with_context(|| format!("{} is damaged", dir.join(old).display()))?;
     let (temporary, path) = temporary(dir, new);
-    kept.db.execute("VACUUM INTO ?1", [path.to_string_lossy()])?;
+    fs_err::copy(dir.join(old), &path)?;
     let db = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     db.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")?;
     for (table, unit) in kept.tables.keys().flat_map(|table| units.iter().map(move |unit| (table, unit))) {
@@ -214,8 +215,7 @@ impl Kept {
         if sha256_of_reader(&file)? != sha256 {
             return Ok(None);
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let db = Connection::open_with_flags(dir.join(name), flags)?;
+        let db = open::sealed(&dir.join(name))?;
         let mut tables: BTreeMap<String, Vec<String>> = BTreeMap::new();
         {
             let query = "SELECT s.name, c.name FROM sqlite_schema AS s JOIN pragma_table_info(s.name) AS c \

@@ -60,6 +60,14 @@ pub(crate) fn in_place(dir: &Dir, name: &OsStr, deadline: Deadline) -> anyhow::R
     Ok(Some(Opened { db, seen: Some((dir.path().to_owned(), name.to_owned(), seen)), _copy: None }))
 }
 
+/// Opens a database that nobody writes any more. A log or a journal that lies beside it is not part of it.
+pub(crate) fn sealed(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let mut db = Connection::open_with_flags(uri(path, "mode=ro&immutable=1"), flags)?;
+    harden(&mut db, Deadline::default())?;
+    Ok(db)
+}
+
 /// Opens a private copy of the database `name` of `dir`.
 pub(crate) fn a_copy(dir: &Dir, name: &OsStr, deadline: Deadline) -> anyhow::Result<Opened> {
     let copy = copy::of(dir, name, deadline)?;
