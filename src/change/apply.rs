@@ -193,7 +193,7 @@ impl Applying<'_> {
     /// Makes everything durable, says so in the manifest, and forgets a run that did nothing. `last` left its store last.
     fn finish(mut self, journal: &Journal, last: Option<Gone<'_>>) -> anyhow::Result<()> {
         let manifest = &self.run.manifest;
-        let changed = manifest.batches.iter().any(|batch| batch.state == StepState::Done)
+        let changed = manifest.batches.iter().any(|batch| batch.state != StepState::Skipped)
             || manifest.steps.iter().any(|step| step.state != StepState::Skipped);
         if !changed {
             return journal.forget(self.run.id());
@@ -222,7 +222,9 @@ impl Applying<'_> {
         let manifest = &mut self.run.manifest;
         manifest.problems = self.outcome.in_list(crate::change::outcome::List::Failed).cloned().collect();
         manifest.totals = self.outcome.totals;
-        let settled = manifest.steps.iter().all(|step| step.state != StepState::Planned);
+        let mut states =
+            manifest.batches.iter().map(|batch| batch.state).chain(manifest.steps.iter().map(|step| step.state));
+        let settled = states.all(|state| state != StepState::Planned);
         if settled {
             manifest.state = RunProgress::Done;
             manifest.finished_at = Some(Utc::now());

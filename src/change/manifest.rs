@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use crate::change::history::{self, Census};
 use crate::change::outcome::Left;
 use crate::decide::plan::Totals;
-use crate::decide::verdict::Action;
 use crate::model::ids::{BindingId, RunId};
 
 pub use batch::{ArchivePart, Batch, BatchSource, CutPart, EntryRecord, FileCuts, RowImages};
@@ -206,6 +205,11 @@ impl Manifest {
         batches.flat_map(|batch| batch.entries.iter().map(move |entry| (batch, entry)))
     }
 
+    /// Returns the entries that it took or changed, and that did not come back.
+    pub(crate) fn changed(&self) -> impl Iterator<Item = (&Batch, &EntryRecord)> {
+        self.taken().filter(|(_, entry)| entry.undone != Some(Undone::Restored))
+    }
+
     /// Returns the files that belong where they are, or are to leave with this run: their entries are in its archive,
     /// or it was cut off.
     pub fn awaited(&self) -> impl Iterator<Item = &PathBuf> {
@@ -234,22 +238,21 @@ impl Manifest {
 
     /// Counts what was done, from what the batches and steps say.
     pub(crate) fn count(&self) -> Totals {
-        let taken = |wanted: Action| {
-            let entries = self.taken().filter(|(_, entry)| entry.undone != Some(Undone::Restored));
-            entries.filter(|(_, entry)| entry.action == wanted).count()
-        };
         let done = |wanted: &dyn Fn(&Step) -> bool| {
             self.steps.iter().filter(|step| step.state == StepState::Done && wanted(step)).count()
         };
         let is_store = |step: &Step| matches!(step.change, Change::Replace { after: After::Store { .. }, .. });
-        Totals {
-            expire: taken(Action::Expire),
-            quarantine: taken(Action::Quarantine),
-            defer: taken(Action::Defer),
+        let mut totals = Totals {
             repair: done(&|step| step.is_replacement() && !is_store(step)),
             salvage: done(&|step| is_store(step)),
             transcripts: done(&Step::is_move),
-            ..self.totals
-        }
+            freed_bytes: self.totals.freed_bytes,
+            archive: self.totals.archive,
+            remove: self.totals.remove,
+            purge: self.totals.purge,
+            ..Totals::default()
+        };
+        self.changed().for_each(|(_, entry)| totals.count(entry.action));
+        totals
     }
 }

@@ -15,7 +15,9 @@ use chrono::{DateTime, Utc};
 use crate::change::apply::references_now;
 use crate::change::archive::{self, parts, read_whole};
 use crate::change::journal::Journal;
-use crate::change::manifest::{Batch, BatchSource, Change, Manifest, RunKind, RunProgress, Step, StepState, Undone};
+use crate::change::manifest::{
+    Batch, BatchSource, Change, EntryRecord, Manifest, RunKind, RunProgress, Step, StepState, Undone,
+};
 use crate::change::outcome::{Left, Outcome, Refusal, Subject};
 use crate::change::run::Run;
 use crate::change::{progress, rows, stuck, undo};
@@ -104,6 +106,8 @@ pub struct Finished {
     pub left: usize,
     /// Files that are mended.
     pub mended: usize,
+    /// Sessions whose rows were changed, and that stay.
+    pub changed: usize,
 }
 
 /// Finishes or reverts what was cut off.
@@ -169,7 +173,8 @@ fn settle_run(
 /// What became of a run that brings something back.
 fn continued(outcome: Outcome, left: &mut Vec<Left>) -> RunEnding {
     let Outcome { run, back, left: mut new, unfinished, .. } = outcome;
-    let finished = Finished { bindings: back.bindings.len(), files: back.files, left: new.len(), mended: 0 };
+    let finished =
+        Finished { bindings: back.bindings.len(), files: back.files, left: new.len(), ..Finished::default() };
     left.append(&mut new);
     match run {
         _ if unfinished => RunEnding::Waits,
@@ -345,9 +350,12 @@ fn finish(journal: &Journal, mut run: Run, deadline: Deadline, left: &mut Vec<Le
     let totals = run.manifest.count();
     run.manifest.totals = totals;
     finished.bindings = totals.expire + totals.quarantine + totals.defer;
-    finished.mended = totals.repair + totals.salvage;
+    let stays = |entry: &EntryRecord| !entry.action.removes();
+    finished.changed = run.manifest.changed().filter(|(_, entry)| stays(entry)).count();
+    finished.mended =
+        run.manifest.steps.iter().filter(|step| step.is_replacement() && step.state == StepState::Done).count();
     let deleted = run.manifest.steps.iter().any(|step| step.change == Change::Delete && step.state == StepState::Done);
-    if finished.bindings + finished.mended + totals.transcripts == 0 && !deleted {
+    if run.manifest.changed().next().is_none() && finished.mended + totals.transcripts == 0 && !deleted {
         journal.forget(run.id())?;
         return Ok(RunEnding::Nothing);
     }

@@ -19,7 +19,7 @@ pub fn sentence(ended: &Ended) -> String {
 }
 
 fn done(kind: &str, finished: Finished) -> String {
-    let Finished { bindings, files, left, mended } = finished;
+    let Finished { bindings, files, left, mended, changed } = finished;
     let (bindings, files) = (count(bindings, "binding"), count(files, "file"));
     let mut text = match kind {
         "restore" | "stuck-bak" => format!("{bindings} and {files} came back"),
@@ -27,6 +27,9 @@ fn done(kind: &str, finished: Finished) -> String {
     };
     if mended > 0 {
         let _ = write!(text, ", {} mended", count(mended, "file"));
+    }
+    if changed > 0 {
+        let _ = write!(text, ", {} changed", count(changed, "session"));
     }
     if left > 0 {
         let _ = write!(text, ", {left} left as they are");

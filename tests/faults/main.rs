@@ -23,6 +23,7 @@ mod power;
 mod promise;
 mod races;
 mod resources;
+mod rows;
 mod scenario;
 mod second;
 mod starts;

@@ -88,6 +88,49 @@ fn rows_whose_session_is_gone_are_told_and_the_rest_comes_back() {
 }
 
 #[test]
+fn a_key_with_several_changes_gets_all_of_them_in_one_run() {
+    let store = Store::native();
+    with_traces(&store);
+    let of = format!("(SELECT current_session_id FROM session_nodes WHERE session_key = '{DIRECT}')");
+    store.edit_rows(
+        "main",
+        &format!(
+            "UPDATE session_nodes SET entry_json = json_set(entry_json, '$.label', 'mine') WHERE session_key = '{DIRECT}'; \
+             DELETE FROM transcript_events WHERE seq = 0 AND session_id = {of}; \
+             DELETE FROM transcript_event_identities WHERE seq = 0 AND session_id = {of}; \
+             UPDATE transcript_events SET event_json = substr(event_json, 1, 40), event_utf8_bytes = 40 WHERE seq IN (4, 5) \
+             AND event_json IS NOT NULL AND session_id = {of}"
+        ),
+    );
+    let damaged = store.all_rows("main");
+    let mended = store.run(["validate", "--repair", "--json", "--now", NOW]).json();
+    assert_eq!(mended["skipped"].as_array().map(Vec::len).unwrap_or_default(), 0, "{mended:#}");
+    let grave = |document: &Value| {
+        let problems = document["problems"].as_array().unwrap();
+        problems.iter().filter(|one| one["key"] == DIRECT && one["severity"] == "fatal").count()
+    };
+    assert_eq!(grave(&store.run(["validate", "--json", "--now", NOW]).json()), 0);
+    store.restore_latest().ok();
+    let back = differences(&damaged, &store.all_rows("main"));
+    assert!(back.is_empty(), "{back:?}");
+    // Old traces and a window that nobody names go together, too.
+    let store = Store::native();
+    with_traces(&store);
+    store.edit_rows(
+        "main",
+        &format!("INSERT INTO session_windows (session_id, session_key, created_at, updated_at) VALUES ('old', '{DIRECT}', 1, 1)"),
+    );
+    let before = store.all_rows("main");
+    let args = ["gc", "--only", DIRECT, "--trajectories", "30d", "--history", "30d", "--json", "--now", NOW];
+    let trimmed = store.run(args).ok().json();
+    assert_eq!(trimmed["skipped"].as_array().unwrap().len(), 0, "{trimmed:#}");
+    assert_eq!(store.count_rows("main", "SELECT count(*) FROM session_windows WHERE session_id = 'old'"), 0);
+    store.restore_latest().ok();
+    let back = differences(&before, &store.all_rows("main"));
+    assert!(back.is_empty(), "{back:?}");
+}
+
+#[test]
 fn what_lies_beside_an_archive_is_not_part_of_it() {
     let store = Store::native();
     let before = store.all_rows("main");

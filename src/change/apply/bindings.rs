@@ -17,7 +17,7 @@ use crate::change::outcome::{Changed, Late, Refusal, Subject};
 use crate::change::run::Shelf;
 use crate::decide::plan::{Item, Plan, StorePlan};
 use crate::decide::references::References;
-use crate::decide::verdict::{Action, Reason};
+use crate::decide::verdict::Reason;
 use crate::disk::dir::Dir;
 use crate::model::inventory::{Inventory, Store};
 use crate::model::json::Span;
@@ -205,11 +205,7 @@ impl Applying<'_> {
 
     fn count(&mut self, item: &Item<'_>) {
         let done = &mut self.outcome.totals;
-        match item.action {
-            Action::Quarantine => done.quarantine += 1,
-            Action::Defer => done.defer += 1,
-            _ => done.expire += 1,
-        }
+        done.count(item.action);
         done.freed_bytes += item.entry_bytes;
     }
 

@@ -12,7 +12,7 @@ use super::kept::{Image, Keeper, RowScope};
 use super::mend;
 use crate::change::outcome::{Changed, Refusal};
 use crate::decide::rows::plan::RowItem;
-use crate::model::row::{RowChange, RowMarks};
+use crate::model::row::{OwnedBy, RowChange, RowDamage, RowMarks};
 use crate::openclaw::rows::shape::{BY_KEY, BY_SESSION, FTS, FTS_ROWS, PENDING, Shape};
 
 /// A unit of change under way.
@@ -62,11 +62,8 @@ impl Named {
 }
 
 impl Unit<'_> {
-    /// Makes the change; after a refusal nothing is changed.
+    /// Makes the change.
     pub(crate) fn make(&mut self, item: &RowItem<'_>) -> anyhow::Result<Result<(), Refusal>> {
-        if let Err(changed) = self.is_as_planned(item)? {
-            return Ok(Err(changed.into()));
-        }
         match &item.change {
             RowChange::TakeOut => self.take_out(&item.key)?,
             RowChange::TakeWindow { session_id } => self.take_sessions(std::slice::from_ref(session_id))?,
@@ -78,10 +75,14 @@ impl Unit<'_> {
         Ok(Ok(()))
     }
 
-    /// Returns whether the rows are those that were planned on.
-    fn is_as_planned(&self, item: &RowItem<'_>) -> anyhow::Result<Result<(), Changed>> {
-        let Some(planned) = &item.marks else { return Ok(Ok(())) };
+    /// Returns whether the rows are those that the change was planned on.
+    pub(crate) fn fits(&self, item: &RowItem<'_>) -> anyhow::Result<Result<(), Changed>> {
+        if let RowChange::Mend { damage: RowDamage::Orphaned { by, name, .. } } = &item.change {
+            return Ok(self.is_orphaned(*by, name)?.then_some(()).ok_or(Changed::Bound));
+        }
         let Some(now) = marks(self.db, self.shape, &item.key)? else { return Ok(Err(Changed::BindingGone)) };
+        // A change that was planned on no marks was planned on no rows.
+        let Some(planned) = &item.marks else { return Ok(Err(Changed::Entry)) };
         if now != *planned {
             return Ok(Err(if now.events == planned.events { Changed::Entry } else { Changed::Transcript }));
         }
@@ -92,7 +93,30 @@ impl Unit<'_> {
                 return Ok(Err(Changed::Entry));
             }
         }
-        Ok(Ok(()))
+        match &item.change {
+            RowChange::TakeWindow { session_id } => self.may_go(&item.key, session_id, &now.session_id),
+            _ => Ok(Ok(())),
+        }
+    }
+
+    /// Returns whether the node or the window is gone to which rows belong. Of an event every row is looked at by itself.
+    fn is_orphaned(&self, by: OwnedBy, name: &str) -> anyhow::Result<bool> {
+        let query = match by {
+            OwnedBy::Key => "SELECT 1 FROM session_nodes WHERE session_key = ?1",
+            OwnedBy::Session => "SELECT 1 FROM session_windows WHERE session_id = ?1",
+            OwnedBy::Event => return Ok(true),
+        };
+        Ok(!self.db.prepare(query)?.exists([name])?)
+    }
+
+    /// Returns whether a window is one of the key's, and one that no entry which stays needs.
+    fn may_go(&self, key: &str, session: &str, current: &str) -> anyhow::Result<Result<(), Changed>> {
+        let owned = "SELECT 1 FROM session_windows WHERE session_id = ?1 AND session_key = ?2";
+        if !self.db.prepare(owned)?.exists((session, key))? {
+            return Ok(Err(Changed::Gone));
+        }
+        let needed = session == current || self.named.keys(session).any(|key| !self.leaving.contains(key));
+        Ok(if needed { Err(Changed::Bound) } else { Ok(()) })
     }
 
     /// Takes out a key: its node, if there is one, its windows, and all that belongs to them. A window that another entry

@@ -1,5 +1,6 @@
 //! How much a plan has to do, and how much a run did.
 
+use crate::decide::verdict::Action;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +43,20 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Counts a binding with which this was done.
+    pub(crate) fn count(&mut self, action: Action) {
+        let count = match action {
+            Action::Quarantine => &mut self.quarantine,
+            Action::Defer => &mut self.defer,
+            Action::Repair => &mut self.repair,
+            Action::Settle => &mut self.settle,
+            Action::Archive => &mut self.mark,
+            Action::Trim => &mut self.trim,
+            Action::Expire | Action::Keep => &mut self.expire,
+        };
+        *count += 1;
+    }
+
     /// Adds what another run did.
     pub fn add(&mut self, other: &Self) {
         self.expire += other.expire;

@@ -27,7 +27,7 @@ pub struct RowsPlan<'a> {
     pub dir: DirId,
     /// Its schema version.
     pub schema: u32,
-    /// The changes, in the order in which they are made.
+    /// The changes, in the order in which they are made; those of one key stand together.
     pub items: Vec<RowItem<'a>>,
 }
 
@@ -83,10 +83,10 @@ pub(crate) fn of_store<'a>(
     if mends_orphans {
         items.extend(database.orphans.iter().map(|damage| orphan(store, damage)));
     }
-    let changes = judged.iter().flat_map(|one| one.rows.iter().map(move |change| (*one, change)));
-    let mut changes: Vec<_> = changes.collect();
-    changes.sort_by_key(|(_, change)| !matches!(change, RowChange::Mend { .. }));
-    items.extend(changes.into_iter().map(|(one, change)| item(store, one, one.binding(inventory), change)));
+    let mut judged = judged.to_vec();
+    judged.sort_by_key(|one| !one.rows.iter().any(|change| matches!(change, RowChange::Mend { .. })));
+    let changes = judged.into_iter().flat_map(|one| one.rows.iter().map(move |change| (one, change)));
+    items.extend(changes.map(|(one, change)| item(store, one, one.binding(inventory), change)));
     if items.is_empty() {
         return None;
     }
