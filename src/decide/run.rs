@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::verdict::Reason;
 use crate::model::failure::FailureKind;
 
 /// How a binding's last run stands.
@@ -26,6 +27,16 @@ pub enum RunState {
 }
 
 impl RunState {
+    /// Returns the reason that it is to let a binding go, of a run that failed.
+    pub(crate) const fn reason(self) -> Option<Reason> {
+        match self {
+            Self::Errored => Some(Reason::Errored),
+            Self::Aborted => Some(Reason::Aborted),
+            Self::Interrupted => Some(Reason::Interrupted),
+            _ => None,
+        }
+    }
+
     /// Its name in tables and JSON.
     pub const fn as_str(self) -> &'static str {
         match self {

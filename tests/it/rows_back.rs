@@ -131,6 +131,51 @@ fn a_key_with_several_changes_gets_all_of_them_in_one_run() {
 }
 
 #[test]
+fn purging_one_of_two_keys_that_share_a_session_keeps_the_other_whole() {
+    const TWIN: &str = "agent:main:telegram:direct:799999999";
+    let store = Store::native();
+    store.edit_rows(
+        "main",
+        &format!(
+            "CREATE TEMP TABLE twin AS SELECT * FROM session_nodes WHERE session_key = '{DIRECT}'; \
+             UPDATE twin SET session_key = '{TWIN}'; INSERT INTO session_nodes SELECT * FROM twin"
+        ),
+    );
+    let before = store.all_rows("main");
+    store.run(["quarantine", DIRECT, TWIN, "--now", NOW]).ok();
+    // As a gc leaves it that finds one of them damaged and the other old; and long ago.
+    let run = store.run_ids().remove(0);
+    let mut manifest = store.manifest(&run);
+    for entry in manifest["batches"][0]["entries"].as_array_mut().unwrap() {
+        if entry["key"] == DIRECT {
+            entry["action"] = "expire".into();
+        }
+    }
+    (manifest["finishedAt"], manifest["notBefore"]) = ("2026-01-01T00:00:00Z".into(), "2026-01-01T00:00:00Z".into());
+    store.set_manifest(&run, manifest);
+    store.run(["quarantine", "purge", "--older-than=30d", "--yes"]).ok();
+    store.run(["restore", &run, "--key", DIRECT]).ok();
+    let lost = differences(&before, &store.all_rows("main"));
+    assert!(lost.is_empty(), "{lost:?}");
+}
+
+#[test]
+fn a_lock_that_cannot_be_looked_at_may_be_held() {
+    let store = Store::native();
+    let before = store.all_rows("main");
+    let dir = store.path("tmp").join(format!("openclaw-{}", rustix::process::getuid().as_raw()));
+    fs::create_dir_all(&dir).unwrap();
+    let lock = dir.join("gateway.0.lock.sqlite");
+    std::os::unix::fs::symlink("/nowhere", &lock).unwrap();
+    let output = store.run(["quarantine", DIRECT, "--json", "--now", NOW]);
+    assert_eq!(output.code, Some(4), "{output}");
+    assert!(output.stdout.contains("gateway-alive"), "{output}");
+    assert!(differences(&before, &store.all_rows("main")).is_empty());
+    fs::remove_file(&lock).unwrap();
+    store.run(["quarantine", DIRECT, "--now", NOW]).ok();
+}
+
+#[test]
 fn what_lies_beside_an_archive_is_not_part_of_it() {
     let store = Store::native();
     let before = store.all_rows("main");

@@ -56,8 +56,12 @@ pub(crate) fn forget(run: &mut Run, at: usize) -> anyhow::Result<()> {
     }
     let (dir, name) = run.locate(&images.kept)?;
     if batch.entries.iter().any(EntryRecord::is_away) {
-        let units: Vec<u32> =
-            batch.entries.iter().filter(|entry| !entry.is_away()).filter_map(EntryRecord::unit).collect();
+        // Keys that share a session share a unit: its rows stay for as long as one of them needs them.
+        let of = |away: bool| {
+            let entries = batch.entries.iter().filter(move |entry| entry.is_away() == away);
+            entries.filter_map(EntryRecord::unit)
+        };
+        let units: Vec<u32> = of(false).filter(|unit| of(true).all(|needed| needed != *unit)).collect();
         let new = dir.free_name(OsStr::new("sessions.rows.sqlite"), |_| false)?;
         let sha256 = kept::without(run, &dir, (&name, &new), &images.sha256, &units)?;
         let below = images.kept.with_file_name(&new);

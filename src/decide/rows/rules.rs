@@ -5,7 +5,7 @@ use chrono::{TimeDelta, TimeZone};
 
 use crate::config::duration::display as span;
 use crate::config::policy::{FailedMode, IdleRule, Source, StaleCode};
-use crate::decide::facts::{Elapsed, Finding, FindingCode, RunState};
+use crate::decide::facts::{Elapsed, Finding, FindingCode};
 use crate::decide::rules::{Case, Judge, Trail, clock_words};
 use crate::decide::verdict::{Action, Reason, Verdict};
 use crate::model::failure::FailureKind;
@@ -140,12 +140,7 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
     /// A failure decides only where it sits in the conversation's own history: one of the provider passes.
     fn row_failure(&self, case: Case<'_>, trail: &mut Trail, findings: &mut Vec<Finding>) -> Option<Reason> {
         let facts = case.facts;
-        let reason = match facts.run {
-            RunState::Errored => Reason::Errored,
-            RunState::Aborted => Reason::Aborted,
-            RunState::Interrupted => Reason::Interrupted,
-            _ => return None,
-        };
+        let reason = facts.run.reason()?;
         let kind = facts.failure.as_ref().map(|failure| failure.kind);
         let own = matches!(kind, Some(FailureKind::Overflow | FailureKind::InvalidRequest));
         let (reason, counts) = match self.policy.limits.failed.value {

@@ -6,7 +6,7 @@ use super::words::{age_words, clock_words};
 use super::{Case, Judge, Trail};
 use crate::config::duration::display as span;
 use crate::config::policy::{FailedMode, IdleRule, Source, StaleCode};
-use crate::decide::facts::{Elapsed, Facts, Finding, FindingCode, RunState};
+use crate::decide::facts::{Elapsed, Facts, Finding, FindingCode};
 use crate::decide::verdict::Reason;
 use crate::model::inventory::Binding;
 
@@ -14,12 +14,7 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
     /// Rule 3.
     pub(super) fn failure(&self, case: Case<'_>, trail: &mut Trail, findings: &mut Vec<Finding>) -> Option<Reason> {
         let facts = case.facts;
-        let reason = match facts.run {
-            RunState::Errored => Reason::Errored,
-            RunState::Aborted => Reason::Aborted,
-            RunState::Interrupted => Reason::Interrupted,
-            _ => return None,
-        };
+        let reason = facts.run.reason()?;
         let permanent = facts.failure.as_ref().is_some_and(|failure| failure.kind.is_permanent());
         let limit = self.policy.limits.error_idle.value;
         let long_enough = facts.idle.is_some_and(|idle| idle.duration() >= limit);

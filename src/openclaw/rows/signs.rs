@@ -2,10 +2,11 @@
 //! never taken, since a gateway that starts meanwhile would not start.
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use chrono::Utc;
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 
@@ -43,7 +44,16 @@ fn locks(state_dir: &Path) -> Vec<PathBuf> {
         let coordinator = format!("/tmp/openclaw-state-locks-{uid}/gateway-lifecycle.{hash}.lock.sqlite");
         locks.push(PathBuf::from(coordinator));
         let dir = state_dir.join("tmp").join(format!("openclaw-{uid}"));
-        let names = fs_err::read_dir(&dir).into_iter().flatten().flatten().map(|entry| entry.file_name());
+        let entries = match fs_err::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(_) => {
+                // It is no lock; that it cannot be looked at is found out as with one.
+                locks.push(dir);
+                continue;
+            }
+        };
+        let names = entries.flatten().map(|entry| entry.file_name());
         let is_lock = |name: &std::ffi::OsString| {
             let name = name.to_string_lossy();
             name.starts_with("gateway.") && name.ends_with(".lock.sqlite")
@@ -53,17 +63,23 @@ fn locks(state_dir: &Path) -> Vec<PathBuf> {
     locks
 }
 
-/// Returns who holds a lock of SQLite on a file, in words.
+/// Returns who holds a lock of SQLite on a file, in words. A lock that is there and cannot be looked at may be held.
 fn held(path: &Path) -> Option<String> {
-    let (parent, name) = path.parent().zip(path.file_name())?;
-    let (file, _) = Dir::open(parent).ok()?.open_file(name).ok()?;
-    let pid = holder(&file)?;
-    let who = if pid == 0 { "a process out of sight".to_owned() } else { format!("pid {pid}") };
-    Some(format!("{who} holds {}", path.display()))
+    if fs_err::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        return None;
+    }
+    match holder(path) {
+        Ok(None) => None,
+        Ok(Some(0)) => Some(format!("a process out of sight holds {}", path.display())),
+        Ok(Some(pid)) => Some(format!("pid {pid} holds {}", path.display())),
+        Err(error) => Some(format!("who holds {} cannot be seen: {error:#}", path.display())),
+    }
 }
 
 /// Returns the process that holds a lock where SQLite locks; 0 for one in another container.
-fn holder(file: &File) -> Option<i32> {
+fn holder(path: &Path) -> anyhow::Result<Option<i32>> {
+    let (parent, name) = path.parent().zip(path.file_name()).context("no file")?;
+    let (file, _) = Dir::open(parent)?.open_file(name)?;
     let lock = Flock {
         start: LOCKS.0,
         length: LOCKS.1,
@@ -71,8 +87,8 @@ fn holder(file: &File) -> Option<i32> {
         typ: FlockType::WriteLock,
         offset_type: rustix::process::FlockOffsetType::Set,
     };
-    let found = fcntl_getlk(file, &lock).ok().flatten()?;
-    Some(found.pid.map_or(0, |pid| pid.as_raw_nonzero().get()))
+    let found = fcntl_getlk(&file, &lock)?;
+    Ok(found.map(|found| found.pid.map_or(0, |pid| pid.as_raw_nonzero().get())))
 }
 
 /// What OpenClaw's state says: who has databases open, and whether somebody maintains them. A process counts only with its
