@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 pub use self::store::of_text;
 use self::store::{Lines, mode, of_entry, of_member, of_store, owner};
 use super::facts::{Facts, FindingCode};
+use crate::model::entry;
 use crate::model::ids::BindingId;
 use crate::model::inventory::{Binding, Content, Inventory, Store};
 use crate::model::names::FileKind;
@@ -187,7 +188,7 @@ impl Problems {
                 FindingCode::Problem(code) => Some((code, finding.detail)),
             }
         });
-        let of_entry = of_entry(binding, store.entry_bytes(binding));
+        let of_entry = of_entry(binding, &entry::largest_if_huge(store.entry_bytes(binding)));
         let of_file = shared.map(|code| (code, None));
         self.list.extend(found.chain(of_entry).chain(missing).chain(of_file).map(|(code, detail)| here(code, detail)));
         if let Some(member) = member {

@@ -20,10 +20,7 @@ use crate::load::cache::Cache;
 use crate::load::read::Depth;
 use crate::model::entry::Entry;
 use crate::model::home::{Condition, Home};
-use crate::model::inventory::{
-    Access, Binding, Boots, Gateway, Generation, Inventory, Lock, LooseFile, Side, Sighting, Store, Transcript,
-};
-use crate::model::key;
+use crate::model::inventory::{Access, Boots, Gateway, Generation, Inventory, Lock, LooseFile, Side, Sighting, Store};
 use crate::model::lock;
 use crate::model::names::{self, FileKind, NameKind};
 use crate::model::store::{self, Document};
@@ -33,12 +30,15 @@ use crate::openclaw::gateway;
 use crate::openclaw::rows::place;
 use crate::openclaw::rows::read::DatabaseRows;
 
+mod bind;
 mod defect;
 mod locate;
 mod loose;
 mod migrated;
 mod rows;
 mod transcripts;
+
+use bind::bindings;
 
 /// What to load, and how much was read so far.
 pub struct Request<'a> {
@@ -284,7 +284,13 @@ fn load_file(location: &StoreLocation, request: &Request<'_>, listing: Option<&L
             None => return fail(store, Condition::of(&defect), defect::describe(&defect)),
         },
     };
-    store.bindings = bindings(&store, entries, request.main_key, location.shared);
+    let mut entries: Vec<Option<Entry>> = entries.into_iter().map(Some).collect();
+    let entry = |member: usize| {
+        let bytes = store.document.members[member].entry.span.len() as u64;
+        (entries.get_mut(member).and_then(Option::take).unwrap_or_default(), bytes)
+    };
+    let places = store.document.effective(&store.text);
+    store.bindings = bindings(&store, places, entry, request.main_key, location.shared);
     if store::is_wrapped(store.bindings.iter().map(|binding| (&binding.entry, store.entry_bytes(binding)))) {
         store.bindings.clear();
         let problem = "an object, but its members are no session entries: another layout than OpenClaw's";
@@ -355,35 +361,6 @@ fn has_backups(listing: &Listing, store: &OsStr) -> bool {
         name.to_str().is_some_and(|name| names::classify(name, store) == NameKind::Artifact(FileKind::StoreBak))
     };
     listing.names.keys().any(is_backup)
-}
-
-fn bindings(store: &Store, entries: Vec<Entry>, main_key: &str, shared: bool) -> Vec<Binding> {
-    let mut entries: Vec<Option<Entry>> = entries.into_iter().map(Some).collect();
-    let effective = store.document.effective(&store.text);
-    let collisions = store::case_collisions(&effective);
-    effective
-        .into_iter()
-        .map(|place| {
-            let span = store.document.members[place.member].entry.span;
-            let entry = entries.get_mut(place.member).and_then(Option::take).unwrap_or_default();
-            let parsed = key::parse(&place.key, main_key, entry.chat_type.as_deref());
-            let named = parsed.agent.filter(|_| shared).map(key::normalize_agent_id);
-            Binding {
-                agent: named.unwrap_or_else(|| store.agent.clone()),
-                class: parsed.class,
-                channel: parsed.channel.map(str::to_owned).or_else(|| entry.channel.clone()),
-                cron_job: parsed.cron_job.map(str::to_owned),
-                entry_bytes: span.len() as u64,
-                case_collision: collisions.contains(&place.key.to_lowercase()),
-                transcript: Transcript::default(),
-                lock: None,
-                row: None,
-                key: place.key.clone(),
-                place,
-                entry,
-            }
-        })
-        .collect()
 }
 
 fn access(info: FileInfo) -> Access {

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use chrono::DateTime;
 
-use super::entry::{Clock, Entry};
-use super::json;
-use super::proof::DirId;
-use super::row::RowDamage;
+use super::entry::{self, Clock, Entry};
+use super::json::Scanner;
+use super::proof::{DirId, sha256};
+use super::row::{self, RowDamage, RowEntry};
 
 /// The first schema version of an agent database that holds sessions.
 pub const FIRST_WITH_SESSIONS: u32 = 4;
@@ -164,8 +164,8 @@ pub struct Node {
     pub key: String,
     /// The session it points to.
     pub session_id: Option<String>,
-    /// The entry.
-    pub entry: Vec<u8>,
+    /// The entry. Its text is not kept: that of all entries takes more memory than all else that is read.
+    pub entry: RowText,
     /// When it was updated, epoch milliseconds.
     pub updated_at: Option<i64>,
     /// How its run stands.
@@ -178,6 +178,40 @@ pub struct Node {
     pub parent: Option<String>,
     /// The column `spawned_by`.
     pub spawned_by: Option<String>,
+}
+
+/// An entry in a row, as far as it is needed when its text is gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RowText {
+    /// The fields that decide.
+    pub entry: Entry,
+    /// The fields that matter in rows only.
+    pub more: RowEntry,
+    /// Bytes.
+    pub bytes: u64,
+    /// SHA-256 of the bytes, in hex.
+    pub sha256: String,
+    /// It is `{}`: no entry at all.
+    pub is_empty: bool,
+    /// The largest fields of one that is huge, with their bytes.
+    pub largest: Vec<(String, usize)>,
+}
+
+impl RowText {
+    /// Reads an entry. One that is not JSON is no object.
+    pub fn read(text: &[u8]) -> Self {
+        let mut scanner = Scanner::new(text);
+        let whole = entry::scan(&mut scanner, text).and_then(|(_, entry)| scanner.end().map(|()| entry));
+        let entry = whole.unwrap_or_else(|_| Entry { not_an_object: true, ..Entry::default() });
+        Self {
+            more: if entry.not_an_object { RowEntry::default() } else { row::read_entry(text).unwrap_or_default() },
+            bytes: text.len() as u64,
+            sha256: sha256(text),
+            is_empty: text.trim_ascii() == b"{}",
+            largest: entry::largest_if_huge(text),
+            entry,
+        }
+    }
 }
 
 /// Columns of a node and the members of the entry that they are copies of.
@@ -197,28 +231,18 @@ pub const COPIES: [(&str, &[&str]); 12] = [
 ];
 
 impl Node {
-    /// What the columns say where the entry says nothing. The session is always that of the column, and no file.
-    pub fn complete(&self, entry: &mut Entry) {
+    /// Returns the entry, with what the columns say where it says nothing. The session is always that of the column, and
+    /// no file.
+    pub fn complete(&self) -> Entry {
+        let mut entry = self.entry.entry.clone();
         let time = |millis| DateTime::from_timestamp_millis(millis).map_or(Clock::Unusable, Clock::At);
         entry.updated_at = entry.updated_at.or_else(|| self.updated_at.map(time));
         entry.status = entry.status.take().or_else(|| self.status.clone());
         entry.archived |= self.archived;
         entry.session_id = self.session_id.clone().or(entry.session_id.take());
         entry.session_file = None;
+        entry
     }
-}
-
-/// The rows as the text of a store: what reads a store file reads them too. An entry that is not JSON becomes `null`.
-pub fn as_store(nodes: &[Node]) -> Vec<u8> {
-    let mut text = b"{".to_vec();
-    for (at, node) in nodes.iter().enumerate() {
-        text.extend_from_slice(if at == 0 { b"\n  " } else { b",\n  " });
-        text.extend_from_slice(serde_json::to_string(&node.key).unwrap_or_default().as_bytes());
-        text.extend_from_slice(b": ");
-        text.extend_from_slice(if json::check(&node.entry).is_ok() { &node.entry } else { b"null" });
-    }
-    text.extend_from_slice(b"\n}");
-    text
 }
 
 /// How many events a session has, and their bytes, one more for each: what a file of them would have.
@@ -234,25 +258,25 @@ pub struct RowCount {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::model::store;
 
     #[test]
-    fn rows_read_like_a_store() {
-        let node = |key: &str, entry: &str| Node {
-            key: key.to_owned(),
-            entry: entry.into(),
+    fn columns_say_what_an_entry_does_not() {
+        let node = |entry: &str| Node {
+            entry: RowText::read(entry.as_bytes()),
             session_id: Some("of-column".to_owned()),
             updated_at: Some(1_795_384_800_000),
             ..Node::default()
         };
-        let nodes = [node("a\"\n", r#"{"sessionId":"x","sessionFile":"../y"}"#), node("b", "{broken")];
-        let text = as_store(&nodes);
-        let (document, mut entries) = store::read_entries(&text).unwrap();
-        assert_eq!(document.effective(&text)[0].key, "a\"\n");
-        assert!(entries[1].not_an_object);
-        nodes[0].complete(&mut entries[0]);
-        assert_eq!((entries[0].session_id.as_deref(), &entries[0].session_file), (Some("of-column"), &None));
-        assert!(matches!(entries[0].updated_at, Some(Clock::At(_))));
+        let good = node(r#"{"sessionId":"x","sessionFile":"../y","spawnDepth":1}"#);
+        let entry = good.complete();
+        assert_eq!((entry.session_id.as_deref(), &entry.session_file), (Some("of-column"), &None));
+        assert!(matches!(entry.updated_at, Some(Clock::At(_))));
+        assert!(good.entry.more.spawned && !good.entry.is_empty);
+        assert!(node(" {}\n").entry.is_empty);
+        for broken in ["{broken", "", "null", "[]", "{} x", r#"{"a":1}{}"#] {
+            let node = node(broken);
+            assert!(node.entry.entry.not_an_object && !node.entry.is_empty, "{broken}");
+        }
     }
 
     #[test]

@@ -272,9 +272,15 @@ pub fn session_of_part(text: &[u8], after_key: usize) -> Option<String> {
     found
 }
 
-/// The largest fields of an entry, with their bytes, largest first.
-pub fn largest_fields(text: &[u8], most: usize) -> Vec<(String, usize)> {
+/// An entry of more bytes than this is told: usual are ten thousand (F§12).
+pub const HUGE: usize = 256 * 1024;
+
+/// Returns the three largest fields of an entry that is huge, with their bytes, largest first.
+pub fn largest_if_huge(text: &[u8]) -> Vec<(String, usize)> {
     let mut fields = Vec::new();
+    if text.len() <= HUGE {
+        return fields;
+    }
     let mut scanner = Scanner::new(text);
     let walked = scanner.object(|scanner, key| {
         let bytes = scanner.value()?.span.len();
@@ -285,7 +291,7 @@ pub fn largest_fields(text: &[u8], most: usize) -> Vec<(String, usize)> {
         return Vec::new();
     }
     fields.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
-    fields.truncate(most);
+    fields.truncate(3);
     fields
 }
 

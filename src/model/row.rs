@@ -14,6 +14,10 @@ pub struct SessionRow {
     pub standing: Standing,
     /// Fields of the entry that matter in rows only.
     pub more: RowEntry,
+    /// SHA-256 of the entry's bytes, in hex.
+    pub entry_sha256: String,
+    /// The largest fields of an entry that is huge, with their bytes.
+    pub largest: Vec<(String, usize)>,
     /// The marks by which a change of the rows is noticed.
     pub marks: RowMarks,
     /// Windows of the key that are not its current one, newest first.

@@ -170,6 +170,20 @@ fn damages() -> Vec<Damage<'static>> {
             &["session_nodes"],
         ),
         (
+            "UPDATE session_nodes SET entry_json = json_set(entry_json, '$.sessionId', 'nowhere') WHERE session_key = \
+             'agent:main:telegram:direct:700000033'",
+            "entry-differs",
+            OTHER,
+            &["session_nodes"],
+        ),
+        (
+            "UPDATE session_nodes SET current_session_id = 'gone' WHERE session_key = 'agent:main:telegram:direct:700000033'; \
+             UPDATE session_nodes SET entry_valid = 1 WHERE session_key = 'agent:main:telegram:direct:700000033'",
+            "entry-differs",
+            OTHER,
+            &["session_nodes"],
+        ),
+        (
             "INSERT INTO session_nodes (session_key, current_session_id, entry_json, entry_valid, updated_at) SELECT \
              'agent:main:telegram:default:direct:700000010', current_session_id, '{}', -1, updated_at FROM session_nodes \
              WHERE session_key = 'agent:main:telegram:direct:700000010'",

@@ -176,6 +176,27 @@ fn a_lock_that_cannot_be_looked_at_may_be_held() {
 }
 
 #[test]
+fn a_session_that_the_entry_names_wrongly_keeps_its_history() {
+    for column in [false, true] {
+        let store = Store::native();
+        let of = |what: &str| {
+            let query = format!("SELECT {what} FROM session_nodes WHERE session_key = '{DIRECT}'");
+            store.open_rows("main", true).query_row(&query, [], |row| row.get::<_, String>(0)).unwrap()
+        };
+        let session = of("current_session_id");
+        let set = if column {
+            "current_session_id = 'nowhere'"
+        } else {
+            "entry_json = json_set(entry_json, '$.sessionId', 'nowhere')"
+        };
+        store.edit_rows("main", &format!("UPDATE session_nodes SET {set} WHERE session_key = '{DIRECT}'"));
+        drop(store.run(["validate", "--repair", "--now", NOW]));
+        assert_eq!(of("current_session_id"), session);
+        assert_eq!(of("json_extract(entry_json, '$.sessionId')"), session);
+    }
+}
+
+#[test]
 fn what_lies_beside_an_archive_is_not_part_of_it() {
     let store = Store::native();
     let before = store.all_rows("main");

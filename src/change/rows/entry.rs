@@ -31,9 +31,11 @@ pub(super) fn archived(entry: &[u8], now: DateTime<Utc>) -> anyhow::Result<Vec<u
     edited(entry, &[("archivedAt", at), ("archiveReason", "\"age-retention\"".to_owned())], |_| false)
 }
 
-/// The entry with another `updatedAt`.
-pub(super) fn updated(entry: &[u8], at: i64) -> anyhow::Result<Vec<u8>> {
-    edited(entry, &[("updatedAt", at.to_string())], |_| false)
+/// The entry with another `updatedAt`, and with another session where one is given.
+pub(super) fn updated(entry: &[u8], at: i64, session: Option<&str>) -> anyhow::Result<Vec<u8>> {
+    let mut set = vec![("updatedAt", at.to_string())];
+    set.extend(session.map(|session| ("sessionId", Value::from(session).to_string())));
+    edited(entry, &set, |_| false)
 }
 
 /// The entry with these members set and others left out; all other bytes stay.

@@ -35,12 +35,18 @@ pub(super) fn mend(unit: &mut Unit<'_>, key: &str, damage: &RowDamage) -> anyhow
     Ok(Ok(()))
 }
 
-/// Makes entry and columns agree as OpenClaw's own repair does: the time of the column, everything else of the entry.
+/// Makes entry and columns agree as OpenClaw's own repair does: the time of the column, everything else of the entry. Only
+/// where the entry names a session that is not there, and the column one that is, the column's stays: its history would be
+/// out of sight.
 fn agree(unit: &mut Unit<'_>, key: &str) -> anyhow::Result<()> {
     let query = "SELECT updated_at, entry_json = '{}' FROM session_nodes WHERE session_key = ?1";
     let (at, is_placeholder): (i64, bool) = unit.db.query_row(query, [key], |row| Ok((row.get(0)?, row.get(1)?)))?;
     if !is_placeholder {
-        return unit.edit(key, |text, _| entry::updated(text, at));
+        let query = "SELECT w.session_id FROM session_nodes AS n JOIN session_windows AS w ON w.session_id = \
+                     n.current_session_id WHERE n.session_key = ?1 AND json_valid(n.entry_json) AND NOT EXISTS (SELECT 1 \
+                     FROM session_windows WHERE session_id = json_extract(n.entry_json, '$.sessionId'))";
+        let session: Option<String> = unit.db.query_row(query, [key], |row| row.get(0)).optional()?;
+        return unit.edit(key, |text, _| entry::updated(text, at, session.as_deref()));
     }
     let node = RowScope::of("session_nodes", "session_key = ?1", key);
     unit.keep(Image::Before, &node)?;

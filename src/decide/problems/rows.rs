@@ -35,7 +35,8 @@ impl Problems {
         self.list.extend(of_row.map(|problem| problem.of_binding(&store.path, binding)));
         // A placeholder has no entry; what an entry lacks it cannot lack.
         let listed = row.is_none_or(|row| row.standing == Standing::Session);
-        let of_entry = of_entry(binding, store.entry_bytes(binding)).into_iter().filter(|_| listed);
+        let largest = row.map_or(&[][..], |row| &row.largest);
+        let of_entry = of_entry(binding, largest).into_iter().filter(|_| listed);
         let found = found.filter(|(code, _)| listed || *code != Code::NoSessionId);
         self.list.extend(found.chain(of_entry).chain(missing).map(|(code, detail)| here(code, detail)));
         if let Content::Read(summary) = &transcript.content {

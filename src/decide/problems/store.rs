@@ -15,9 +15,6 @@ use crate::model::json::Scanner;
 use crate::model::problem::Code;
 use crate::model::store::{self, Defect, Member};
 
-/// An entry of more bytes than this is told: usual are ten thousand (F§12).
-const HUGE: u64 = 256 * 1024;
-
 /// All problems of a store that stands alone.
 pub fn of_text(path: &Path, text: &[u8], now: DateTime<Utc>) -> Vec<Problem> {
     match store::read_entries(text) {
@@ -46,7 +43,7 @@ pub fn of_text(path: &Path, text: &[u8], now: DateTime<Utc>) -> Vec<Problem> {
                 let here = |code, detail, (line, byte)| {
                     Problem::of(code, path).at(line, byte).with(detail).of_binding(path, &binding)
                 };
-                let of_entry = of_entry(&binding, member.entry.span.of(text));
+                let of_entry = of_entry(&binding, &entry::largest_if_huge(member.entry.span.of(text)));
                 list.extend(at_entry.chain(of_entry).map(|(code, detail)| here(code, detail, place)));
                 list.extend(of_member(&member, text, &lines).map(|(code, place)| here(code, None, place)));
             }
@@ -55,14 +52,14 @@ pub fn of_text(path: &Path, text: &[u8], now: DateTime<Utc>) -> Vec<Problem> {
     }
 }
 
-pub(super) fn of_entry(binding: &Binding, raw: &[u8]) -> Vec<(Code, Option<String>)> {
+/// What is odd with an entry; `largest` are the largest fields of one that is huge.
+pub(super) fn of_entry(binding: &Binding, largest: &[(String, usize)]) -> Vec<(Code, Option<String>)> {
     let mut found = Vec::new();
     if !binding.entry.not_an_object && binding.entry.updated_at.is_none() {
         found.push((Code::NoUpdatedAt, None));
     }
-    if binding.entry_bytes > HUGE {
-        let fields: Vec<String> =
-            entry::largest_fields(raw, 3).into_iter().map(|(name, bytes)| format!("{name} {bytes}")).collect();
+    if binding.entry_bytes > entry::HUGE as u64 {
+        let fields: Vec<String> = largest.iter().map(|(name, bytes)| format!("{name} {bytes}")).collect();
         found.push((Code::HugeEntry, Some(format!("{} bytes: {}", binding.entry_bytes, fields.join(", ")))));
     }
     found

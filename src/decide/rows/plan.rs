@@ -86,7 +86,7 @@ pub(crate) fn of_store<'a>(
     let mut judged = judged.to_vec();
     judged.sort_by_key(|one| !one.rows.iter().any(|change| matches!(change, RowChange::Mend { .. })));
     let changes = judged.into_iter().flat_map(|one| one.rows.iter().map(move |change| (one, change)));
-    items.extend(changes.map(|(one, change)| item(store, one, one.binding(inventory), change)));
+    items.extend(changes.map(|(one, change)| item(one, one.binding(inventory), change)));
     if items.is_empty() {
         return None;
     }
@@ -100,7 +100,7 @@ pub(crate) fn of_store<'a>(
     })
 }
 
-fn item<'a>(store: &'a Store, one: &Classified, binding: &'a Binding, change: &RowChange) -> RowItem<'a> {
+fn item<'a>(one: &Classified, binding: &Binding, change: &RowChange) -> RowItem<'a> {
     let row = binding.row.as_deref();
     let (action, reasons, bytes) = match change {
         RowChange::TakeOut => {
@@ -126,8 +126,7 @@ fn item<'a>(store: &'a Store, one: &Classified, binding: &'a Binding, change: &R
         action,
         reasons,
         change: change.clone(),
-        // What cannot be read in the inventory's text is `null` there.
-        entry: Some(Expected::Bytes(store.entry_bytes(binding))).filter(|_| !binding.entry.not_an_object),
+        entry: row.map(|row| Expected::Sha256(row.entry_sha256.clone())),
         marks: row.map(|row| row.marks.clone()),
         session_id: binding.entry.session_id.clone(),
         bytes,

@@ -9,17 +9,18 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::{Listing, Request, Unseen, bindings, find_store};
+use super::bind::bindings;
+use super::{Listing, Request, Unseen, find_store};
 use crate::disk::deadline::{Deadline, Timed};
 use crate::disk::dir::Dir;
 use crate::load::read::lines;
-use crate::model::database::{Database, LIVE_IN, Mixed, MoreInFile, Node, RowCount, as_store};
+use crate::model::database::{Database, LIVE_IN, Mixed, MoreInFile, Node, RowCount};
 use crate::model::entry::{Clock, Entry};
 use crate::model::home::Home;
 use crate::model::inventory::{Content, LooseFile, Store};
 use crate::model::leftover::{self, Leftover, Tally, ids_of_name};
 use crate::model::names::FileKind;
-use crate::model::store;
+use crate::model::store::{self, Effective};
 use crate::openclaw::discover::StoreLocation;
 use crate::openclaw::rows::place::{self, InRows};
 use crate::openclaw::rows::read::DatabaseRows;
@@ -150,15 +151,12 @@ fn more_in_file(entry: &Entry, key: &str, store: &Store) -> Option<MoreInFile> {
 
 /// Makes bindings of the nodes.
 fn bind(store: &mut Store, nodes: &[Node], location: &StoreLocation, request: &Request<'_>) {
-    store.text = as_store(nodes).into();
-    store.bytes = store.text.len() as u64;
-    let Ok((document, entries)) = store::read_entries(&store.text) else { return };
-    store.document = document;
-    store.bindings = bindings(store, entries, request.main_key, location.shared);
+    store.bytes = nodes.iter().map(|node| node.entry.bytes).sum();
+    let place = |(member, node): (usize, &Node)| Effective { key: node.key.clone(), member, hidden: Vec::new() };
+    let places = nodes.iter().enumerate().map(place).collect();
+    let entry = |member: usize| (nodes[member].complete(), nodes[member].entry.bytes);
+    store.bindings = bindings(store, places, entry, request.main_key, location.shared);
     for binding in &mut store.bindings {
-        if let Some(node) = nodes.get(binding.place.member) {
-            node.complete(&mut binding.entry);
-        }
         binding.transcript.rows = Some(RowCount::default());
     }
 }

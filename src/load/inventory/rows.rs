@@ -3,16 +3,14 @@
 use std::cell::LazyCell;
 use std::collections::{HashMap, HashSet};
 
-use rayon::prelude::*;
-
 use super::Request;
 use crate::disk::deadline::Deadline;
 use crate::load::read::Depth;
-use crate::model::database::{Database, Node, RowCensus, RowCount, Unfit};
-use crate::model::entry::{Clock, Entry};
+use crate::model::database::{Database, Node, RowCensus, RowCount, RowText, Unfit};
+use crate::model::entry::Clock;
 use crate::model::home::Home;
 use crate::model::inventory::{Content, Placement, Side, Store};
-use crate::model::row::{self, RowDamage, RowEntry, RowMarks, SessionRow, Standing, Traces, Window};
+use crate::model::row::{RowDamage, RowMarks, SessionRow, Standing, Traces, Window};
 use crate::openclaw::rows::read::{DatabaseRows, JudgedEvents};
 
 /// All that stands in a database beside its nodes.
@@ -37,8 +35,7 @@ pub(super) fn fill(
     nodes: &[Node],
     request: &Request<'_>,
 ) -> anyhow::Result<()> {
-    let more: Vec<RowEntry> = nodes.par_iter().map(|node| row::read_entry(&node.entry).unwrap_or_default()).collect();
-    let mut evidence = Evidence::of(rows, nodes, &more, request)?;
+    let mut evidence = Evidence::of(rows, nodes, request)?;
     database.strange = rows.unfit();
     database.orphans = rows.orphans(request.check)?;
     if request.depth == Depth::Thorough {
@@ -49,15 +46,13 @@ pub(super) fn fill(
     let events: u64 = evidence.judged.values().map(|judged| judged.count.bytes).sum();
     database.census = RowCensus {
         bytes: database.bytes,
-        sessions: events + nodes.iter().map(|node| node.entry.len() as u64).sum::<u64>(),
+        sessions: events + nodes.iter().map(|node| node.entry.bytes).sum::<u64>(),
         traces: evidence.traces.values().map(|traces| traces.bytes).sum(),
         ..census
     };
     for binding in &mut store.bindings {
-        let Some((at, node)) = nodes.get(binding.place.member).map(|node| (binding.place.member, node)) else {
-            continue;
-        };
-        let (row, current) = evidence.row(node, &binding.entry, more[at].clone());
+        let Some(node) = nodes.get(binding.place.member) else { continue };
+        let (row, current) = evidence.row(node);
         if let Some(JudgedEvents { content, count, .. }) = current {
             binding.transcript.content = content;
             binding.transcript.rows = Some(count);
@@ -70,14 +65,15 @@ pub(super) fn fill(
 }
 
 impl Evidence {
-    fn of(rows: &DatabaseRows, nodes: &[Node], more: &[RowEntry], request: &Request<'_>) -> anyhow::Result<Self> {
+    fn of(rows: &DatabaseRows, nodes: &[Node], request: &Request<'_>) -> anyhow::Result<Self> {
         let thorough = request.depth == Depth::Thorough;
         let mut owners = HashMap::new();
         let mut windows: HashMap<String, Vec<Window>> = HashMap::new();
         let mut judged = HashMap::new();
         let (inputs, cold) = (rows.inputs()?, rows.cold()?);
         let currents = nodes.iter().filter_map(|node| node.session_id.clone());
-        let named: HashSet<String> = currents.chain(more.iter().flat_map(|more| more.names.iter().cloned())).collect();
+        let others = nodes.iter().flat_map(|node| node.entry.more.names.iter().cloned());
+        let named: HashSet<String> = currents.chain(others).collect();
         for (key, mut window) in rows.windows()? {
             let events = judge(rows, &window.session_id, thorough, request.deadline);
             window.events = events.count.events;
@@ -108,15 +104,22 @@ impl Evidence {
     }
 
     /// What the rows of a node say, and the events of the session that it points to.
-    fn row(&mut self, node: &Node, entry: &Entry, more: RowEntry) -> (SessionRow, Option<JudgedEvents>) {
+    fn row(&mut self, node: &Node) -> (SessionRow, Option<JudgedEvents>) {
         let own = self.windows.remove(&node.key).unwrap_or_default();
         let current = node.session_id.clone().unwrap_or_default();
         let standing = self.standing(node, &current);
         let mut damage = match &standing {
             Standing::Alias(of) => vec![RowDamage::Alias { of: of.clone() }],
-            _ => differs(node, entry, &more, &standing).into_iter().collect(),
+            _ => differs(node, &standing).into_iter().collect(),
         };
-        let mut row = SessionRow { standing, status: node.status.clone(), more, ..SessionRow::default() };
+        let mut row = SessionRow {
+            standing,
+            status: node.status.clone(),
+            more: node.entry.more.clone(),
+            entry_sha256: node.entry.sha256.clone(),
+            largest: node.entry.largest.clone(),
+            ..SessionRow::default()
+        };
         row.marks = RowMarks {
             session_id: current.clone(),
             updated_at: node.updated_at,
@@ -159,7 +162,7 @@ impl Evidence {
     }
 
     fn standing(&self, node: &Node, current: &str) -> Standing {
-        if node.entry.trim_ascii() != b"{}" {
+        if !node.entry.is_empty {
             return Standing::Session;
         }
         match self.owners.get(current) {
@@ -181,7 +184,8 @@ fn judge(rows: &DatabaseRows, session: &str, thorough: bool, deadline: Deadline)
 }
 
 /// What every reader of OpenClaw checks of a node: the entry is an object, marked as good, and its columns are copies of it.
-fn differs(node: &Node, entry: &Entry, more: &RowEntry, standing: &Standing) -> Option<RowDamage> {
+fn differs(node: &Node, standing: &Standing) -> Option<RowDamage> {
+    let RowText { entry, more, .. } = &node.entry;
     if *standing == Standing::Placeholder {
         return (node.valid != -1).then(|| RowDamage::EntryDiffers { columns: Vec::new() });
     }

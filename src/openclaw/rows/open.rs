@@ -17,7 +17,7 @@ use crate::disk::deadline::Deadline;
 use crate::disk::dir::Dir;
 
 /// Kibibytes of pages that a connection keeps, as SQLite takes the number: negative.
-const CACHE: i64 = -8192;
+const CACHE: i64 = -1024;
 
 /// A database open for reading.
 pub(crate) struct Opened {

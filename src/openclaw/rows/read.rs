@@ -11,7 +11,7 @@ use super::open::{self, Opened};
 use super::shape::Shape;
 use crate::disk::deadline::Deadline;
 use crate::disk::dir::Dir;
-use crate::model::database::{Node, RowCount, Unfit};
+use crate::model::database::{Node, RowCount, RowText, Unfit};
 use crate::model::inventory::Content;
 use crate::model::json;
 use crate::model::leftover;
@@ -122,21 +122,25 @@ impl DatabaseRows {
             column(&["spawned_by"], "NULL"),
             self.nodes,
         );
+        let count: u64 = self.db().query_row(&format!("SELECT count(*) FROM {}", self.nodes), [], |row| row.get(0))?;
         let mut statement = self.db().prepare(&query)?;
-        let nodes = statement.query_map([], |row| {
-            Ok(Node {
+        let mut rows = statement.query([])?;
+        // Room for all at once: a list that grows takes twice as much for a moment.
+        let mut nodes = Vec::with_capacity(usize::try_from(count).unwrap_or_default());
+        while let Some(row) = rows.next()? {
+            nodes.push(Node {
                 key: text(row.get_ref(0)?).unwrap_or_default(),
                 session_id: text(row.get_ref(1)?),
-                entry: bytes(row.get_ref(2)?).unwrap_or_default().to_owned(),
+                entry: RowText::read(bytes(row.get_ref(2)?).unwrap_or_default()),
                 updated_at: integer(row.get_ref(3)?),
                 status: text(row.get_ref(4)?),
                 archived: !matches!(row.get_ref(5)?, ValueRef::Null),
                 valid: integer(row.get_ref(6)?).unwrap_or_default(),
                 parent: text(row.get_ref(7)?),
                 spawned_by: text(row.get_ref(8)?),
-            })
-        })?;
-        Ok(nodes.collect::<Result<_, _>>()?)
+            });
+        }
+        Ok(nodes)
     }
 
     /// Judges the events of a session as the lines of a transcript. An event that cannot be read counts as the neutral one
