@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::context::Context;
 use super::progress::Progress;
-use super::{Failure, Session};
+use super::{Failure, Session, threads};
 use crate::change::apply;
 use crate::change::journal::{self, Journal, Past};
 use crate::change::manifest::{Asked, RunKind, RunProgress};
@@ -169,6 +169,8 @@ pub(super) fn open(context: &Context<'_>, limits: Patience) -> Result<Journal, F
 pub(super) fn settle(context: &Context<'_>, journal: &Journal, limits: Patience) -> Result<Settled, Failure> {
     let Patience { patience, deadline } = limits;
     let started_at = context.session.started_at;
+    // What is finished now is hashed by as many threads as were asked for.
+    threads::start(context.session.cli.global.jobs.map(usize::from))?;
     Ok(settle::settle(journal, &settle::SettleOptions { started_at, patience, deadline })?)
 }
 

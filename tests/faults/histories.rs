@@ -192,9 +192,12 @@ impl History {
         };
         let own = |paths: Vec<PathBuf>| paths.iter().all(|path| path.starts_with("claw-sessions/runs"));
         self.transcripts.retain(|bytes| !holders(&after, bytes).is_empty() || !own(holders(&before, bytes)));
+        // The original of a store that was salvaged is no place from which an entry comes back.
+        let original = |path: &PathBuf| path.starts_with("claw-sessions/runs") && path.ends_with("sessions.json");
         self.entries.retain(|mark| {
             let mark = mark.as_bytes();
-            !holders(&after, mark).is_empty() || !own(holders(&before, mark))
+            let purged = holders(&after, mark).iter().all(original) && !holders(&before, mark).iter().all(original);
+            !purged || !own(holders(&before, mark))
         });
     }
 

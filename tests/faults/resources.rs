@@ -60,7 +60,7 @@ const SIGSEGV: i32 = 11;
 
 /// Scenarios, the most telling ones when not all are tried.
 fn each(work: impl Fn(&Scenario)) {
-    let telling = ["gc", "repair", "restore of a gc", "recovery of a gc"];
+    let telling = ["gc", "repair", "restore of a gc", "recovery of a gc that cut stores"];
     scenario::each(|scenario| {
         if full() || telling.contains(&scenario.name) {
             work(scenario);
