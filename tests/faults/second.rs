@@ -90,19 +90,18 @@ fn what_is_lost_is_seen_after_every_kind_of_second_fault() {
     }
 }
 
+/// Every first fault (of a sample: some), and with each a kill and two of the other second faults, which take turns: every
+/// pair of all would be a million.
 fn faults(scenario: &Scenario, reference: &Reference) -> Vec<(First, Second)> {
-    let firsts = points(&reference.counts, if crate::full() { 12 } else { 1 });
-    let kills: Vec<Second> = points(&reference.counts, 1).into_iter().map(Second::Kill).collect();
+    let firsts = points(&reference.counts, 1);
+    let kills: Vec<Second> = firsts.iter().map(|point| Second::Kill(*point)).collect();
     let others = [Second::HeldLock, Second::Clock(40), Second::Clock(-40), Second::NamesUsedAgain, Second::Turn];
     let mut faults = Vec::new();
     for (at, first) in firsts.iter().enumerate() {
         let firsts = [First::Killed(*first), First::Failed(*first)];
-        for (number, second) in kills.iter().chain(&others).enumerate() {
-            // A sample goes through all kinds in turn.
-            if crate::full() || (at + number) % 4 == 0 {
-                faults.push((firsts[(at + number) % 2], *second));
-            }
-        }
+        // A step that has no divisor in common with most numbers of points: the kills come from everywhere.
+        let seconds = [kills[at * 13 % kills.len()], others[at % others.len()], others[(at + 2) % others.len()]];
+        faults.extend(seconds.into_iter().enumerate().map(|(number, second)| (firsts[(at + number) % 2], second)));
     }
     if scenario.args[0] == "gc" {
         for limit in ["1ms", "20ms"] {
