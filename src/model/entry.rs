@@ -97,57 +97,90 @@ pub fn read(text: &[u8]) -> Result<Entry, JsonError> {
 
 /// Reads the entry that `scanner` stands at in `text`, checking it whole, and steps over it.
 pub fn scan(scanner: &mut Scanner<'_>, text: &[u8]) -> Result<(Value, Entry), JsonError> {
-    let mut entry = Entry::default();
     if scanner.peek() != Some(b'{') {
-        entry.not_an_object = true;
-        return Ok((scanner.value()?, entry));
+        return Ok((scanner.value()?, Entry { not_an_object: true, ..Entry::default() }));
     }
-    let (mut own_chat_type, mut channels) = (None, [None, None, None]);
-    let mut origin_chat_type = None;
-    let mut reported_workspace = None;
-    let mut auth_override_is_automatic = false;
-    let span = scanner.object(|scanner, key| {
-        let name = json::plain(key.of(text));
-        match &*name {
-            b"origin" if scanner.peek() == Some(b'{') => {
-                (origin_chat_type, channels[2]) = (None, None);
-                scanner.object(|scanner, key| {
-                    let value = scanner.value()?;
-                    match &*json::plain(key.of(text)) {
-                        b"chatType" => origin_chat_type = string(text, value),
-                        b"provider" => channels[2] = string(text, value),
-                        _ => {}
-                    }
-                    Ok::<(), JsonError>(())
-                })?;
-                return Ok(());
+    let mut fields = EntryFields { text, ..EntryFields::default() };
+    let span = scanner.object(|scanner, key| fields.field(scanner, &json::plain(key.of(text))))?;
+    Ok((Value { kind: Kind::Object, span }, fields.entry()))
+}
+
+/// The fields of an entry while they are read: some of what an entry says is told by more than one of them.
+#[derive(Default)]
+struct EntryFields<'t> {
+    text: &'t [u8],
+    entry: Entry,
+    own_chat_type: Option<String>,
+    origin_chat_type: Option<String>,
+    /// `channel`, `lastChannel` and `origin.provider`.
+    channels: [Option<String>; 3],
+    reported_workspace: Option<String>,
+    auth_override_is_automatic: bool,
+}
+
+impl EntryFields<'_> {
+    /// Reads the field `name`, whose value `scanner` stands at.
+    #[inline]
+    fn field(&mut self, scanner: &mut Scanner<'_>, name: &[u8]) -> Result<(), JsonError> {
+        match name {
+            b"origin" if scanner.peek() == Some(b'{') => self.origin(scanner),
+            b"systemPromptReport" if scanner.peek() == Some(b'{') => self.prompt_report(scanner),
+            b"acp" if scanner.peek() == Some(b'{') => self.acp(scanner),
+            _ => {
+                let value = scanner.value()?;
+                self.value(name, value);
+                self.preference(name, value);
+                Ok(())
             }
-            b"systemPromptReport" if scanner.peek() == Some(b'{') => {
-                scanner.object(|scanner, key| {
-                    let value = scanner.value()?;
-                    if key.of(text) == b"workspaceDir" {
-                        reported_workspace = string(text, value);
-                    }
-                    Ok::<(), JsonError>(())
-                })?;
-                return Ok(());
-            }
-            b"acp" if scanner.peek() == Some(b'{') => {
-                entry.acp_state = None;
-                scanner.object(|scanner, key| {
-                    let value = scanner.value()?;
-                    if *json::plain(key.of(text)) == *b"state" {
-                        entry.acp_state = string(text, value);
-                    }
-                    Ok::<(), JsonError>(())
-                })?;
-                return Ok(());
-            }
-            _ => {}
         }
-        let value = scanner.value()?;
-        match &*name {
-            b"origin" => (origin_chat_type, channels[2]) = (None, None),
+    }
+
+    fn origin(&mut self, scanner: &mut Scanner<'_>) -> Result<(), JsonError> {
+        let text = self.text;
+        (self.origin_chat_type, self.channels[2]) = (None, None);
+        scanner.object(|scanner, key| {
+            let value = scanner.value()?;
+            match &*json::plain(key.of(text)) {
+                b"chatType" => self.origin_chat_type = string(text, value),
+                b"provider" => self.channels[2] = string(text, value),
+                _ => {}
+            }
+            Ok::<(), JsonError>(())
+        })?;
+        Ok(())
+    }
+
+    fn prompt_report(&mut self, scanner: &mut Scanner<'_>) -> Result<(), JsonError> {
+        let text = self.text;
+        scanner.object(|scanner, key| {
+            let value = scanner.value()?;
+            if key.of(text) == b"workspaceDir" {
+                self.reported_workspace = string(text, value);
+            }
+            Ok::<(), JsonError>(())
+        })?;
+        Ok(())
+    }
+
+    fn acp(&mut self, scanner: &mut Scanner<'_>) -> Result<(), JsonError> {
+        let text = self.text;
+        self.entry.acp_state = None;
+        scanner.object(|scanner, key| {
+            let value = scanner.value()?;
+            if *json::plain(key.of(text)) == *b"state" {
+                self.entry.acp_state = string(text, value);
+            }
+            Ok::<(), JsonError>(())
+        })?;
+        Ok(())
+    }
+
+    /// Takes a field whose value tells by itself.
+    #[inline]
+    fn value(&mut self, name: &[u8], value: Value) {
+        let (text, entry) = (self.text, &mut self.entry);
+        match name {
+            b"origin" => (self.origin_chat_type, self.channels[2]) = (None, None),
             b"acp" => entry.acp_state = None,
             b"sessionId" => entry.session_id = string(text, value),
             b"sessionFile" => entry.session_file = trimmed(text, value),
@@ -160,34 +193,40 @@ pub fn scan(scanner: &mut Scanner<'_>, text: &[u8]) -> Result<(Value, Entry), Js
             b"status" => entry.status = string(text, value),
             b"runtimeMs" => entry.ended_at_once = value.span.of(text) == b"0",
             b"model" => entry.model_known = value.kind == Kind::String,
-            b"chatType" => own_chat_type = string(text, value),
-            b"channel" => channels[0] = string(text, value),
-            b"lastChannel" => channels[1] = string(text, value),
+            b"chatType" => self.own_chat_type = string(text, value),
+            b"channel" => self.channels[0] = string(text, value),
+            b"lastChannel" => self.channels[1] = string(text, value),
             b"compactionCheckpoints" => entry.checkpoint_files = named_strings(text, value, b"sessionFile"),
             b"archivedAt" => entry.archived = value.kind != Kind::Null,
+            b"pinnedAt" => entry.pinned = value.kind != Kind::Null,
             b"authProfileOverrideSource" => {
-                auth_override_is_automatic = string(text, value).as_deref() == Some("auto");
+                self.auth_override_is_automatic = string(text, value).as_deref() == Some("auto");
             }
             _ => {}
         }
-        if *name == *b"pinnedAt" {
-            entry.pinned = value.kind != Kind::Null;
-        }
-        if let Some(known) = PREFERENCES.iter().find(|known| *known.as_bytes() == *name) {
-            entry.preferences.retain(|set| set != known);
-            if is_set(text, value) {
-                entry.preferences.push(known);
-            }
-        }
-        Ok::<(), JsonError>(())
-    })?;
-    if auth_override_is_automatic {
-        entry.preferences.retain(|name| *name != "authProfileOverride");
     }
-    entry.workspace = entry.workspace.or(reported_workspace);
-    entry.chat_type = own_chat_type.or(origin_chat_type);
-    entry.channel = channels.into_iter().flatten().next();
-    Ok((Value { kind: Kind::Object, span }, entry))
+
+    /// Takes a field that may be a person's choice. Of equal names the last counts.
+    #[inline]
+    fn preference(&mut self, name: &[u8], value: Value) {
+        let Some(known) = PREFERENCES.iter().find(|known| *known.as_bytes() == *name) else { return };
+        self.entry.preferences.retain(|set| set != known);
+        if is_set(self.text, value) {
+            self.entry.preferences.push(known);
+        }
+    }
+
+    /// Returns the entry, once its last field was read.
+    fn entry(self) -> Entry {
+        let Self { mut entry, .. } = self;
+        if self.auth_override_is_automatic {
+            entry.preferences.retain(|name| *name != "authProfileOverride");
+        }
+        entry.workspace = entry.workspace.or(self.reported_workspace);
+        entry.chat_type = self.own_chat_type.or(self.origin_chat_type);
+        entry.channel = self.channels.into_iter().flatten().next();
+        entry
+    }
 }
 
 fn string(text: &[u8], value: Value) -> Option<String> {
