@@ -3,11 +3,13 @@
 
 use std::cell::{Cell, OnceCell};
 
+use judged::Judged;
 use serde::{Deserialize, Serialize};
 
 use super::line::{Id, Judging, Role};
 use super::problem::Code;
 
+mod judged;
 mod packed;
 
 /// The entries as a tree: eight bytes of id and one of role for each, and a parent only where it is not simply the
@@ -149,10 +151,10 @@ impl Tree {
             walk.findings.push((Code::NoIdLast, last));
         }
         walk.visited = vec![0_u64; self.ids.len().div_ceil(64)];
-        let (mut before, mut reply) = (None, None);
+        let mut before = None;
+        let mut judged = Judged::default();
         let mut kept: Option<Option<u64>> = None;
         let mut kept_found = true;
-        let mut in_doubt = false;
         // A leaf of `null` means before the first entry: the context is empty and nothing is walked.
         let mut next = (relinked || self.last_id != Id::Null).then_some(last);
         while let Some(current) = next {
@@ -165,17 +167,7 @@ impl Tree {
             set(&mut walk.visited, current);
             let child = before.replace(current);
             match self.roles[current as usize] {
-                RoleCode::Judges(Judging::Reply) => reply = Some(current),
-                RoleCode::Judges(judging) => {
-                    // What OpenClaw answered itself.
-                    let command = judging == Judging::User && reply.is_some() && reply == child;
-                    let judging = if command { Judging::Reply } else { judging };
-                    if walk.last.is_none() || (in_doubt && judging == Judging::Error) {
-                        walk.last = Some((judging, current));
-                    }
-                    // Behind an error the words of a command line tell of it.
-                    in_doubt = judging == Judging::StopByCli && walk.last == Some((judging, current));
-                }
+                RoleCode::Judges(judging) => judged.meet(judging, current, child),
                 RoleCode::NoMessage => {
                     walk.no_message = true;
                     walk.findings.push((Code::NoMessage, current));
@@ -198,19 +190,22 @@ impl Tree {
             }
             next = if relinked { current.checked_sub(1) } else { self.parent_of(current, &index, &mut walk) };
         }
-        if walk.last.is_none() {
-            // The path tells nothing: the last message of the file is the best there is.
-            walk.last = (0..=last).rev().find_map(|index| match self.roles[index as usize] {
-                RoleCode::Judges(judging) if judging != Judging::Reply => Some((judging, index)),
-                _ => None,
-            });
-        }
+        // When the path tells nothing, the last message of the file is the best there is.
+        walk.last = judged.last.or_else(|| self.last_message());
         if kept_found {
             walk.findings.retain(|(code, _)| *code != Code::UnknownKept);
         } else if !walk.cycle {
             walk.cut = true;
         }
         walk
+    }
+
+    /// Returns the last message of the file that tells how a run ended.
+    fn last_message(&self) -> Option<(Judging, u32)> {
+        (0..self.len()).rev().find_map(|index| match self.roles[index as usize] {
+            RoleCode::Judges(judging) if judging != Judging::Reply => Some((judging, index)),
+            _ => None,
+        })
     }
 
     fn parent_of(&self, current: u32, index: &Index<'_>, walk: &mut Walk) -> Option<u32> {
