@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::json::{Scanner, Span};
-use super::line::{self, Id, Line, Links, Role};
+use super::line::{self, EntryLine, Id, Line, Links, Role};
 use super::transcript::{Analyzer, Cure, Summary, is_blank, trim_start};
 
 /// Sends lines through, mended.
@@ -69,32 +69,43 @@ impl<'a> Mender<'a> {
             }
             Line::Header(..) => emit(text, true),
             Line::Entry(entry, _) if matches!(entry.role, Role::Scalar | Role::Array) => Ok(()),
-            Line::Entry(entry, _) => {
-                let links = line::links(body);
-                if self.cure.messageless.contains(&self.lines) {
-                    let parent = self.parent_of(entry.parent, links, body);
-                    if let Id::Key(id) = entry.id {
-                        self.gone.insert(id, parent);
-                    }
-                    return Ok(());
-                }
-                if self.cure.cycle.is_some_and(|(_, anchor)| anchor == Some(self.lines)) {
-                    self.anchor = links.id.map(|span| span.of(body).to_vec());
-                }
-                let closes_cycle = self.cure.cycle.is_some_and(|(line, _)| line == self.lines);
-                let hangs_on_gone = matches!(entry.parent, Id::Key(parent) if self.gone.contains_key(&parent));
-                match links.parent {
-                    Some(span) if closes_cycle => {
-                        let new = self.anchor.clone().unwrap_or_else(|| b"null".to_vec());
-                        emit_patched(text, indent, span, &new, emit)
-                    }
-                    Some(span) if hangs_on_gone => {
-                        let new = self.parent_of(entry.parent, links, body);
-                        emit_patched(text, indent, span, &new, emit)
-                    }
-                    _ => emit(text, true),
-                }
+            Line::Entry(entry, _) => self.entry(&entry, text, indent, emit),
+        }
+    }
+
+    /// Mends an entry: cuts it out, or gives it another parent where its own is gone or closes a cycle.
+    #[inline]
+    fn entry<E>(
+        &mut self,
+        entry: &EntryLine,
+        text: &[u8],
+        indent: usize,
+        emit: &mut impl FnMut(&[u8], bool) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let body = &text[indent..];
+        let links = line::links(body);
+        if self.cure.messageless.contains(&self.lines) {
+            let parent = self.parent_of(entry.parent, links, body);
+            if let Id::Key(id) = entry.id {
+                self.gone.insert(id, parent);
             }
+            return Ok(());
+        }
+        if self.cure.cycle.is_some_and(|(_, anchor)| anchor == Some(self.lines)) {
+            self.anchor = links.id.map(|span| span.of(body).to_vec());
+        }
+        let closes_cycle = self.cure.cycle.is_some_and(|(line, _)| line == self.lines);
+        let hangs_on_gone = matches!(entry.parent, Id::Key(parent) if self.gone.contains_key(&parent));
+        match links.parent {
+            Some(span) if closes_cycle => {
+                let new = self.anchor.clone().unwrap_or_else(|| b"null".to_vec());
+                emit_patched(text, indent, span, &new, emit)
+            }
+            Some(span) if hangs_on_gone => {
+                let new = self.parent_of(entry.parent, links, body);
+                emit_patched(text, indent, span, &new, emit)
+            }
+            _ => emit(text, true),
         }
     }
 
