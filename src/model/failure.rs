@@ -49,16 +49,7 @@ impl FailureKind {
     pub fn of(message: &str) -> Self {
         let text = message.to_lowercase();
         let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-        let overflow = says(&[
-            "maximum context length",
-            "context length exceeded",
-            "context_length_exceeded",
-            "context window",
-            "context overflow",
-            "prompt is too long",
-            "request_too_large",
-            "input is too long",
-        ]);
+        let overflow = says(&OVERFLOW);
         match status(&text) {
             _ if overflow => return Self::Overflow,
             Some(401 | 403) => return Self::Auth,
@@ -69,46 +60,60 @@ impl FailureKind {
             Some(500..=599) => return Self::Server,
             _ => {}
         }
-        let kinds: [(Self, &[&str]); 6] = [
-            (Self::RateLimit, &["rate limit", "rate_limit", "too many requests", "quota", "resource_exhausted"]),
-            (
-                Self::Auth,
-                &[
-                    "api key",
-                    "api_key",
-                    "unauthorized",
-                    "authentication",
-                    "auth_permanent",
-                    "permission_error",
-                    "forbidden",
-                    "credential",
-                ],
-            ),
-            (Self::Timeout, &["timeout", "timed out", "etimedout", "deadline"]),
-            (
-                Self::Server,
-                &["overloaded", "internal server error", "server had an error", "bad gateway", "unavailable"],
-            ),
-            (
-                Self::Network,
-                &[
-                    "connection",
-                    "econn",
-                    "socket",
-                    "terminated",
-                    "fetch failed",
-                    "network",
-                    "enotfound",
-                    "eai_again",
-                    "in json at position",
-                    "unexpected end of json",
-                ],
-            ),
-            (Self::InvalidRequest, &["invalid_request", "invalid request", "must alternate", "invalid schema"]),
-        ];
-        kinds.into_iter().find(|(_, words)| says(words)).map_or(Self::Unknown, |(kind, _)| kind)
+        WORDS.into_iter().find(|(_, words)| says(words)).map_or(Self::Unknown, |(kind, _)| kind)
     }
 }
+
+/// Words of an overflow, which tell more than the status that stands before them.
+const OVERFLOW: [&str; 8] = [
+    "maximum context length",
+    "context length exceeded",
+    "context_length_exceeded",
+    "context window",
+    "context overflow",
+    "prompt is too long",
+    "request_too_large",
+    "input is too long",
+];
+
+/// Words of the other kinds, for a message without a status. The first that fits counts.
+const WORDS: [(FailureKind, &[&str]); 6] = [
+    (FailureKind::RateLimit, &["rate limit", "rate_limit", "too many requests", "quota", "resource_exhausted"]),
+    (
+        FailureKind::Auth,
+        &[
+            "api key",
+            "api_key",
+            "unauthorized",
+            "authentication",
+            "auth_permanent",
+            "permission_error",
+            "forbidden",
+            "credential",
+        ],
+    ),
+    (FailureKind::Timeout, &["timeout", "timed out", "etimedout", "deadline"]),
+    (
+        FailureKind::Server,
+        &["overloaded", "internal server error", "server had an error", "bad gateway", "unavailable"],
+    ),
+    (
+        FailureKind::Network,
+        &[
+            "connection",
+            "econn",
+            "socket",
+            "terminated",
+            "fetch failed",
+            "network",
+            "enotfound",
+            "eai_again",
+            "in json at position",
+            "unexpected end of json",
+        ],
+    ),
+    (FailureKind::InvalidRequest, &["invalid_request", "invalid request", "must alternate", "invalid schema"]),
+];
 
 /// A leading HTTP status: `401 Incorrect API key`, `HTTP 500: …`.
 fn status(text: &str) -> Option<u16> {
