@@ -58,6 +58,16 @@ pub fn binding(agent: &str, key: &str) -> String {
     if agent.is_empty() || names_agent(key) { key.to_owned() } else { format!("{key} (agent {agent})") }
 }
 
+// Why a restore does not bring something back, and the way to have it all the same.
+
+const KEY_TAKEN: &str =
+    "the key is bound again: `claw-sessions quarantine` takes that session aside, then restore once more";
+const UNACCOMPANIED: &str = "its transcript did not come back, and alone the binding would lead to another; --as-new \
+                             brings both back under new names";
+const WRITTEN: &str = "it was written since it was mended; --as-new brings the original of a transcript back beside it";
+const MENDED_GONE: &str = "the mended file is not in its place: restore the run that took it first, or bring the \
+                           original back beside it with --as-new";
+
 /// Why something was left, as a sentence without its end.
 pub fn sentence(refusal: &Refusal, view: View<'_>) -> String {
     match refusal {
@@ -72,7 +82,8 @@ pub fn sentence(refusal: &Refusal, view: View<'_>) -> String {
             "its rows are of schema {kept}, and the database has schema {now}: they come back with the release that has that schema"
         ),
         Refusal::NotCompactable => {
-            "it gives no pages back unless all of it is copied: `openclaw doctor --session-sqlite compact` does that".to_owned()
+            "it gives no pages back unless all of it is copied: `openclaw doctor --session-sqlite compact` does that"
+                .to_owned()
         }
         Refusal::ForeignOwner(uid) => format!("it belongs to user {uid}: run this as that user"),
         Refusal::Network(kind) => format!("it lies on {kind}, where SQLite's locks are not to be trusted"),
@@ -82,34 +93,18 @@ pub fn sentence(refusal: &Refusal, view: View<'_>) -> String {
         Refusal::OwnerGone(name) => {
             format!("{name}, to which its rows belong, is gone: restore the run that took it first, if one did")
         }
-        Refusal::KeyTaken => {
-            "the key is bound again: `claw-sessions quarantine` takes that session aside, then restore once more".to_owned()
-        }
+        Refusal::KeyTaken => KEY_TAKEN.to_owned(),
         Refusal::RowsWritten => "its rows were written since: what is there now is newer, and stays".to_owned(),
         Refusal::Outside => "it lies outside the state directory, which was moved since".to_owned(),
         Refusal::Taken(path) => format!("{} exists", view.path(path)),
         Refusal::Bound => "the key is bound again; --as-new brings it back under another key".to_owned(),
-        Refusal::Unaccompanied => {
-            "its transcript did not come back, and alone the binding would lead to another; --as-new brings both back under new \
-             names"
-                .to_owned()
-        }
-        Refusal::Written => {
-            "it was written since it was mended; --as-new brings the original of a transcript back beside it".to_owned()
-        }
-        Refusal::MendedGone => "the mended file is not in its place: restore the run that took it first, or bring the \
-                                original back beside it with --as-new"
-            .to_owned(),
+        Refusal::Unaccompanied => UNACCOMPANIED.to_owned(),
+        Refusal::Written => WRITTEN.to_owned(),
+        Refusal::MendedGone => MENDED_GONE.to_owned(),
         Refusal::NoStore => "no store here belongs to that agent".to_owned(),
         Refusal::Referred => "a binding refers to it".to_owned(),
         Refusal::Shielded { code, rule } => format!("{code}: {rule}"),
-        Refusal::Gateway { version, evidence } => {
-            let version = version.as_deref().unwrap_or("of unknown version");
-            let evidence = evidence.join("; ");
-            format!(
-                "a gateway {version} is alive ({evidence}); nothing was touched: stop it first, or accept it with --online"
-            )
-        }
+        Refusal::Gateway { version, evidence } => gateway(version.as_deref(), evidence),
         Refusal::NotArchived(path) => format!(
             "{} is not in the archive any more: put it there again, from a backup, and restore once more",
             path.display()
@@ -125,11 +120,7 @@ pub fn sentence(refusal: &Refusal, view: View<'_>) -> String {
         }
         Refusal::VersionBefore(why) => format!("{why}; the version before it is used"),
         Refusal::Unknowable(why) => format!("it stays, because a store may refer to it: {why}"),
-        Refusal::NotDone(what) => match what {
-            NotDone::StillBound => "it is still in its store".to_owned(),
-            NotDone::Unreadable => "it cannot be read again".to_owned(),
-            NotDone::NotWhole => "it did not arrive whole in the archive".to_owned(),
-        },
+        Refusal::NotDone(what) => not_done(what).to_owned(),
         Refusal::Clock(jump) => clock(jump),
         Refusal::More(count) => format!("and {count} more"),
     }
@@ -148,6 +139,20 @@ pub fn unfit_words(unfit: &Unfit) -> String {
         Unfit::Unread(why) => format!("its rows were not read: {why}"),
     };
     format!("{}: {why}; nothing of it is changed", unfit.code())
+}
+
+fn gateway(version: Option<&str>, evidence: &[String]) -> String {
+    let version = version.unwrap_or("of unknown version");
+    let evidence = evidence.join("; ");
+    format!("a gateway {version} is alive ({evidence}); nothing was touched: stop it first, or accept it with --online")
+}
+
+fn not_done(what: &NotDone) -> &'static str {
+    match what {
+        NotDone::StillBound => "it is still in its store",
+        NotDone::Unreadable => "it cannot be read again",
+        NotDone::NotWhole => "it did not arrive whole in the archive",
+    }
 }
 
 fn clock(jump: &Jump) -> String {
