@@ -311,19 +311,23 @@ pub fn advice(
             format!("readmits two of {}", count(deferred, "deferred session")),
         );
     }
-    match last_gc {
-        _ if *planned == Totals::default() => {}
-        None => say(
-            "claw-sessions systemd",
-            "no gc has changed anything here yet; shows the units that run it at every start and at night".to_owned(),
-        ),
-        Some(last) if (now - last).num_days() > 7 => {
-            let days = (now - last).num_days();
-            say("claw-sessions systemd", format!("the last gc ran {days} days ago; shows the units that run it"));
-        }
-        Some(_) => {}
+    if *planned != Totals::default()
+        && let Some(why) = why_by_itself(last_gc, now)
+    {
+        say("claw-sessions systemd", why);
     }
     advice
+}
+
+/// Returns why gc should run by itself, when it does not seem to.
+fn why_by_itself(last_gc: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<String> {
+    let Some(last) = last_gc else {
+        return Some(
+            "no gc has changed anything here yet; shows the units that run it at every start and at night".to_owned(),
+        );
+    };
+    let days = (now - last).num_days();
+    (days > 7).then(|| format!("the last gc ran {days} days ago; shows the units that run it"))
 }
 
 /// Bindings by agent, class, run state and action.

@@ -36,20 +36,7 @@ pub fn write(document: &ReportDocument) -> String {
         out.sample("bindings", &labels, number);
     }
     bytes(&mut out, document);
-    out.gauge("database_bytes", "Bytes of the agent's database, by what they hold; all: of the file and its log.");
-    for (agent, database) in document.stores.iter().filter_map(|one| Some((&one.agent, one.database.as_ref()?))) {
-        let census = &database.census;
-        for (part, bytes) in [
-            ("all", census.bytes),
-            ("sessions", census.sessions),
-            ("traces", census.traces),
-            ("search", census.search),
-            ("archives", census.archives),
-            ("free", census.free),
-        ] {
-            out.sample("database_bytes", &[("agent", agent), ("part", part)], bytes);
-        }
-    }
+    databases(&mut out, document);
     out.gauge("transcripts", "Transcript files, bound or not.");
     out.gauge_of(document, "transcripts", |share| share.transcripts);
     out.gauge("oldest_binding_age_seconds", "Age of the oldest binding.");
@@ -94,6 +81,23 @@ fn bytes(out: &mut Exposition, document: &ReportDocument) {
     out.gauge("size_bytes", "Bytes in the sessions directories.");
     for ((agent, of), bytes) in sizes {
         out.sample("size_bytes", &[("agent", agent), ("of", of)], bytes);
+    }
+}
+
+fn databases(out: &mut Exposition, document: &ReportDocument) {
+    out.gauge("database_bytes", "Bytes of the agent's database, by what they hold; all: of the file and its log.");
+    for (agent, database) in document.stores.iter().filter_map(|one| Some((&one.agent, one.database.as_ref()?))) {
+        let census = &database.census;
+        for (part, bytes) in [
+            ("all", census.bytes),
+            ("sessions", census.sessions),
+            ("traces", census.traces),
+            ("search", census.search),
+            ("archives", census.archives),
+            ("free", census.free),
+        ] {
+            out.sample("database_bytes", &[("agent", agent), ("part", part)], bytes);
+        }
     }
 }
 
