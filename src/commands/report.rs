@@ -21,16 +21,7 @@ use crate::render::view;
 
 /// Runs the verb.
 pub(super) fn run(session: &Session, args: &ReportArgs) -> Result<Exit, Failure> {
-    let format = args.format;
-    if args.check && format != Format::Text {
-        return Err(Failure::usage(anyhow::anyhow!("--check prints text or json, not {}", format.name())));
-    }
-    if args.since.is_some() && !matches!(format, Format::Text | Format::Markdown) {
-        return Err(Failure::usage(anyhow::anyhow!(
-            "--since is told in text, markdown and json, not in {}",
-            format.name()
-        )));
-    }
+    check_format(args)?;
     let mut context = Context::new(session, &args.policy.flags())?;
     let past = journal::history(&context.home.real_dir);
     let all = context.past();
@@ -80,6 +71,21 @@ pub(super) fn run(session: &Session, args: &ReportArgs) -> Result<Exit, Failure>
     let exceeded = document.checks.iter().any(|check| check.exceeded);
     show(session, &context, args, &document)?;
     Ok(if exceeded { Exit::Problems } else { Exit::Done })
+}
+
+/// Checks that the format can tell what was asked for.
+fn check_format(args: &ReportArgs) -> Result<(), Failure> {
+    let format = args.format;
+    if args.check && format != Format::Text {
+        return Err(Failure::usage(anyhow::anyhow!("--check prints text or json, not {}", format.name())));
+    }
+    if args.since.is_some() && !matches!(format, Format::Text | Format::Markdown) {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "--since is told in text, markdown and json, not in {}",
+            format.name()
+        )));
+    }
+    Ok(())
 }
 
 fn show(session: &Session, context: &Context<'_>, args: &ReportArgs, document: &ReportDocument) -> Result<(), Failure> {
