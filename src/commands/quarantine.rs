@@ -46,17 +46,10 @@ fn take(session: &Session, args: &QuarantineArgs) -> Result<Exit, Failure> {
     let named = named(&inventory, &args.what)?;
     let damaged = if args.damaged { damaged(&inventory, &context, args) } else { HashSet::new() };
     let verdicts = context.judge(&inventory).set_aside(&named, &damaged);
-    let id = |one: &Classified| BindingId::new(&one.store(&inventory).path, &one.binding(&inventory).key);
+    let id = |one: &Classified| binding_id(one, &inventory);
     let asked = |one: &&Classified| named.contains(&id(one)) || damaged.contains(&id(one));
-    let shielded = verdicts.bindings.iter().filter(asked).filter(|one| one.verdict.action == Action::Keep);
-    let mut left: Vec<Left> = shielded
-        .filter_map(|one| {
-            let reason = one.verdict.reasons.first()?;
-            let rule = reason.describe().to_owned();
-            let subject = Subject::Binding { agent: one.binding(&inventory).agent.clone(), id: id(one) };
-            Some(Left::new(subject, Refusal::Shielded { code: reason.as_str().to_owned(), rule }))
-        })
-        .collect();
+    let mut left: Vec<Left> =
+        verdicts.bindings.iter().filter(asked).filter_map(|one| shielded(one, &inventory)).collect();
     let taken = verdicts.bindings.iter().filter(|one| one.verdict.action == Action::Quarantine);
     let mut taken: Vec<&Classified> = taken.collect();
     let plan = context.plan(&inventory, &verdicts);
@@ -97,6 +90,18 @@ fn take(session: &Session, args: &QuarantineArgs) -> Result<Exit, Failure> {
         session.print(&quarantine::taken(&document, &session.layout()))?;
     }
     Ok(Exit::after(!document.refused.is_empty(), !document.failed.is_empty() || context.missed()))
+}
+
+fn binding_id(one: &Classified, inventory: &Inventory) -> BindingId {
+    BindingId::new(&one.store(inventory).path, &one.binding(inventory).key)
+}
+
+/// Returns the rule that keeps a binding in its store although it was asked for, if one does.
+fn shielded(one: &Classified, inventory: &Inventory) -> Option<Left> {
+    let reason = one.verdict.reasons.first().filter(|_| one.verdict.action == Action::Keep)?;
+    let agent = one.binding(inventory).agent.clone();
+    let refusal = Refusal::Shielded { code: reason.as_str().to_owned(), rule: reason.describe().to_owned() };
+    Some(Left::new(Subject::Binding { agent, id: binding_id(one, inventory) }, refusal))
 }
 
 /// The bindings that were asked for, by key or by session id. A name that bindings of several stores have names none.
