@@ -78,35 +78,15 @@ fn pass(
     time: Time,
     watch: Option<&boot::StartWatch>,
 ) -> Result<Passed, Failure> {
-    let changing = |changing| {
-        if let Some(watch) = watch {
-            watch.changing(changing);
-        }
-    };
     let dry = args.dry_run || args.plan.is_some();
-    let patience = if args.boot { boot::PATIENCE } else { Patience::default().patience };
-    changing(!dry);
-    let limits = Patience { patience, deadline: time.all };
-    let mut work = if dry { Mutation::dry(context) } else { Mutation::begin(context, args.online, limits)? };
-    changing(false);
+    let mut work = begin(context, args, time, watch, dry)?;
     let salvage = (args.salvage.salvage || args.boot).then_some(args.salvage.from_backups);
     let look = Loading { salvage, boot: args.boot, deadline: time.reading, ..Loading::default() };
     let inventory = context.load_with(look)?;
     let mut left: Vec<Left> = barred(&inventory, |bar| !bar.is_harmless()).collect();
     let (verdicts, plan) = decide(context, args, &inventory, &work.settled.back, &mut left)?;
     let planned = plan.totals();
-    if let Some(why) = guard::refusal(&plan, &inventory, &context.policy, context.now) {
-        if !dry {
-            let before = match work.recovered().join("; ") {
-                told if told.is_empty() => told,
-                told => format!("; before that, {told}"),
-            };
-            return Err(Failure::refused(anyhow::anyhow!("{why}; nothing was touched{before}"))
-                .code("plan-unsafe")
-                .hint("`gc -n` with the same options shows the plan"));
-        }
-        left.push(Left::new(Subject::Plan, Refusal::Unsafe(format!("{why}; gc would refuse it"))));
-    }
+    left.extend(guarded(context, &inventory, &plan, &work, dry)?);
     if dry {
         left.extend(beside_gateway(context, args.online).map(|why| Left::new(Subject::Plan, why)));
     }
@@ -119,7 +99,7 @@ fn pass(
     let (outcome, bindings) = if dry || plan.is_empty() {
         (Ok(Outcome::default()), documents())
     } else {
-        changing(true);
+        changing(watch, true);
         // A plan from a file is older than what was read.
         let seen = args.apply.is_none().then_some(&inventory);
         apply::beside(|| work.carry_out(context, plan, seen, RunKind::Gc), documents)
@@ -130,7 +110,7 @@ fn pass(
     outcome.left.extend(unread(&not_checked));
     outcome.left.extend(left);
     if args.boot && !dry {
-        changing(true);
+        changing(watch, true);
         // What was done is told all the same.
         if let Err(failure) = remember(context, &inventory, &verdicts, &outcome, not_checked, &mut work) {
             outcome.left.push(Left::new(Subject::Start, failure.error));
@@ -140,7 +120,7 @@ fn pass(
         Some(journal) if !time.all.has_passed() => forget_old_runs(context, journal, &mut outcome),
         _ => Vec::new(),
     };
-    changing(false);
+    changing(watch, false);
     let own = outcome.run.clone().filter(|_| outcome.unfinished);
     let unfinished = work.settled.unfinished().into_iter().chain(own).collect();
     outcome.left.append(&mut work.settled.left);
@@ -150,6 +130,50 @@ fn pass(
     // The process is about to end, which gives all of it back at once.
     std::mem::forget((inventory, verdicts));
     Ok(Passed { document, run, left })
+}
+
+/// Tells the watch of a start whether something is being changed.
+fn changing(watch: Option<&boot::StartWatch>, changing: bool) {
+    if let Some(watch) = watch {
+        watch.changing(changing);
+    }
+}
+
+/// Takes our lock and finishes what was cut off; a dry run only looks.
+fn begin(
+    context: &Context<'_>,
+    args: &GcArgs,
+    time: Time,
+    watch: Option<&boot::StartWatch>,
+    dry: bool,
+) -> Result<Mutation, Failure> {
+    let patience = if args.boot { boot::PATIENCE } else { Patience::default().patience };
+    changing(watch, !dry);
+    let limits = Patience { patience, deadline: time.all };
+    let work = if dry { Mutation::dry(context) } else { Mutation::begin(context, args.online, limits)? };
+    changing(watch, false);
+    Ok(work)
+}
+
+/// Refuses a plan that takes more than it may, or that a wrong clock may have made. A dry run tells it, and goes on.
+fn guarded(
+    context: &Context<'_>,
+    inventory: &Inventory,
+    plan: &Plan<'_>,
+    work: &Mutation,
+    dry: bool,
+) -> Result<Option<Left>, Failure> {
+    let Some(why) = guard::refusal(plan, inventory, &context.policy, context.now) else { return Ok(None) };
+    if dry {
+        return Ok(Some(Left::new(Subject::Plan, Refusal::Unsafe(format!("{why}; gc would refuse it")))));
+    }
+    let before = match work.recovered().join("; ") {
+        told if told.is_empty() => told,
+        told => format!("; before that, {told}"),
+    };
+    Err(Failure::refused(anyhow::anyhow!("{why}; nothing was touched{before}"))
+        .code("plan-unsafe")
+        .hint("`gc -n` with the same options shows the plan"))
 }
 
 /// Notes which sessions this start found failed or cut off, where they stand, and what it left unread.
