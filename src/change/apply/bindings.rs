@@ -140,37 +140,15 @@ impl Applying<'_> {
         if leaving.iter().any(|leaving| leaving.item.file.is_some()) {
             spare_referenced(&current.references(&members, dir.path()), &leaving, left_behind);
         }
-        let (text, document) = (&*current.text, &*current.document);
-        let cuts = document.cuts(&members);
+        let text = &*current.text;
+        let cuts = current.document.cuts(&members);
         anyhow::ensure!(
             store::cuts_leave_an_object(text, &cuts),
             "{} would not be a store without what leaves it",
             plan.path.display()
         );
-        let removed = shelf.dir.free_name(&removed_name(name), |_| false)?;
         let seen = seen.filter(|_| current.is_seen());
-        let (removed_is_safe, (entries, (new_sha256, old_sha256))) = beside(
-            || self.run.write_new(&shelf.dir, &removed, cuts.iter().map(|cut| cut.of(text))),
-            || {
-                let old = || seen.map_or_else(|| sha256(text), |seen| seen.sha256().to_owned());
-                let whole = || rayon::join(|| sha256_of(kept(text, &cuts)), old);
-                rayon::join(|| entry_records(&leaving, document, &cuts), whole)
-            },
-        );
-        removed_is_safe?;
-        let batch = Batch {
-            agent: plan.agent.clone(),
-            store: plan.path.clone(),
-            dir: plan.dir,
-            state: StepState::Planned,
-            from: BatchSource::File(FileCuts {
-                old_sha256,
-                new_sha256,
-                cuts: cuts.iter().map(|cut| (cut.start, cut.end)).collect(),
-                removed: shelf.below.join(&removed),
-            }),
-            entries,
-        };
+        let batch = self.archive_cuts(plan, (&leaving, &cuts), &current, seen, &shelf)?;
         self.plan_moves(&leaving, plan, &shelf, left_behind)?;
         self.run.manifest.batches.push(batch);
         let info = &current.info;
@@ -183,6 +161,42 @@ impl Applying<'_> {
         }
         self.outcome.taken.insert(plan.path.clone(), items.iter().map(|item| item.key.clone()).collect());
         Ok(Ok(Some(Gone { store: &plan.path, items, old: current, cuts })))
+    }
+
+    /// Writes the bytes that leave into the archive while everything is hashed, and returns what a restore needs to know.
+    fn archive_cuts(
+        &self,
+        plan: &StorePlan<'_>,
+        (leaving, cuts): (&[Leaving<'_>], &[Span]),
+        current: &Current<'_>,
+        seen: Option<&SeenStore<'_>>,
+        shelf: &Shelf,
+    ) -> anyhow::Result<Batch> {
+        let (text, document) = (&*current.text, &*current.document);
+        let (_, name) = parts(&plan.path)?;
+        let removed = shelf.dir.free_name(&removed_name(name), |_| false)?;
+        let (removed_is_safe, (entries, (new_sha256, old_sha256))) = beside(
+            || self.run.write_new(&shelf.dir, &removed, cuts.iter().map(|cut| cut.of(text))),
+            || {
+                let old = || seen.map_or_else(|| sha256(text), |seen| seen.sha256().to_owned());
+                let whole = || rayon::join(|| sha256_of(kept(text, cuts)), old);
+                rayon::join(|| entry_records(leaving, document, cuts), whole)
+            },
+        );
+        removed_is_safe?;
+        Ok(Batch {
+            agent: plan.agent.clone(),
+            store: plan.path.clone(),
+            dir: plan.dir,
+            state: StepState::Planned,
+            from: BatchSource::File(FileCuts {
+                old_sha256,
+                new_sha256,
+                cuts: cuts.iter().map(|cut| (cut.start, cut.end)).collect(),
+                removed: shelf.below.join(&removed),
+            }),
+            entries,
+        })
     }
 
     /// Says what became of the store that was recorded last. An error that came after the rename means "there, but
