@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::ffi::OsStr;
+use std::fs::File;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -14,11 +15,13 @@ use crate::change::manifest::{After, Before, Change, Step, StepState};
 use crate::change::outcome::{Changed, Late, Refusal, Subject};
 use crate::decide::plan::{MendItem, Mending};
 use crate::disk::atomic;
+use crate::disk::deadline::Deadline;
 use crate::disk::dir::{Dir, FileInfo};
 use crate::load::read;
 use crate::model::mend::Proof;
 use crate::model::proof::{Stamp, sha256};
 use crate::model::store;
+use crate::model::transcript::{Cure, Summary};
 use crate::openclaw::files::lock::{self, held_by, lock_name};
 use crate::openclaw::files::salvage;
 
@@ -45,25 +48,12 @@ impl Applying<'_> {
             Ok(found) => found,
             Err(changed) => return Ok(Some(changed.into())),
         };
-        if let Some(holder) = held_by(&dir, &lock_name(name))? {
-            return Ok(Some(holder.into()));
-        }
-        let is_planned = |info: FileInfo| info.regular && Some(info.stamp) == item.stamp;
-        let opened = match dir.info(name)? {
-            Some(info) if is_planned(info) => Some(dir.open_file(name)?),
-            _ => None,
-        };
-        let Some((mut file, info)) = opened.filter(|(_, info)| is_planned(*info)) else {
-            return Ok(Some(Changed::File.into()));
+        let deadline = self.deadline;
+        let Sick { mut file, info, before, cure } = match sick(&dir, name, item, deadline)? {
+            Ok(sick) => sick,
+            Err(refusal) => return Ok(Some(refusal)),
         };
         let size = info.stamp.size;
-        let reading = || format!("cannot read {}", item.path.display());
-        let deadline = self.deadline;
-        let (before, cure) = match read::judge(&file, size, deadline) {
-            Err(_) if deadline.has_passed() => return Ok(Some(Late::Mend.into())),
-            judged => judged.with_context(reading)?,
-        };
-        let Some(cure) = cure else { return Ok(Some(Changed::Sound.into())) };
         let shelf = self.run.shelf(&item.agent)?;
         let to = self.free_name(&shelf, name)?;
         let original = Before { stamp: info.stamp, sha256: None };
@@ -200,6 +190,37 @@ impl Applying<'_> {
         }
         written.and(replaced.map(drop))
     }
+}
+
+/// A transcript that has a cure, held open.
+struct Sick {
+    file: File,
+    info: FileInfo,
+    /// What is wrong with it.
+    before: Summary,
+    cure: Cure,
+}
+
+/// Opens the transcript that was planned and judges it, or says why it is not to be mended.
+fn sick(dir: &Dir, name: &OsStr, item: &MendItem, deadline: Deadline) -> anyhow::Result<Result<Sick, Refusal>> {
+    if let Some(holder) = held_by(dir, &lock_name(name))? {
+        return Ok(Err(holder.into()));
+    }
+    let is_planned = |info: FileInfo| info.regular && Some(info.stamp) == item.stamp;
+    let opened = match dir.info(name)? {
+        Some(info) if is_planned(info) => Some(dir.open_file(name)?),
+        _ => None,
+    };
+    let Some((file, info)) = opened.filter(|(_, info)| is_planned(*info)) else {
+        return Ok(Err(Changed::File.into()));
+    };
+    let reading = || format!("cannot read {}", item.path.display());
+    let (before, cure) = match read::judge(&file, info.stamp.size, deadline) {
+        Err(_) if deadline.has_passed() => return Ok(Err(Late::Mend.into())),
+        judged => judged.with_context(reading)?,
+    };
+    let Some(cure) = cure else { return Ok(Err(Changed::Sound.into())) };
+    Ok(Ok(Sick { file, info, before, cure }))
 }
 
 /// Returns the marks of the transcript that was to take the place of another.
