@@ -29,7 +29,7 @@ use crate::model::names::is_session_id;
 use crate::model::proof::{DirId, Stamp, sha256};
 use crate::model::store;
 use crate::openclaw::files::lock::{held_by, lock_name};
-use crate::openclaw::files::salvage;
+use crate::openclaw::files::salvage::{self, Lost};
 
 /// A file of the recipe.
 pub struct Stuck {
@@ -288,16 +288,6 @@ impl Bindings<'_> {
         if backups.is_empty() {
             return Ok(Ok(()));
         }
-        let unseen = RefCell::new(None);
-        let is_file = |name: &OsStr| match dir.info(name) {
-            Ok(info) => info.is_some_and(|info| info.regular),
-            Err(error) => {
-                unseen.replace(Some(error));
-                false
-            }
-        };
-        // A file that is in the way of the recipe's is not the one that was bound.
-        let in_the_way = |file: &OsStr| is_file(&stuck_name(file));
         let shelf = self.run.shelf(agent)?;
         let lock = match lock_store(self.run, agent, &dir, name, &shelf, self.patience)? {
             Ok(lock) => lock,
@@ -307,15 +297,7 @@ impl Bindings<'_> {
         let Ok(document) = store::read(&text) else { return Ok(Err(Changed::Unreadable.into())) };
         let references = references_now(&self.run.manifest.stores)
             .context("another store cannot be read now, and may refer to its transcripts")?;
-        let waits = |file: &OsStr| {
-            let path = dir.join(file);
-            is_file(file) && !in_the_way(file) && !references.iter().any(|one| one.refer_to(&path, None))
-        };
-        let mut returning = salvage::lost(&document, &text, &backups);
-        returning.retain(|one| transcript(&one.member.1).is_some_and(|file| waits(&file)));
-        if let Some(error) = unseen.take() {
-            return Err(error);
-        }
+        let returning = with_transcript(salvage::lost(&document, &text, &backups), &dir, &references)?;
         if returning.is_empty() {
             return Ok(Ok(()));
         }
@@ -356,6 +338,29 @@ impl Bindings<'_> {
         let bound = |key| Bound { agent: agent.to_owned(), id: BindingId::new(path, key) };
         self.outcome.back.bindings.extend(keys.into_iter().map(bound));
         Ok(Ok(()))
+    }
+}
+
+/// Keeps of the lost bindings those whose transcript is in `dir` again and is no other binding's.
+fn with_transcript(mut lost: Vec<Lost>, dir: &Dir, references: &[References]) -> anyhow::Result<Vec<Lost>> {
+    let unseen = RefCell::new(None);
+    let is_file = |name: &OsStr| match dir.info(name) {
+        Ok(info) => info.is_some_and(|info| info.regular),
+        Err(error) => {
+            unseen.replace(Some(error));
+            false
+        }
+    };
+    // A file that is in the way of the recipe's is not the one that was bound.
+    let in_the_way = |file: &OsStr| is_file(&stuck_name(file));
+    let waits = |file: &OsStr| {
+        let path = dir.join(file);
+        is_file(file) && !in_the_way(file) && !references.iter().any(|one| one.refer_to(&path, None))
+    };
+    lost.retain(|one| transcript(&one.member.1).is_some_and(|file| waits(&file)));
+    match unseen.take() {
+        Some(error) => Err(error),
+        None => Ok(lost),
     }
 }
 
