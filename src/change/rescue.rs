@@ -103,18 +103,8 @@ fn bring_back(
             return Ok(());
         }
     };
-    let mut stays: HashSet<OsString> = HashSet::new();
-    for file in found.files {
-        let Some(info) = shelf.info(&file)?.filter(|info| info.regular) else { continue };
-        if dir.info(&file)?.is_some() {
-            outcome.leave(Subject::Path(shelf.join(&file)), Refusal::Taken(dir.join(&file)));
-            stays.insert(file);
-            continue;
-        }
-        carry(shelf, &file, &dir, &file, &info)?;
-        outcome.back.files += 1;
-        outcome.back.bytes += info.stamp.size;
-    }
+    let mut rescue = Rescue { shelf, home, outcome };
+    let stays = rescue.files(found.files, &dir)?;
     dir.sync()?;
     let (text, info) = if dir.info(name)?.is_some() {
         read_whole(&dir, name)?
@@ -125,34 +115,10 @@ fn bring_back(
         anyhow::bail!("{} is no readable store now: put it right first", home.store.display())
     };
     let places = document.effective(&text).into_iter();
-    let mut bound: HashMap<String, Vec<u8>> =
+    let bound: HashMap<String, Vec<u8>> =
         places.map(|place| (place.key, document.members[place.member].entry.span.of(&text).to_vec())).collect();
     let keys: HashSet<String> = bound.keys().cloned().collect();
-    let mut members = Vec::new();
-    let mut done: Vec<OsString> = Vec::new();
-    for removed in found.removed {
-        let (bytes, _) = read_whole(shelf, &removed)?;
-        let mut all = true;
-        for (key, entry) in store::members_of(&bytes) {
-            let plain = json::unescape(&key);
-            let subject = Subject::binding(&home.agent, &home.store, &plain);
-            let refusal = match bound.get(&plain) {
-                Some(there) if *there == entry => continue,
-                Some(_) => Some(Refusal::Bound),
-                None => transcript(&entry).filter(|file| stays.contains(file)).map(|_| Refusal::Unaccompanied),
-            };
-            if let Some(refusal) = refusal {
-                all = false;
-                outcome.leave(subject, refusal);
-                continue;
-            }
-            bound.insert(plain, entry.clone());
-            members.push((key, entry));
-        }
-        if all {
-            done.push(removed);
-        }
-    }
+    let Entries { members, done } = rescue.entries(found.removed, bound, &stays)?;
     if !members.is_empty() {
         let new = document.with_members(&text, &members);
         let added = members.iter().map(|(key, _)| json::unescape(key));
@@ -171,6 +137,75 @@ fn bring_back(
         shelf.remove(&removed)?;
     }
     shelf.sync()
+}
+
+/// A shelf, and the store beside which its files belong.
+struct Rescue<'a> {
+    shelf: &'a Dir,
+    home: &'a Destination,
+    outcome: &'a mut Outcome,
+}
+
+/// Entries that can come back into a store.
+struct Entries {
+    /// Their raw keys, each with its raw entry.
+    members: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The files of the shelf that hold nothing else once these are back.
+    done: Vec<OsString>,
+}
+
+impl Rescue<'_> {
+    /// Moves the files into `dir`. Returns those whose names are in use there: they stay.
+    fn files(&mut self, files: Vec<OsString>, dir: &Dir) -> anyhow::Result<HashSet<OsString>> {
+        let mut stays: HashSet<OsString> = HashSet::new();
+        for file in files {
+            let Some(info) = self.shelf.info(&file)?.filter(|info| info.regular) else { continue };
+            if dir.info(&file)?.is_some() {
+                self.outcome.leave(Subject::Path(self.shelf.join(&file)), Refusal::Taken(dir.join(&file)));
+                stays.insert(file);
+                continue;
+            }
+            carry(self.shelf, &file, dir, &file, &info)?;
+            self.outcome.back.files += 1;
+            self.outcome.back.bytes += info.stamp.size;
+        }
+        Ok(stays)
+    }
+
+    /// Reads the entries that were cut out: those whose key is not `bound`, and whose transcript is not one that `stays`.
+    fn entries(
+        &mut self,
+        removed: Vec<OsString>,
+        mut bound: HashMap<String, Vec<u8>>,
+        stays: &HashSet<OsString>,
+    ) -> anyhow::Result<Entries> {
+        let mut members = Vec::new();
+        let mut done: Vec<OsString> = Vec::new();
+        for removed in removed {
+            let (bytes, _) = read_whole(self.shelf, &removed)?;
+            let mut all = true;
+            for (key, entry) in store::members_of(&bytes) {
+                let plain = json::unescape(&key);
+                let subject = Subject::binding(&self.home.agent, &self.home.store, &plain);
+                let refusal = match bound.get(&plain) {
+                    Some(there) if *there == entry => continue,
+                    Some(_) => Some(Refusal::Bound),
+                    None => transcript(&entry).filter(|file| stays.contains(file)).map(|_| Refusal::Unaccompanied),
+                };
+                if let Some(refusal) = refusal {
+                    all = false;
+                    self.outcome.leave(subject, refusal);
+                    continue;
+                }
+                bound.insert(plain, entry.clone());
+                members.push((key, entry));
+            }
+            if all {
+                done.push(removed);
+            }
+        }
+        Ok(Entries { members, done })
+    }
 }
 
 /// Returns the stores that may be meant, each with its agent: as the places of the journal name them.
