@@ -150,6 +150,42 @@ fn files_are_short_and_say_what_they_promise() {
     }
 }
 
+/// Lines of a function, from `fn` to its closing brace, that a reader sees at once.
+const SCREEN: usize = 60;
+
+/// The functions of a formatted file, each with the number of its lines. One ends where a line of its own depth does.
+fn functions(text: &str) -> Vec<(&str, usize)> {
+    let depth = |line: &str| line.len() - line.trim_start().len();
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let Some((before, rest)) = line.trim_start().split_once("fn ") else { continue };
+        // What `pub` is limited to may be a path: `pub(in crate::model)`.
+        let may_stand = |word: &str| word.starts_with("pub") || word.ends_with(')') || word == "const";
+        if !before.split_whitespace().all(may_stand) {
+            continue;
+        }
+        let ends = |one: &&str| depth(one) == depth(line) && one.ends_with(['}', ';']);
+        let length = lines[at..].iter().position(ends).map_or(lines.len() - at, |end| end + 1);
+        found.push((rest.split(['(', '<']).next().unwrap(), length));
+    }
+    found
+}
+
+#[test]
+fn no_function_is_longer_than_a_screen() {
+    let (mut seen, mut long) = (0, Vec::new());
+    for (file, _) in sources() {
+        let text = fs::read_to_string(support::repository("src").join(&file)).unwrap();
+        let functions = functions(text.split("\n#[cfg(test)]\n").next().unwrap());
+        seen += functions.len();
+        let long_ones = functions.into_iter().filter(|(_, lines)| *lines > SCREEN);
+        long.extend(long_ones.map(|(name, lines)| format!("{file}: {name} ({lines} lines)")));
+    }
+    assert!(seen > 1000, "the functions are found");
+    assert!(long.is_empty(), "split these by what they do:\n{}", long.join("\n"));
+}
+
 /// One word for one thing: a reader who meets a type by its name knows which one it is.
 #[test]
 fn no_two_types_have_one_name() {
