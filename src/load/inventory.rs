@@ -38,8 +38,6 @@ mod migrated;
 mod rows;
 mod transcripts;
 
-use bind::bindings;
-
 /// What to load, and how much was read so far.
 pub struct Request<'a> {
     /// The state directory, links resolved.
@@ -284,14 +282,9 @@ fn load_file(location: &StoreLocation, request: &Request<'_>, listing: Option<&L
             None => return fail(store, Condition::of(&defect), defect::describe(&defect)),
         },
     };
-    let mut entries: Vec<Option<Entry>> = entries.into_iter().map(Some).collect();
-    let entry = |member: usize| {
-        let bytes = store.document.members[member].entry.span.len() as u64;
-        (entries.get_mut(member).and_then(Option::take).unwrap_or_default(), bytes)
-    };
-    let places = store.document.effective(&store.text);
-    store.bindings = bindings(&store, places, entry, request.main_key, location.shared);
-    if store::is_wrapped(store.bindings.iter().map(|binding| (&binding.entry, store.entry_bytes(binding)))) {
+    store.bindings = bind::of_file(&store, entries, request.main_key, location.shared);
+    let members = store.bindings.iter().map(|one| (one.key.as_str(), &one.entry, store.entry_bytes(one)));
+    if store::is_other_layout(members) {
         store.bindings.clear();
         let problem = "an object, but its members are no session entries: another layout than OpenClaw's";
         return fail(store, Condition::Malformed, problem.to_owned());

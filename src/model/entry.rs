@@ -5,6 +5,12 @@
 use chrono::{DateTime, Utc};
 
 use super::json::{self, JsonError, Kind, Scanner, Value};
+use super::key;
+
+mod deep;
+
+use deep::named_strings;
+pub use deep::{HUGE, holds_entries, largest_if_huge, session_of_part};
 
 /// A time as an entry gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +62,13 @@ pub struct Entry {
     pub workspace: Option<String>,
     /// Names of fields that hold a person's choice, in file order.
     pub preferences: Vec<&'static str>,
+}
+
+impl Entry {
+    /// Returns whether it is a session's entry, or what is left of one: it names a session, or stands under a session's key.
+    pub fn may_stand_under(&self, key: &str) -> bool {
+        self.session_id.is_some() || key::is_of_session(key)
+    }
 }
 
 /// Choices that a person made with a command or in a client, and that OpenClaw honors until a reset (F§2.2, §12).
@@ -264,79 +277,6 @@ fn clock(text: &[u8], value: Value) -> Option<Clock> {
         .filter(|millis| *millis >= EARLIEST_MS as f64 && *millis < 8.64e15);
     let time = millis.and_then(|millis| DateTime::from_timestamp_millis(millis as i64));
     Some(time.map_or(Clock::Unusable, Clock::At))
-}
-
-/// Every string member called `name` in `value`, down to the depth at which OpenClaw keeps such names.
-fn named_strings(text: &[u8], value: Value, name: &[u8]) -> Vec<String> {
-    const DEPTH: u8 = 6;
-    let mut found = Vec::new();
-    let mut open = vec![(value, 0)];
-    while let Some((value, depth)) = open.pop() {
-        if depth > DEPTH {
-            continue;
-        }
-        let mut scanner = Scanner::at(text, value.span.start);
-        let walked = match value.kind {
-            Kind::Object => scanner.object(|scanner, key| {
-                let member = scanner.value()?;
-                if *json::plain(key.of(text)) == *name {
-                    found.extend(trimmed(text, member));
-                }
-                open.push((member, depth + 1));
-                Ok::<(), JsonError>(())
-            }),
-            Kind::Array => scanner.array(|scanner| {
-                open.push((scanner.value()?, depth + 1));
-                Ok::<(), JsonError>(())
-            }),
-            _ => continue,
-        };
-        debug_assert!(walked.is_ok(), "the value was scanned before");
-    }
-    found
-}
-
-/// The `sessionId` of an entry that breaks off somewhere behind it. `after_key` is where its key ended.
-pub fn session_of_part(text: &[u8], after_key: usize) -> Option<String> {
-    let mut found = None;
-    let mut scanner = Scanner::at(text, after_key);
-    scanner.expect(b':').ok()?;
-    let _ = scanner.object(|scanner, key| {
-        let value = scanner.value()?;
-        if *json::plain(key.of(text)) == *b"sessionId" {
-            found = string(text, value);
-        }
-        Ok::<(), JsonError>(())
-    });
-    found
-}
-
-/// An entry of more bytes than this is told: usual are ten thousand (F§12).
-pub const HUGE: usize = 256 * 1024;
-
-/// Returns the three largest fields of an entry that is huge, with their bytes, largest first.
-pub fn largest_if_huge(text: &[u8]) -> Vec<(String, usize)> {
-    let mut fields = Vec::new();
-    if text.len() <= HUGE {
-        return fields;
-    }
-    let mut scanner = Scanner::new(text);
-    let walked = scanner.object(|scanner, key| {
-        let bytes = scanner.value()?.span.len();
-        fields.push((json::unescape(key.of(text)), bytes));
-        Ok::<(), JsonError>(())
-    });
-    if walked.is_err() {
-        return Vec::new();
-    }
-    fields.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
-    fields.truncate(3);
-    fields
-}
-
-/// Returns whether entries stand below this value: members with a `sessionId` of their own.
-pub fn holds_entries(text: &[u8]) -> bool {
-    json::check(text).is_ok_and(|value| !named_strings(text, value, b"sessionId").is_empty())
 }
 
 #[cfg(test)]

@@ -111,6 +111,13 @@ impl fmt::Display for Class {
     }
 }
 
+/// Returns whether a key is written as a session's: of an agent or a channel, one of the literals, or a telephone number
+/// (legacy). Other legacy keys cannot be told from any other word.
+pub fn is_of_session(key: &str) -> bool {
+    let key = key.trim();
+    key.contains(':') || key.starts_with('+') || ["main", "global", "unknown"].contains(&key)
+}
+
 /// A key taken apart. Borrowed parts keep the bytes of the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParsedKey<'a> {

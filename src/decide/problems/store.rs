@@ -23,9 +23,11 @@ pub fn of_text(path: &Path, text: &[u8], now: DateTime<Utc>) -> Vec<Problem> {
             let lines = Lines::of(text);
             let effective = document.effective(text);
             let collisions = store::case_collisions(&effective);
-            let members =
-                entries.iter().zip(&document.members).map(|(entry, member)| (entry, member.entry.span.of(text)));
-            if store::is_wrapped(members) {
+            let members = effective.iter().filter_map(|place| {
+                let raw = document.members.get(place.member)?.entry.span.of(text);
+                Some((place.key.as_str(), entries.get(place.member)?, raw))
+            });
+            if store::is_other_layout(members) {
                 return vec![Problem::of(Code::StoreLayout, path)];
             }
             let mut list = Vec::new();

@@ -5,6 +5,16 @@ use crate::model::inventory::{Binding, Store, Transcript};
 use crate::model::key;
 use crate::model::store::{self, Effective};
 
+/// Makes the bindings of a store file.
+pub(super) fn of_file(store: &Store, entries: Vec<Entry>, main_key: &str, shared: bool) -> Vec<Binding> {
+    let mut entries: Vec<Option<Entry>> = entries.into_iter().map(Some).collect();
+    let entry = |member: usize| {
+        let bytes = store.document.members[member].entry.span.len() as u64;
+        (entries.get_mut(member).and_then(Option::take).unwrap_or_default(), bytes)
+    };
+    bindings(store, store.document.effective(&store.text), entry, main_key, shared)
+}
+
 /// Makes bindings of the members that count; `entry` gives the entry of each, and its bytes.
 pub(super) fn bindings(
     store: &Store,

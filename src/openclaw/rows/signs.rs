@@ -23,13 +23,17 @@ const LOCKS: (u64, u64) = (0x4000_0000, 512);
 
 /// Returns the first sign that somebody is at work on a state directory's databases, or on this one.
 pub(crate) fn of_life(state_dir: &Path, database: &Path) -> Option<String> {
-    let lock = locks(state_dir).into_iter().find_map(|path| held(&path));
+    let lock = locks(state_dir).into_iter().find_map(|path| match held(&path) {
+        Ok(held) => held,
+        // What is there and cannot be looked at may be held.
+        Err(error) => Some(format!("who holds {} cannot be seen: {error:#}", path.display())),
+    });
     lock.or_else(|| by_state(state_dir)).or_else(|| opened(database))
 }
 
-/// Returns the signs that a gateway, or another process of OpenClaw, owns a state directory.
+/// Returns the signs that a gateway, or another process of OpenClaw, owns a state directory, as far as they can be seen.
 pub(crate) fn of_owner(state_dir: &Path) -> Option<String> {
-    locks(state_dir).into_iter().find_map(|path| held(&path)).or_else(|| by_state(state_dir))
+    locks(state_dir).into_iter().find_map(|path| held(&path).ok().flatten()).or_else(|| by_state(state_dir))
 }
 
 /// The files that an owner locks for as long as it lives.
@@ -63,17 +67,13 @@ fn locks(state_dir: &Path) -> Vec<PathBuf> {
     locks
 }
 
-/// Returns who holds a lock of SQLite on a file, in words. A lock that is there and cannot be looked at may be held.
-fn held(path: &Path) -> Option<String> {
+/// Returns who holds a lock of SQLite on a file, in words.
+fn held(path: &Path) -> anyhow::Result<Option<String>> {
     if fs_err::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
-        return None;
+        return Ok(None);
     }
-    match holder(path) {
-        Ok(None) => None,
-        Ok(Some(0)) => Some(format!("a process out of sight holds {}", path.display())),
-        Ok(Some(pid)) => Some(format!("pid {pid} holds {}", path.display())),
-        Err(error) => Some(format!("who holds {} cannot be seen: {error:#}", path.display())),
-    }
+    let who = |pid| if pid == 0 { "a process out of sight".to_owned() } else { format!("pid {pid}") };
+    Ok(holder(path)?.map(|pid| format!("{} holds {}", who(pid), path.display())))
 }
 
 /// Returns the process that holds a lock where SQLite locks; 0 for one in another container.
