@@ -13,6 +13,7 @@ use crate::change::history::{self, Census};
 use crate::change::outcome::Left;
 use crate::decide::plan::Totals;
 use crate::model::ids::{BindingId, RunId};
+use crate::model::problem::Code;
 
 pub use batch::{ArchivePart, Batch, BatchSource, CutPart, EntryRecord, FileCuts, RowImages};
 pub use step::{After, Before, Change, Step, StepState, Undone};
@@ -241,7 +242,11 @@ impl Manifest {
         let done = |wanted: &dyn Fn(&Step) -> bool| {
             self.steps.iter().filter(|step| step.state == StepState::Done && wanted(step)).count()
         };
-        let is_store = |step: &Step| matches!(step.change, Change::Replace { after: After::Store { .. }, .. });
+        // A store of which only paths were shortened was not broken.
+        let is_store = |step: &Step| match &step.change {
+            Change::Replace { after: After::Store { .. }, codes, .. } => !codes.contains(&Code::Relocated),
+            _ => false,
+        };
         let mut totals = Totals {
             repair: done(&|step| step.is_replacement() && !is_store(step)),
             salvage: done(&|step| is_store(step)),

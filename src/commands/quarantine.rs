@@ -21,6 +21,7 @@ use crate::load::read::Depth;
 use crate::model::home::Bar;
 use crate::model::ids::{BindingId, RunId};
 use crate::model::inventory::{Binding, Content, Inventory, Store};
+use crate::model::problem::Code;
 use crate::render::quarantine::{self, AsideDocument, QuarantineDocument, QuarantinedDocument};
 use crate::render::refusal;
 
@@ -134,7 +135,9 @@ fn named(inventory: &Inventory, asked: &[String]) -> Result<HashSet<BindingId>, 
 /// The bindings that have a problem at least as bad as asked for.
 fn damaged(inventory: &Inventory, context: &Context<'_>, args: &QuarantineArgs) -> HashSet<BindingId> {
     let found = problems::of_inventory(inventory, context.now, false).list.into_iter();
-    found.filter(|problem| problem.severity() <= args.severity).filter_map(|problem| problem.binding).collect()
+    // A path that leads nowhere is no damage of a session: taking it aside helps nobody.
+    let is_damage = |problem: &Problem| problem.severity() <= args.severity && problem.code != Code::Relocated;
+    found.filter(is_damage).filter_map(|problem| problem.binding).collect()
 }
 
 /// The quarantined entries of a run, with the archived transcript of each.

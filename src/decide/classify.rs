@@ -33,7 +33,7 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         self.settle_files(&mut bindings);
         self.settle_rows(&mut bindings, Purpose::Clean);
         let files = self.judge_files(&bindings);
-        Verdicts { bindings, files, mends_orphans: self.policy.only.is_empty() }
+        Verdicts { bindings, files, mends_orphans: self.policy.only.is_empty(), shortens_paths: false }
     }
 
     /// What `validate --repair` mends.
@@ -41,7 +41,7 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         let verdict = |case: Case<'_>, trail: &mut Trail| (self.mend_verdict(case, trail), Vec::new());
         let mut bindings = self.judge_bindings(|_| Trail::default(), verdict).0;
         self.settle_rows(&mut bindings, Purpose::Mend);
-        Verdicts { bindings, files: Vec::new(), mends_orphans: true }
+        Verdicts { bindings, files: Vec::new(), mends_orphans: true, shortens_paths: true }
     }
 
     /// What `quarantine` takes aside: the bindings that `named` or `damaged` holds, unless rule 1 leaves them alone.
@@ -58,7 +58,7 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         let mut bindings = self.judge_bindings(|_| Trail::default(), verdict).0;
         self.settle_files(&mut bindings);
         self.settle_rows(&mut bindings, Purpose::Aside);
-        Verdicts { bindings, files: Vec::new(), mends_orphans: false }
+        Verdicts { bindings, files: Vec::new(), mends_orphans: false, shortens_paths: false }
     }
 
     /// The rules tried for the bindings with this key, per binding.

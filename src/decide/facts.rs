@@ -318,7 +318,10 @@ fn remarks(binding: &Binding, findings: &mut Vec<Finding>) {
             detail: found.detail.clone(),
         })),
         Content::Unreadable(why) => findings.push(Finding::with(FindingCode::Problem(Code::Unreadable), why)),
-        Content::Outside(why) => findings.push(Finding::with(FindingCode::Problem(Code::Outside), why)),
+        Content::Outside(why) => {
+            let code = if binding.transcript.elsewhere { Code::UsedElsewhere } else { Code::Outside };
+            findings.push(Finding::with(FindingCode::Problem(code), why));
+        }
         Content::Absent | Content::NotChecked { .. } => {}
     }
 }

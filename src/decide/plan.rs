@@ -168,6 +168,11 @@ pub enum Mending {
         /// Keys that only a backup still has are added.
         from_backups: bool,
     },
+    /// A store: entries whose `sessionFile` leads to a place that is gone name the file beside the store.
+    Shorten {
+        /// The keys, each with the name of its file.
+        files: BTreeMap<String, String>,
+    },
     /// A store: a transcript that nothing refers to is bound again.
     Adopt {
         /// The key.
@@ -233,7 +238,11 @@ impl<'a> Plan<'a> {
             expire: count(Action::Expire),
             quarantine: count(Action::Quarantine),
             defer: count(Action::Defer),
-            repair: self.mends.iter().filter(|item| matches!(item.how, Mending::Transcript { .. })).count()
+            repair: self
+                .mends
+                .iter()
+                .filter(|item| matches!(item.how, Mending::Transcript { .. } | Mending::Shorten { .. }))
+                .count()
                 + in_rows(Action::Repair),
             salvage: self.mends.iter().filter(|item| matches!(item.how, Mending::Salvage { .. })).count(),
             settle: in_rows(Action::Settle),

@@ -103,6 +103,8 @@ pub struct Problems {
     pub transcripts: usize,
     /// Transcripts that were told of: two bindings may share one.
     seen: HashSet<PathBuf>,
+    /// Of the store at hand it was told that its paths lead to places that are gone.
+    moved: bool,
 }
 
 /// All problems of what was loaded; of orphans and archives when `archives` says so.
@@ -122,6 +124,9 @@ pub fn of_inventory(inventory: &Inventory, now: DateTime<Utc>, archives: bool) -
         let orphans = beside().any(|file| file.kind == FileKind::Orphan);
         problems.list.extend(of_store(store, orphans));
         problems.list.extend(owner(inventory, &store.path, store.access));
+        let moved = moved(store);
+        problems.moved = moved.is_some();
+        problems.list.extend(moved);
         let lines = Lines::of(&store.text);
         for binding in &store.bindings {
             let shared = binding.transcript.path.as_deref().and_then(|path| sharing(users.get(path)?));
@@ -181,6 +186,7 @@ impl Problems {
         });
         let found = facts.findings.into_iter().filter(|finding| finding.line.is_none()).filter_map(|finding| {
             match finding.code {
+                FindingCode::Problem(Code::Relocated) if self.moved => None,
                 // Told once for the file, below.
                 FindingCode::Problem(Code::HardLinked | Code::Unreadable)
                 | FindingCode::FailedKept
@@ -215,6 +221,17 @@ impl Problems {
         self.list.extend(owner(inventory, path, transcript.access));
         self.list.extend(mode(Code::FileMode, path, transcript.access, 0o022));
     }
+}
+
+/// One problem for all paths of a store that lead to places that are gone, when there are many: then the state directory was
+/// moved, or is a copy.
+fn moved(store: &Store) -> Option<Problem> {
+    const MANY: usize = 4;
+    let mut relocated = store.bindings.iter().filter(|binding| binding.transcript.relocated);
+    let first = relocated.next()?;
+    let count = 1 + relocated.count();
+    let detail = || format!("{count} entries, such as that of {}", first.key);
+    (count >= MANY).then(|| Problem::of(Code::Relocated, &store.path).with(detail()))
 }
 
 /// What it means that these bindings point at one transcript.

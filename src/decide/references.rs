@@ -60,6 +60,7 @@ impl References {
         for name in named {
             // Whatever directory it names, the file of that name beside the store is what a copied state has (F§4.2).
             self.paths.extend(Path::new(name).file_name().map(|name| dir.join(name)));
+            self.paths.extend(name.rsplit_once('\\').map(|(_, name)| dir.join(name)));
             self.paths.insert(dir.join(name));
         }
         if let Some(id) = entry.session_id.as_ref().filter(|id| is_session_id(id)) {

@@ -260,6 +260,8 @@ pub struct Verdicts {
     pub files: Vec<ClassifiedFile>,
     /// Rows without an owner are put right too.
     pub mends_orphans: bool,
+    /// A `sessionFile` that leads to a place that is gone is shortened to the name of the file beside the store.
+    pub shortens_paths: bool,
 }
 
 impl Verdicts {

@@ -215,9 +215,18 @@ codes! {
             "`sessions cleanup --fix-missing` and `doctor` abort",
             later "drops the entry when it loads the store; `:` and `@` are allowed there";
         Missing "missing" High Nothing, "the transcript is expected and absent", "starts empty";
-        Outside "outside" High Person("move the file, if there is one, into the sessions directory"),
+        Outside "outside" High
+            Person("with OpenClaw stopped, move the file into the sessions directory as `<sessionId>.jsonl`, and take \
+                sessionFile out of the entry"),
             "the transcript leads out of its sessions directory, or is a symbolic link",
             "follows a relative link; rejects a path that leads out, and takes `<sessionId>.jsonl` instead";
+        UsedElsewhere "used-elsewhere" High
+            Person("nothing, where that is meant; else, with OpenClaw stopped, move the file here and shorten sessionFile to its \
+                name, both or none"),
+            "sessionFile leads to a file in another sessions directory", "reads and writes that file, and none beside the store";
+        Relocated "relocated" High Repair,
+            "sessionFile leads to a place that is gone; the file beside the store was read",
+            "begins empty at that place, or fails each turn where it may not make the directory";
         NotAnObject "not-an-object" Low Quarantine, "the entry is no object",
             "lists it with empty fields; `doctor` drops it", later "drops the entry when it loads the store";
         NoSessionId "no-session-id" Low Nothing, "the entry has no sessionId",
@@ -233,9 +242,6 @@ codes! {
             "another conversation points at the same transcript", "writes both into one file";
         LockUnreadable "lock-unreadable" Low Person("if no OpenClaw runs, remove it"),
             "the transcript's lock names no owner", "waits 10 s and fails the turn, until the lock is 30 min old";
-        Relocated "relocated" Info Nothing,
-            "sessionFile leads elsewhere; the file of that name beside the store was read",
-            "reads and writes the file at the old place";
         SharedFile "shared-file" Info Nothing, "a cron job and its newest run point at one transcript",
             "does so itself: it is normal";
     }

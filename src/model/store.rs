@@ -1,7 +1,7 @@
 //! The store as text: where each binding begins and ends, how some are taken out, and how they come back
 //! (`openclaw-format.md` §2). Nothing here re-serializes: what stays keeps its bytes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::entry::{self, Entry};
 use super::json::{self, JsonError, JsonErrorKind, Kind, Scanner, Span, Value};
@@ -197,6 +197,39 @@ impl Document {
         new.extend_from_slice(&text[resume..]);
         new
     }
+}
+
+/// Returns the text of a store in which these keys name another `sessionFile`, each its own; all other bytes stay. `None`
+/// where one of them is not bound, or names none.
+pub fn with_session_files(text: &[u8], files: &BTreeMap<String, String>) -> Option<Vec<u8>> {
+    let document = read(text).ok()?;
+    let places = document.effective(text);
+    let mut new: Vec<(Span, String)> = Vec::with_capacity(files.len());
+    for (key, file) in files {
+        let member = places.iter().find(|place| place.key == *key)?.member;
+        let entry = document.members[member].entry.span;
+        let mut found = None;
+        Scanner::at(text, entry.start)
+            .object(|scanner, name| {
+                let value = scanner.value()?;
+                if *json::plain(name.of(text)) == *b"sessionFile" && value.kind == Kind::String {
+                    found = Some(value.span);
+                }
+                Ok::<(), JsonError>(())
+            })
+            .ok()?;
+        new.push((found?, serde_json::Value::from(file.as_str()).to_string()));
+    }
+    new.sort_unstable_by_key(|(span, _)| span.start);
+    let mut made = Vec::with_capacity(text.len());
+    let mut from = 0;
+    for (span, file) in &new {
+        made.extend_from_slice(text.get(from..span.start)?);
+        made.extend_from_slice(file.as_bytes());
+        from = span.end;
+    }
+    made.extend_from_slice(&text[from..]);
+    has_keys(&made, places.into_iter().map(|place| place.key)).then_some(made)
 }
 
 /// `text` without the ranges `cuts`, which are sorted and do not overlap.

@@ -26,6 +26,7 @@ mod lessons_options;
 mod lessons_writing;
 mod limits;
 mod monitoring;
+mod places;
 mod progress;
 mod promises;
 mod quarantine;

@@ -148,7 +148,8 @@ fn a_dry_run_of_a_repair_tells_the_same_and_touches_nothing() {
     before.assert_same(&store.tree().exact());
     let done = store.run(REPAIR).code(1).json();
     assert_eq!(dry["repair"]["mended"], done["repair"]["mended"]);
-    assert_eq!(dry["repair"]["mended"].as_array().unwrap().len(), 3);
+    let transcripts = |one: &&Value| one["path"].as_str().unwrap().ends_with(".jsonl");
+    assert_eq!(dry["repair"]["mended"].as_array().unwrap().iter().filter(transcripts).count(), 3);
     assert_eq!((&dry["repair"]["run"], done["repair"]["run"].is_string()), (&Value::Null, true));
 }
 

@@ -31,11 +31,11 @@ impl Applying<'_> {
         let done = match &item.how {
             _ if self.is_late() => Ok(Some(Late::Mend.into())),
             Mending::Transcript { header } => self.transcript(item, header.as_bytes()),
-            Mending::Salvage { .. } | Mending::Adopt { .. } => self.store(item),
+            Mending::Salvage { .. } | Mending::Shorten { .. } | Mending::Adopt { .. } => self.store(item),
         };
         let totals = &mut self.outcome.totals;
         match (done, &item.how) {
-            (Ok(None), Mending::Transcript { .. }) => totals.repair += 1,
+            (Ok(None), Mending::Transcript { .. } | Mending::Shorten { .. }) => totals.repair += 1,
             (Ok(None), Mending::Salvage { .. }) => totals.salvage += 1,
             (Ok(None), Mending::Adopt { .. }) => {}
             (Ok(Some(refusal)), _) => self.outcome.leave(Subject::Path(item.path.clone()), refusal),
@@ -239,6 +239,7 @@ fn new_store(item: &MendItem, dir: &Dir, name: &OsStr, text: Option<&[u8]>) -> a
             let found = salvage::of(dir, name, text, *from_backups)?;
             Ok(found.map(|found| found.text).filter(|text| sha256(text) == *planned))
         }
+        Mending::Shorten { files } => Ok(text.and_then(|text| store::with_session_files(text, files))),
         Mending::Adopt { key, entry } => {
             let text = text.filter(|text| !text.trim_ascii().is_empty()).unwrap_or(b"{}");
             let Ok(document) = store::read(text) else { return Ok(None) };

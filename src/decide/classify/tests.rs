@@ -69,6 +69,7 @@ fn binding(key: &str, idle: TimeDelta) -> Binding {
         transcript: Transcript {
             path: Some(PathBuf::from(format!("/s/{}.jsonl", key.replace(':', "-")))),
             relocated: false,
+            elsewhere: false,
             content: Content::Read(summary),
             stamp: Some(Stamp { dev: 1, ino: 1, size: 10, mtime_ns: 0 }),
             access: None,

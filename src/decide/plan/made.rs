@@ -1,5 +1,6 @@
 //! A plan made of verdicts: what they take out, mend and archive, each with what was found.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -117,6 +118,9 @@ fn mends(inventory: &Inventory, verdicts: &Verdicts, dirs: impl Fn(&Path) -> Opt
             how: Mending::Salvage { sha256: sha256(&store.text), from_backups: salvage.from_backups },
         });
     }
+    if verdicts.shortens_paths {
+        mends.extend(inventory.selected().filter_map(|store| shortened(store, dirs(store.dir())?)));
+    }
     for one in verdicts.bindings.iter().filter(|one| one.verdict.action == Action::Repair) {
         let (store, binding) = (one.store(inventory), one.binding(inventory));
         let transcript = &binding.transcript;
@@ -150,6 +154,30 @@ fn mends(inventory: &Inventory, verdicts: &Verdicts, dirs: impl Fn(&Path) -> Opt
         });
     }
     mends
+}
+
+/// Shortens the paths of a store that lead to places that are gone.
+fn shortened(store: &Store, dir: DirId) -> Option<MendItem> {
+    let file = |binding: &Binding| {
+        let path = binding.transcript.path.as_deref().filter(|path| path.parent() == Some(store.dir()))?;
+        let name = path.file_name()?.to_str()?.to_owned();
+        binding.transcript.relocated.then(|| (binding.key.clone(), name))
+    };
+    let files: BTreeMap<String, String> = store.bindings.iter().filter_map(file).collect();
+    if files.is_empty() || store.may_write().is_err() || store.salvage.is_some() {
+        return None;
+    }
+    Some(MendItem {
+        agent: store.agent.clone(),
+        path: store.path.clone(),
+        stamp: store.stamp,
+        dir,
+        reason: Reason::Mendable,
+        codes: vec![Code::Relocated],
+        // It comes back whole: no key stands for it.
+        bindings: Vec::new(),
+        how: Mending::Shorten { files },
+    })
 }
 
 /// The header that a transcript without one gets: that of the copy it was cut from, else one made of what is known.

@@ -1,6 +1,7 @@
 //! Where a binding's transcript and lock are (`openclaw-format.md` §4.2), and where they must not be looked for.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
 use super::{Listing, access};
@@ -31,24 +32,25 @@ pub(super) fn locate(binding: &mut Binding, dir: &Path, listing: &Listing, same_
     let transcript = &mut binding.transcript;
     match lead {
         None => transcript.path = by_id,
-        Some(Lead::Inside(path)) => transcript.path = Some(path),
+        Some(Lead::Inside(path)) => {
+            let beside = of_windows(&path).map(|name| dir.join(name));
+            let beside = beside.filter(|beside| !exists(&path) && exists(beside));
+            transcript.relocated = beside.is_some();
+            transcript.path = Some(beside.unwrap_or(path));
+        }
         Some(Lead::Outside(target)) => {
-            let sibling = target.file_name().map(|name| dir.join(name));
-            let absolute = Path::new(binding.entry.session_file.as_deref().unwrap_or_default()).is_absolute();
-            let found = sibling
-                .clone()
-                .filter(|path| absolute && exists(path))
-                .or_else(|| by_id.clone().filter(|path| absolute && exists(path)));
-            if let Some(found) = found {
-                transcript.path = Some(found);
-                transcript.relocated = true;
-            } else if !absolute || fs_err::symlink_metadata(&target).is_ok() {
-                transcript.path = Some(target.clone());
-                transcript.content = Content::Outside(format!("leads to {}", target.display()));
+            let named = Path::new(binding.entry.session_file.as_deref().unwrap_or_default());
+            if let Some(why) = in_use(named, &target) {
+                transcript.elsewhere = is_taken(&target);
+                transcript.path = Some(target);
+                transcript.content = Content::Outside(why);
                 return;
-            } else {
-                transcript.path = sibling.or(by_id);
             }
+            let sibling = target.file_name().map(|name| dir.join(name));
+            let found = [&sibling, &by_id].into_iter().flatten().find(|path| exists(path)).cloned();
+            // Of a path that it rejects OpenClaw takes the session's own file: nothing is amiss where that is there.
+            transcript.relocated = found.is_some() && (is_taken(&target) || found != by_id);
+            transcript.path = found.or(if is_taken(&target) { sibling } else { by_id });
         }
     }
     let Some(path) = transcript.path.clone() else { return };
@@ -71,6 +73,31 @@ pub(super) fn locate(binding: &mut Binding, dir: &Path, listing: &Listing, same_
             transcript.linked = info.links > 1;
         }
         None => {}
+    }
+}
+
+/// Returns the last part of a name that was a path on Windows: here it is one name.
+fn of_windows(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str()?.rsplit_once('\\').map(|(_, name)| name).filter(|name| !name.is_empty())
+}
+
+/// Returns whether OpenClaw takes an absolute path as it is: one that is written like that of a session of some agent, in
+/// whatever state directory (F§4.2).
+fn is_taken(target: &Path) -> bool {
+    let mut above = target.ancestors().skip(1).map(|dir| dir.file_name().and_then(|name| name.to_str()));
+    above.next().flatten() == Some("sessions") && above.nth(1).flatten() == Some("agents")
+}
+
+/// Returns why the file outside, and no other, is the session's: in words. `None` when nothing is there.
+fn in_use(named: &Path, target: &Path) -> Option<String> {
+    let leads = || format!("leads to {}", target.display());
+    if !named.is_absolute() {
+        return Some(leads());
+    }
+    match fs_err::symlink_metadata(target) {
+        Ok(_) => Some(leads()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => None,
+        Err(error) => Some(format!("{}, which cannot be looked at: {error}", leads())),
     }
 }
 

@@ -192,8 +192,10 @@ impl Binding {
 pub struct Transcript {
     /// Where it is, or would be; `None` when neither `sessionFile` nor a usable `sessionId` names one.
     pub path: Option<PathBuf>,
-    /// An absolute `sessionFile` leads elsewhere, and the file of the same name beside the store was taken (design §3).
+    /// `sessionFile` leads to a place that is gone, and this is the file beside the store that it means (F§4.2).
     pub relocated: bool,
+    /// An absolute `sessionFile` leads to a file out of the sessions directory, and OpenClaw uses that one (F§4.2).
+    pub elsewhere: bool,
     /// What was found there.
     pub content: Content,
     /// Its stamp.
