@@ -8,7 +8,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 pub use change::{GcArgs, QuarantineArgs, QuarantineCommand, SalvageArgs, ValidateArgs};
 pub use look::{ConfigArgs, ConfigCommand, ExplainArgs, Format, ReportArgs, ScanArgs};
-pub use past::{RestoreArgs, RunsArgs, RunsCommand};
+pub use past::{AdoptArgs, RestoreArgs, RunsArgs, RunsCommand};
 
 mod change;
 mod look;
@@ -123,6 +123,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Put back what a run took away
     Restore(RestoreArgs),
+    /// Bind transcripts again that lost their bindings
+    Adopt(AdoptArgs),
     /// Everything known about one binding, and which rule decided
     Explain(ExplainArgs),
     /// Past runs: what each took, what can still be restored

@@ -64,6 +64,7 @@ pub mod commands {
             Command::Validate(args) => validate::run(session, args),
             Command::Report(args) => report::run(session, args),
             Command::Restore(args) => restore::run(session, args),
+            Command::Adopt(args) => adopt::run(session, args),
             Command::Explain(args) => explain::run(session, args),
             Command::Runs(args) => runs::run(session, args),
             Command::Config(args) => config::run(session, args),
@@ -118,6 +119,7 @@ pub mod decide {
     pub mod expected;
     pub mod facts;
     pub mod guard;
+    pub mod lost;
     pub mod plan;
     pub mod poison;
     pub mod problems;

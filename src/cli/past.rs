@@ -52,6 +52,33 @@ pub struct RestoreArgs {
     pub online: bool,
 }
 
+/// Options of `adopt`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  claw-sessions adopt --all -n                what would be bound again, and under which keys
+  claw-sessions adopt --all                   bind it
+  claw-sessions adopt FILE --key KEY          bind one transcript
+
+A key comes from the newest backup of the store that has one for the transcript. Where none has, it is
+agent:<agent>:recovered:<session id>: OpenClaw lists the conversation under that key, and no message reaches it.")]
+pub struct AdoptArgs {
+    /// A transcript that nothing refers to.
+    #[arg(value_name = "FILE", requires = "key", required_unless_present = "all")]
+    pub file: Option<PathBuf>,
+    /// The key to bind it under.
+    #[arg(long, requires = "file")]
+    pub key: Option<String>,
+    /// Every conversation in a sessions directory whose index was lost; --agent and --store narrow it.
+    #[arg(long, conflicts_with_all = ["file", "key"])]
+    pub all: bool,
+    /// Say what would be bound; change nothing.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Work although a live gateway of a version without store lock may write at the same moment.
+    #[arg(long)]
+    pub online: bool,
+}
+
 /// Options of `runs`.
 #[derive(Debug, Args)]
 pub struct RunsArgs {

@@ -1,5 +1,6 @@
-//! `restore --adopt`: a transcript that nothing refers to is bound again.
+//! `adopt`, and `restore --adopt`: transcripts that nothing refers to are bound again.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use chrono::Utc;
@@ -9,8 +10,9 @@ use super::permit::{Lists, Mutation, Patience, beside_gateway, lists};
 use super::{Exit, Failure, Session};
 use crate::change::manifest::RunKind;
 use crate::change::outcome::{Left, Outcome, Refusal, Subject};
-use crate::cli::RestoreArgs;
+use crate::cli::AdoptArgs;
 use crate::config::policy::PolicyFlags;
+use crate::decide::lost::lost_indices;
 use crate::decide::plan::{MendItem, Mending, Plan};
 use crate::decide::verdict::Reason;
 use crate::model::ids::BindingId;
@@ -21,48 +23,124 @@ use crate::model::transcript::Summary;
 use crate::render::json::{BoundDocument, RestoreDocument};
 use crate::render::text;
 
-/// Binds `file` under `key`.
-pub(super) fn run(session: &Session, file: &Path, key: &str, args: &RestoreArgs) -> Result<Exit, Failure> {
+mod recovered;
+
+/// How to bind.
+#[derive(Clone, Copy)]
+pub(super) struct Manner {
+    /// Only say what would be bound.
+    pub(super) dry_run: bool,
+    /// A live gateway is no reason not to.
+    pub(super) online: bool,
+}
+
+impl Manner {
+    fn begin(self, context: &Context<'_>) -> Result<Mutation, Failure> {
+        if self.dry_run {
+            Ok(Mutation::dry(context))
+        } else {
+            Mutation::begin(context, self.online, Patience::default())
+        }
+    }
+}
+
+/// Binds what was asked for.
+pub(crate) fn run(session: &Session, args: &AdoptArgs) -> Result<Exit, Failure> {
+    let manner = Manner { dry_run: args.dry_run, online: args.online };
+    match (&args.file, &args.key) {
+        (Some(file), Some(key)) => one(session, file, key, manner),
+        _ => all(session, manner),
+    }
+}
+
+/// Binds every conversation of the directories whose index was lost.
+fn all(session: &Session, manner: Manner) -> Result<Exit, Failure> {
     let mut context = Context::new(session, &PolicyFlags::default())?;
-    let mut work = if args.dry_run {
-        Mutation::dry(&context)
-    } else {
-        Mutation::begin(&context, args.online, Patience::default())?
-    };
+    let mut work = manner.begin(&context)?;
     let inventory = context.load()?;
-    let (loose, summary) = adoptable(&context, &inventory, file)?;
-    let store = store_of(&context, &inventory, loose, key)?;
-    let item = MendItem {
+    let mut items = Vec::new();
+    for dir in lost_indices(&inventory).into_keys() {
+        let here = |store: &&Store| store.dir() == dir && store.may_bind().is_ok();
+        let Some(store) = inventory.selected().find(here) else { continue };
+        let entries = recovered::entries(&inventory, store)?;
+        if !entries.is_empty() {
+            items.push(item(store, entries)?);
+        }
+    }
+    let bindings: Vec<BindingId> = items.iter().flat_map(|item| item.bindings.clone()).collect();
+    let outcome = carry_out(&context, &mut work, items, &inventory, manner)?;
+    let bound = manner.dry_run || outcome.run.is_some();
+    let document = RestoreDocument {
+        bindings: bindings.iter().filter(|_| bound).map(|id| bound_document(&inventory, id)).collect(),
+        ..document(&context, &work, manner, &outcome)
+    };
+    if session.cli.global.json {
+        session.print_document(&document)?;
+    } else {
+        session.print(&text::adopted(&document, &session.layout()))?;
+    }
+    Ok(Exit::after(!document.refused.is_empty(), !document.failed.is_empty()))
+}
+
+/// The change of a store that binds these keys, each with its entry.
+fn item(store: &Store, entries: BTreeMap<String, String>) -> Result<MendItem, Failure> {
+    Ok(MendItem {
         agent: store.agent.clone(),
         path: store.path.clone(),
         stamp: store.stamp,
         dir: store_dir(store)?,
         reason: Reason::Adopted,
         codes: Vec::new(),
-        bindings: vec![BindingId::new(&store.path, key)],
-        how: Mending::Adopt { key: key.to_owned(), entry: entry(loose, summary) },
-    };
-    let plan = Plan::mending(&inventory.state_dir, context.now, item);
-    let path = context.view().path(&loose.path);
-    let hint = summary.integrity.is_fatal();
-    let agent = store.agent.clone();
-    let outcome = if args.dry_run {
-        let beside = beside_gateway(&context, args.online);
-        Outcome { left: beside.map(|why| Left::new(Subject::Plan, why)).into_iter().collect(), ..Outcome::default() }
-    } else {
-        work.carry_out(&context, plan, None, RunKind::Adopt)?
-    };
-    let bound = args.dry_run || outcome.run.is_some();
-    let Lists { skipped, failed, refused, late: _ } = lists(&context, outcome.left.iter().chain(&work.settled.left));
-    let document = RestoreDocument {
-        run: outcome.run.map(String::from),
-        dry_run: args.dry_run,
-        adopted: bound.then_some(path),
-        bindings: if bound { vec![BoundDocument { agent, key: key.to_owned() }] } else { Vec::new() },
+        bindings: entries.keys().map(|key| BindingId::new(&store.path, key)).collect(),
+        how: Mending::Adopt { entries },
+    })
+}
+
+/// Binds, or looks whether that could be done.
+fn carry_out(
+    context: &Context<'_>,
+    work: &mut Mutation,
+    items: Vec<MendItem>,
+    inventory: &Inventory,
+    manner: Manner,
+) -> Result<Outcome, Failure> {
+    if manner.dry_run || items.is_empty() {
+        let beside = beside_gateway(context, manner.online).filter(|_| manner.dry_run);
+        let left = beside.map(|why| Left::new(Subject::Plan, why)).into_iter().collect();
+        return Ok(Outcome { left, ..Outcome::default() });
+    }
+    work.carry_out(context, Plan::mending(&inventory.state_dir, context.now, items), None, RunKind::Adopt)
+}
+
+fn document(context: &Context<'_>, work: &Mutation, manner: Manner, outcome: &Outcome) -> RestoreDocument {
+    let Lists { skipped, failed, refused, late: _ } = lists(context, outcome.left.iter().chain(&work.settled.left));
+    RestoreDocument {
+        run: outcome.run.clone().map(String::from),
+        dry_run: manner.dry_run,
         recovered: work.recovered(),
         refused: refused.into_iter().chain(skipped).collect(),
         failed,
         ..RestoreDocument::new(schema("restore"), &context.home.state_dir)
+    }
+}
+
+/// Binds `file` under `key`.
+pub(super) fn one(session: &Session, file: &Path, key: &str, manner: Manner) -> Result<Exit, Failure> {
+    let mut context = Context::new(session, &PolicyFlags::default())?;
+    let mut work = manner.begin(&context)?;
+    let inventory = context.load()?;
+    let (loose, summary) = adoptable(&context, &inventory, file)?;
+    let store = store_of(&context, &inventory, loose, key)?;
+    let item = item(store, BTreeMap::from([(key.to_owned(), entry(loose, summary))]))?;
+    let path = context.view().path(&loose.path);
+    let hint = summary.integrity.is_fatal();
+    let agent = store.agent.clone();
+    let outcome = carry_out(&context, &mut work, vec![item], &inventory, manner)?;
+    let bound = manner.dry_run || outcome.run.is_some();
+    let document = RestoreDocument {
+        adopted: bound.then_some(path),
+        bindings: if bound { vec![BoundDocument { agent, key: key.to_owned() }] } else { Vec::new() },
+        ..document(&context, &work, manner, &outcome)
     };
     if session.cli.global.json {
         session.print_document(&document)?;
@@ -73,6 +151,11 @@ pub(super) fn run(session: &Session, file: &Path, key: &str, args: &RestoreArgs)
         }
     }
     Ok(Exit::after(!document.refused.is_empty(), !document.failed.is_empty()))
+}
+
+fn bound_document(inventory: &Inventory, id: &BindingId) -> BoundDocument {
+    let agent = inventory.stores.iter().find(|store| store.path == id.store).map(|store| store.agent.clone());
+    BoundDocument { agent: agent.unwrap_or_default(), key: id.key.clone() }
 }
 
 /// The transcript that is meant, when nothing refers to it and it can be loaded, or mended.
@@ -159,7 +242,7 @@ fn store_dir(store: &Store) -> Result<crate::model::proof::DirId, Failure> {
 }
 
 /// A new entry: the fields that OpenClaw requires, and the file by its name (F§2.2, F§4.2).
-fn entry(loose: &LooseFile, summary: &Summary) -> String {
+pub(super) fn entry(loose: &LooseFile, summary: &Summary) -> String {
     let name = loose.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let stem = name.strip_suffix(".jsonl").unwrap_or(&name);
     let of_header = summary.header_id.as_deref().filter(|id| is_session_id(id) && name.contains(id));

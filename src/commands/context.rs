@@ -12,6 +12,7 @@ use crate::change::boots;
 use crate::change::journal::{self, Past};
 use crate::config::openclaw::{ConfigProblem, ConfigState, LoadedConfig, Version};
 use crate::config::policy::{self, Policy, PolicyFlags};
+use crate::decide::lost::lost_indices;
 use crate::decide::plan::{Plan, Totals};
 use crate::decide::rules::Judge;
 use crate::decide::startup::{self, Startup};
@@ -183,9 +184,18 @@ impl<'a> Context<'a> {
         self.missed |= !inventory.unseen.is_empty() || !inventory.side.problems.is_empty();
         let unseen = inventory.unseen.iter().map(|(_, why)| why.clone());
         let told = inventory.side.problems.iter().cloned().chain(unseen);
-        let warnings = new(&self.warnings, told.chain(self.strange(&inventory)).collect());
+        // A thorough look tells it among the problems.
+        let lost = if depth == Depth::Thorough { Vec::new() } else { self.lost(&inventory) };
+        let told = told.chain(self.strange(&inventory)).chain(lost);
+        let warnings = new(&self.warnings, told.collect());
         self.warnings.extend(warnings);
         Ok(inventory)
+    }
+
+    /// Stores that have lost their index.
+    fn lost(&self, inventory: &Inventory) -> Vec<String> {
+        let lost = lost_indices(inventory).into_iter();
+        lost.map(|(dir, lost)| refusal::lost_index(&self.view().path(dir), lost)).collect()
     }
 
     /// What speaks for a wrong directory, or for a wrong user.

@@ -45,6 +45,7 @@ fn changes(command: &Command) -> bool {
         },
         Command::Validate(args) => args.repair && !args.dry_run,
         Command::Restore(args) => !args.dry_run,
+        Command::Adopt(args) => !args.dry_run,
         Command::Runs(args) => matches!(args.command, Some(RunsCommand::Prune { dry_run: false, .. })),
         Command::Scan(_)
         | Command::Report(_)

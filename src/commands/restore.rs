@@ -31,7 +31,8 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Failure
         return deferred::run(session, args);
     }
     if let (Some(file), Some(key)) = (&args.adopt, &args.key) {
-        return adopt::run(session, file, key, args);
+        let manner = adopt::Manner { dry_run: args.dry_run, online: args.online };
+        return adopt::one(session, file, key, manner);
     }
     if let Some(run) = &args.from_files {
         return rescue::run(session, run, args.online);

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use chrono::{TimeDelta, TimeZone};
 
 use super::facts::{Facts, Finding};
+use super::lost::lost_indices;
 use super::references::References;
 use super::rows::changes::Purpose;
 use super::rules::{Case, Judge, RuleStep, Trail, clock_words};
@@ -220,8 +221,11 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         let read = bindings.iter().all(|one| one.facts.integrity != Integrity::NotChecked);
         let orphans = self.inventory.files.iter().any(|file| file.kind == FileKind::Orphan);
         let all = (read && orphans).then(|| References::of_all(self.inventory, bindings));
-        let judge = |(index, file)| {
-            let (action, reason) = self.judge_file(file, all.as_ref());
+        let lost = lost_indices(self.inventory);
+        let judge = |(index, file): (usize, &LooseFile)| {
+            let is_lost = file.path.parent().is_some_and(|dir| lost.contains_key(dir));
+            let (action, reason) = self.judge_file(file, all.as_ref().filter(|_| !is_lost));
+            let reason = if is_lost && reason == Reason::StoreUnknown { Reason::IndexLost } else { reason };
             ClassifiedFile { index, action, reason }
         };
         self.inventory.files.iter().enumerate().map(judge).collect()

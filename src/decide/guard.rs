@@ -18,8 +18,9 @@ pub fn refusal(plan: &Plan<'_>, inventory: &Inventory, policy: &Policy, now: Dat
     if let Some(limit) = policy.limits.max_removals.value {
         return plan.exceeds(limit).then(|| {
             format!(
-                "the plan takes {taken} of {} bindings ({:.0} %), more than --max-removals {limit}",
+                "the plan takes {taken} of {} bindings{} ({:.0} %), more than --max-removals {limit}",
                 plan.bindings,
+                orphans(plan),
                 plan.share()
             )
         });
@@ -27,12 +28,22 @@ pub fn refusal(plan: &Plan<'_>, inventory: &Inventory, policy: &Policy, now: Dat
     let silence = now - newest(inventory)?;
     (silence > SILENCE && plan.share() > DOUBTFUL_SHARE).then(|| {
         format!(
-            "everything in the state directory is {} days old or older, and the plan takes {taken} of {} bindings: is the \
+            "everything in the state directory is {} days old or older, and the plan takes {taken} of {} bindings{}: is the \
              clock right? If it is, allow the plan with --max-removals 100%",
             silence.num_days(),
-            plan.bindings
+            plan.bindings,
+            orphans(plan)
         )
     })
+}
+
+/// The orphans that leave with the bindings, in words.
+fn orphans(plan: &Plan<'_>) -> String {
+    match plan.orphans() {
+        0 => String::new(),
+        1 => " and 1 orphan".to_owned(),
+        more => format!(" and {more} orphans"),
+    }
 }
 
 /// The youngest time that anything in the state directory shows.

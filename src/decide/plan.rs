@@ -173,12 +173,10 @@ pub enum Mending {
         /// The keys, each with the name of its file.
         files: BTreeMap<String, String>,
     },
-    /// A store: a transcript that nothing refers to is bound again.
+    /// A store: transcripts that nothing refers to are bound again.
     Adopt {
-        /// The key.
-        key: String,
-        /// The entry.
-        entry: String,
+        /// The keys, each with its entry.
+        entries: BTreeMap<String, String>,
     },
 }
 
@@ -186,16 +184,16 @@ pub enum Mending {
 pub const SCHEMA: &str = "claw-sessions/plan/v1";
 
 impl<'a> Plan<'a> {
-    /// A plan that mends one file and does nothing else.
-    pub fn mending(state_dir: &Path, now: DateTime<Utc>, item: MendItem) -> Self {
+    /// A plan that mends these files and does nothing else.
+    pub fn mending(state_dir: &Path, now: DateTime<Utc>, items: Vec<MendItem>) -> Self {
         Self {
             schema: SCHEMA.to_owned(),
             state_dir: state_dir.to_owned(),
             now,
             bindings: 0,
             bytes: None,
-            known_stores: vec![item.path.clone()],
-            mends: vec![item],
+            known_stores: items.iter().map(|item| item.path.clone()).collect(),
+            mends: items,
             stores: Vec::new(),
             rows: Vec::new(),
             files: Vec::new(),
@@ -262,15 +260,21 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The share of all bindings that leaves, in per cent.
+    /// Returns how many orphans leave.
+    pub fn orphans(&self) -> usize {
+        self.files.iter().filter(|item| item.action == FileAction::Archive).count()
+    }
+
+    /// The share of all bindings, and of the orphans that leave, which leaves, in per cent.
     pub fn share(&self) -> f64 {
-        if self.bindings == 0 { 0.0 } else { self.removals() as f64 * 100.0 / self.bindings as f64 }
+        let (taken, all) = (self.removals() + self.orphans(), self.bindings + self.orphans());
+        if all == 0 { 0.0 } else { taken as f64 * 100.0 / all as f64 }
     }
 
     /// Returns whether the plan takes more than allowed.
     pub fn exceeds(&self, limit: MaxRemovals) -> bool {
         match limit {
-            MaxRemovals::Count(count) => self.removals() > count,
+            MaxRemovals::Count(count) => self.removals() + self.orphans() > count,
             MaxRemovals::Percent(percent) => self.share() > percent,
         }
     }

@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 pub use self::store::of_text;
 use self::store::{Lines, mode, of_entry, of_member, of_store, owner};
 use super::facts::{Facts, FindingCode};
+use super::lost::{LostIndex, lost_indices};
 use crate::model::entry;
 use crate::model::ids::BindingId;
 use crate::model::inventory::{Binding, Content, Inventory, Store};
@@ -118,12 +119,17 @@ pub fn of_inventory(inventory: &Inventory, now: DateTime<Utc>, archives: bool) -
     }
     problems.list.extend(inventory.unseen.iter().map(|(path, why)| Problem::unreadable(path, why.clone())));
     let mut told: Vec<&Path> = Vec::new();
+    let lost = lost_indices(inventory);
     for store in inventory.selected() {
         let dir = store.dir();
         let beside = || inventory.files.iter().filter(move |file| file.path.parent() == Some(dir));
         let orphans = beside().any(|file| file.kind == FileKind::Orphan);
         problems.list.extend(of_store(store, orphans));
         problems.list.extend(owner(inventory, &store.path, store.access));
+        if let Some(LostIndex { bound, unbound }) = lost.get(dir).filter(|_| !told.contains(&dir)) {
+            let detail = format!("{bound} bound, {unbound} beside it");
+            problems.list.push(Problem::of(Code::IndexLost, &store.path).with(detail));
+        }
         let moved = moved(store);
         problems.moved = moved.is_some();
         problems.list.extend(moved);

@@ -184,6 +184,7 @@ reasons! {
     Referenced "referenced" "file" "something refers to it";
     StoreUnknown "store-unknown" "file" "a store of its directory, or another file that may refer to it, cannot be read";
     OrphansOff "orphans-off" "file" "--no-orphans";
+    IndexLost "index-lost" "file" "the index was lost: its store binds none, or far fewer, of the conversations beside it";
     LockDead "lock-dead" "file" "its owner is gone";
     LockLive "lock-held" "file" "its owner exists, or it names none";
     LockEvidence "lock-evidence" "file" "its owner is gone; this OpenClaw, or one of unknown version, reads it at its next start";

@@ -145,6 +145,9 @@ codes! {
             "reads no bindings, and writes a new store; the backup is lost after three more rotations";
         StoreLayout "store-layout" High Person("put a backup of the store in its place"),
             "an object, but its members are no session entries", "lists members that are no sessions";
+        IndexLost "index-lost" High Person("`claw-sessions adopt --all -n` shows how they can be bound again"),
+            "the store binds none, or far fewer, of the conversations beside it: the index was lost",
+            "lists none of them, and begins each of these conversations anew";
         StoreEmpty "store-empty" High Person("`restore --adopt FILE --key KEY` binds a transcript again"),
             "the store holds 0 bytes or white space", "reads no bindings, and writes {}";
         StoreMissing "store-missing" High Person("`restore --adopt FILE --key KEY` binds a transcript again"),

@@ -1,7 +1,9 @@
 //! What was left as it was, in words.
 
 use super::view::{LeftDocument, View};
+use super::words::count;
 use crate::change::outcome::{Changed, Jump, Late, Left, NotDone, Refusal, Subject};
+use crate::decide::lost::LostIndex;
 use crate::model::database::Unfit;
 use crate::model::key;
 use crate::openclaw::files::lock::{Holder, Who};
@@ -198,6 +200,17 @@ fn lateness(late: &Late) -> String {
         Late::Unread { begun } => format!(" before it was {}", if *begun { "read to its end" } else { "read" }),
         Late::Restore => ": the next run goes on with it".to_owned(),
     }
+}
+
+/// The warning of a sessions directory whose index was lost.
+pub fn lost_index(dir: &str, lost: LostIndex) -> String {
+    let LostIndex { bound, unbound } = lost;
+    format!(
+        "{dir}: the index was lost, as it seems: the store binds {}; beside it, without a binding: {}; gc leaves them; \
+         `claw-sessions adopt --all -n` shows how they can be bound again",
+        count(bound, "session"),
+        count(unbound, "transcript")
+    )
 }
 
 /// Who holds a lock.

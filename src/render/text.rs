@@ -17,7 +17,7 @@ use crate::decide::verdict::{Action, FileAction};
 pub use explain::explain;
 pub(super) use gc::totals;
 pub use gc::{boot, gc};
-pub use restore::{deferred, restore};
+pub use restore::{adopted, deferred, restore};
 pub use runs::runs;
 use tables::{bindings, files};
 

@@ -198,9 +198,9 @@ fn c07_a_clock_five_years_ahead_takes_nothing() {
 #[test]
 fn c08_a_transcript_that_is_not_in_the_store_yet_stays() {
     let young = |idle: &str, touched: TimeDelta| {
-        let store = StoreBuilder::new().agent("main").orphan("x", idle).build();
+        let store = StoreBuilder::new().agent("main").binding(KEY, |one| one).orphan("x", idle).build();
         store.set_mtime("agents/main/sessions/x.jsonl", NOW.parse::<chrono::DateTime<Utc>>().unwrap() - touched);
-        let done = gc(&store, &["--all"]).ok().json();
+        let done = gc(&store, &[]).ok().json();
         file(&done, "x.jsonl")["reasons"][0].as_str().unwrap().to_owned()
     };
     assert_eq!(young("5s", TimeDelta::seconds(5)), "grace");

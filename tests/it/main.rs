@@ -25,6 +25,7 @@ mod lessons_files;
 mod lessons_options;
 mod lessons_writing;
 mod limits;
+mod lost;
 mod monitoring;
 mod places;
 mod progress;

@@ -293,6 +293,10 @@ const CASES: &[Case] = &[
         fs::create_dir(store.path(transcript())).unwrap();
         of_transcript("high", "unreadable", None)
     }),
+    ("index-lost", |store| {
+        store.write(STORE, "{}");
+        of_store("high", "index-lost", None)
+    }),
     ("used-elsewhere", |store| {
         let place = store.root().join("old/agents/main/sessions");
         fs::create_dir_all(&place).unwrap();

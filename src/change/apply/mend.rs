@@ -240,15 +240,18 @@ fn new_store(item: &MendItem, dir: &Dir, name: &OsStr, text: Option<&[u8]>) -> a
             Ok(found.map(|found| found.text).filter(|text| sha256(text) == *planned))
         }
         Mending::Shorten { files } => Ok(text.and_then(|text| store::with_session_files(text, files))),
-        Mending::Adopt { key, entry } => {
+        Mending::Adopt { entries } => {
             let text = text.filter(|text| !text.trim_ascii().is_empty()).unwrap_or(b"{}");
             let Ok(document) = store::read(text) else { return Ok(None) };
-            let quoted = serde_json::to_string(key)?;
-            let raw = quoted.get(1..quoted.len() - 1).unwrap_or_default();
-            let bound = document.effective(text).iter().any(|place| place.key == *key);
-            let member = (raw.as_bytes().to_vec(), entry.as_bytes().to_vec());
-            let new = (!bound).then(|| document.with_members(text, &[member]));
-            Ok(new.filter(|new| store::has_keys(new, keys_of(&document, text).chain([key.clone()]))))
+            let bound = document.effective(text).iter().any(|place| entries.contains_key(&place.key));
+            let mut members = Vec::with_capacity(entries.len());
+            for (key, entry) in entries {
+                let quoted = serde_json::to_string(key)?;
+                let raw = quoted.get(1..quoted.len() - 1).unwrap_or_default();
+                members.push((raw.as_bytes().to_vec(), entry.as_bytes().to_vec()));
+            }
+            let new = (!bound).then(|| document.with_members(text, &members));
+            Ok(new.filter(|new| store::has_keys(new, keys_of(&document, text).chain(entries.keys().cloned()))))
         }
     }
 }

@@ -44,6 +44,29 @@ pub fn restore(document: &RestoreDocument, layout: &Layout) -> String {
     text
 }
 
+/// `adopt --all`: the keys that were bound, or would be.
+pub fn adopted(document: &RestoreDocument, layout: &Layout) -> String {
+    let mut text = String::new();
+    list(&mut text, "recovered: ", &document.recovered);
+    let names: Vec<String> = document.bindings.iter().map(BoundDocument::name).collect();
+    let what = count(names.len(), "conversation");
+    let head = match (names.is_empty(), document.dry_run) {
+        (true, _) => "Nothing to bind: no index was lost.".to_owned(),
+        (false, true) => format!("{BOLD}Would bind{BOLD:#} {what}:"),
+        (false, false) => format!("{BOLD}Bound{BOLD:#} {what}:"),
+    };
+    let _ = writeln!(text, "{head}");
+    list(&mut text, "  ", &names);
+    left(&mut text, "refused", WARN, &document.refused);
+    left(&mut text, "failed", BAD, &document.failed);
+    if let Some(run) = &document.run {
+        next(&mut text, &format!("claw-sessions restore {run}{}", layout.same_place), "takes that back");
+    } else if document.dry_run && !names.is_empty() {
+        next(&mut text, &format!("claw-sessions adopt --all{}", layout.same_place), "binds them");
+    }
+    text
+}
+
 /// What a restore would bring back.
 fn would_restore(text: &mut String, document: &RestoreDocument, layout: &Layout) {
     let names: Vec<String> = document.bindings.iter().map(BoundDocument::name).collect();
