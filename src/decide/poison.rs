@@ -1,5 +1,6 @@
 //! The poison detector: a session that is found failed or cut off, its transcript unchanged, at one start after the
-//! other brings every start to the same end. It alone is taken aside.
+//! other brings every start to the same end. It alone is taken aside; a protected conversation only when a start runs it
+//! again.
 
 use crate::decide::facts::{Facts, RunState};
 use crate::model::inventory::{Binding, Inventory, Sighting, Store};

@@ -6,6 +6,7 @@ pub(super) use self::words::clock_words;
 use self::words::integrity_words;
 use super::facts::{Facts, Finding, FindingCode};
 use super::poison;
+use super::startup::Model;
 use super::verdict::{Action, Reason, Verdict};
 use crate::config::duration::display as span;
 use crate::config::policy::{ClassPolicy, Policy};
@@ -218,16 +219,8 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
                 return Some(Verdict::new(action, reason));
             }
         }
-        let most = &self.policy.limits.poison_starts;
-        let starts = poison::starts(self.inventory, case.store, case.binding);
-        if let (Some(limit), Some(starts)) = (most.value, starts) {
-            let applies = poison::is_suspect(case.facts) && starts as usize >= limit;
-            if trail.test(Reason::PoisonLoop, applies, || {
-                let run = case.facts.run.as_str();
-                format!("{run} and unchanged at {starts} starts in a row; limit {limit} ({})", most.source)
-            }) {
-                return Some(Verdict::new(Action::Quarantine, Reason::PoisonLoop));
-            }
+        if self.is_poisoned(case, trail) {
+            return Some(Verdict::new(Action::Quarantine, Reason::PoisonLoop));
         }
         for (integrity, reason) in [(Integrity::Missing, Reason::Missing), (Integrity::Empty, Reason::Empty)] {
             if !trail.test(reason, case.facts.integrity == integrity, words) {
@@ -239,6 +232,24 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
             findings.push(Finding::new(FindingCode::DamageKept));
         }
         None
+    }
+
+    /// Returns whether start after start found it failed or cut off. Of a protected conversation that alone says nothing:
+    /// it shows at every start until somebody writes, unless a start is known to run it again.
+    fn is_poisoned(&self, case: Case<'_>, trail: &mut Trail) -> bool {
+        let most = &self.policy.limits.poison_starts;
+        let starts = poison::starts(self.inventory, case.store, case.binding);
+        let (Some(limit), Some(starts)) = (most.value, starts) else { return false };
+        let many = poison::is_suspect(case.facts) && starts as usize >= limit;
+        let harmless = many
+            && !case.binding.class.is_synthetic()
+            && !Model::InterruptedOnly.resumes(case.binding)
+            && self.protection(case, &mut Trail::default()).is_some();
+        trail.test(Reason::PoisonLoop, many && !harmless, || {
+            let run = case.facts.run.as_str();
+            let but = if harmless { "; protected, and no start runs it again" } else { "" };
+            format!("{run} and unchanged at {starts} starts in a row; limit {limit} ({}){but}", most.source)
+        })
     }
 }
 

@@ -8,6 +8,7 @@ use value::{id, version};
 
 use super::json::{self, JsonError, JsonErrorKind, Kind, Scanner, Value};
 
+mod content;
 mod detail;
 mod message;
 mod value;
@@ -33,11 +34,11 @@ pub enum Judging {
     User,
     /// A tool's result: unanswered if nothing follows.
     ToolResult,
-    /// An answer that ended by itself (`stop`, `length`).
+    /// An answer that ended by itself (`stop`, `length`; also `toolUse` when it calls no tool).
     Stop,
     /// The same from a command line: an answer, or words of `agent --local` about a run that failed (F§13.5).
     StopByCli,
-    /// An answer that calls a tool.
+    /// An answer that calls a tool, whatever its `stopReason` says.
     ToolUse,
     /// An answer that ended in an error.
     Error,

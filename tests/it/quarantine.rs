@@ -157,6 +157,22 @@ fn a_session_found_failed_at_start_after_start_is_taken_aside_alone() {
 }
 
 #[test]
+fn a_protected_conversation_is_taken_only_when_a_start_runs_it_again() {
+    let store = StoreBuilder::new()
+        .agent("main")
+        .binding("agent:main:main", |one| one.session_id("main").interrupted())
+        .binding("agent:main:discord:channel:55", |one| one.session_id("channel").error("401 no"))
+        .binding(GROUP, |one| one.session_id("again").interrupted().field("status", "running"))
+        .build();
+    let boot = ["gc", "--boot", "--json", "--now", NOW];
+    for _ in 0..2 {
+        assert_eq!(keys(&store.run(boot).ok().json(), "quarantine"), [""; 0]);
+    }
+    assert_eq!(keys(&store.run(boot).ok().json(), "quarantine"), [GROUP]);
+    assert_eq!(keys(&store.run(boot).ok().json(), "quarantine"), [""; 0]);
+}
+
+#[test]
 fn an_error_that_passes_is_no_poison_however_often_it_is_found() {
     let store = StoreBuilder::new()
         .agent("main")

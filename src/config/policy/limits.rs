@@ -264,7 +264,7 @@ limits! {
         "Start-up" {
             #[arg(requires = "boot")]
             poison_starts "poison-starts" CountOrOff<2> = Some(3),
-                "With --boot: take a session aside, whatever its class, that was found failed or cut off, with an unchanged transcript, at this many starts in a row";
+                "With --boot: take a session aside that was found failed or cut off, with an unchanged transcript, at this many starts in a row; a protected one only if a start runs it again";
         }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Id;
 use super::value::id;
-use crate::model::json::{self, JsonError, JsonErrorKind, Kind, Scanner, Value};
+use crate::model::json::{self, JsonErrorKind, Value};
 
 /// What only a check of every line looks at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,75 +45,8 @@ pub(super) fn key_of(text: &[u8], value: Value) -> Option<u64> {
     }
 }
 
-/// The content of a message: a text, or a list of blocks.
-pub(super) fn content(scanner: &mut Scanner<'_>, text: &[u8], detail: &mut Detail) -> Result<(), JsonError> {
-    if scanner.peek() != Some(b'[') {
-        let value = scanner.value()?;
-        detail.blank = value.kind == Kind::String && is_blank(json::inside(value).of(text));
-        return Ok(());
-    }
-    detail.blank = true;
-    scanner.array(|scanner| {
-        if scanner.peek() == Some(b'{') {
-            return block(scanner, text, detail);
-        }
-        detail.blank = false;
-        scanner.value().map(|_| ())
-    })?;
-    Ok(())
-}
-
-fn block(scanner: &mut Scanner<'_>, text: &[u8], detail: &mut Detail) -> Result<(), JsonError> {
-    let mut values = [None; 4];
-    scanner.object(|scanner, key| {
-        let value = scanner.value()?;
-        let place = json::named(key.of(text), |name| match name {
-            b"type" => Some(0),
-            b"id" => Some(1),
-            b"text" => Some(2),
-            b"partialJson" => Some(3),
-            _ => None,
-        });
-        if let Some(place) = place {
-            values[place] = Some(value);
-        }
-        Ok::<(), JsonError>(())
-    })?;
-    let [kind, call, said, partial] = values;
-    let string = |value: Option<Value>| {
-        value.filter(|value| value.kind == Kind::String).map(|value| json::inside(value).of(text))
-    };
-    detail.blank &= string(kind) == Some(b"text") && string(said).is_some_and(is_blank);
-    if string(kind) == Some(b"toolCall") {
-        detail.calls.extend(call.and_then(|call| key_of(text, call)));
-        detail.partial_json |= string(partial).is_some_and(holds_control_character);
-    }
-    Ok(())
-}
-
-/// Returns whether a raw string holds white space only.
-fn is_blank(raw: &[u8]) -> bool {
-    let mut rest = raw;
-    while let Some(&first) = rest.first() {
-        let used = match (first, rest.get(1)) {
-            (b' ', _) => 1,
-            (b'\\', Some(b'n' | b't' | b'r' | b'f')) => 2,
-            (b'\\', Some(b'u')) => 6,
-            (0x80.., _) => {
-                rest.utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next()).map_or(0, char::len_utf8)
-            }
-            _ => 0,
-        };
-        match rest.get(..used).filter(|head| !head.is_empty() && json::unescape(head).trim().is_empty()) {
-            Some(_) => rest = &rest[used..],
-            None => return false,
-        }
-    }
-    true
-}
-
 /// Returns whether a raw string stands for JSON, whole or not, with a control character in one of its strings.
-fn holds_control_character(raw: &[u8]) -> bool {
+pub(super) fn holds_control_character(raw: &[u8]) -> bool {
     let error = json::check(json::unescape(raw).as_bytes()).err();
     error.is_some_and(|error| error.kind == JsonErrorKind::ControlCharacter)
 }

@@ -1,7 +1,8 @@
 //! The message of a line: who speaks, and how the run ended.
 
 use super::Judging;
-use super::detail::{Detail, content, key_of};
+use super::content::{Content, content};
+use super::detail::{Detail, key_of};
 use crate::model::json::{self, JsonError, Kind, Scanner, Value};
 
 /// The most bytes of an error message that are kept.
@@ -46,10 +47,12 @@ pub(super) fn message(scanner: &mut Scanner<'_>, text: &[u8], closely: bool) -> 
     let mut values = [None; 6];
     let mut abort = false;
     let mut detail = Detail::default();
+    let mut holds = Content::default();
     scanner.object(|scanner, key| {
         let part = json::named(key.of(text), Part::of);
-        if closely && part == Some(Part::Content) {
-            return content(scanner, text, &mut detail);
+        if part == Some(Part::Content) {
+            holds = content(scanner, text, closely.then_some(&mut detail))?;
+            return Ok(());
         }
         let value = scanner.value()?;
         match part {
@@ -76,8 +79,9 @@ pub(super) fn message(scanner: &mut Scanner<'_>, text: &[u8], closely: bool) -> 
         }
         (b"assistant", b"error") => Some(Judging::Error),
         (b"assistant", b"aborted") => Some(Judging::Aborted),
-        (b"assistant", b"toolUse") => Some(Judging::ToolUse),
-        (b"assistant", _) if *raw(api) == *b"cli" => Some(Judging::StopByCli),
+        // A command line runs its tools itself. Of all others the calls tell, whatever they say why they stopped.
+        (b"assistant", stop) if *raw(api) == *b"cli" && *stop != *b"toolUse" => Some(Judging::StopByCli),
+        (b"assistant", _) if holds.calls => Some(Judging::ToolUse),
         (b"assistant", _) => Some(Judging::Stop),
         _ => None,
     };

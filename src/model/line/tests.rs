@@ -16,6 +16,16 @@ fn a_message_is_judged_by_role_and_stop_reason() {
     assert_eq!(judged(r#"{"role":"user"}"#), Role::Judges(Judging::User));
     assert_eq!(judged(r#"{"role":"assistant","stopReason":"error"}"#), Role::Judges(Judging::Error));
     assert_eq!(judged(r#"{"role":"assistant","stopReason":"length"}"#), Role::Judges(Judging::Stop));
+    let answer = |stop: &str, content: &str| {
+        judged(&format!(r#"{{"role":"assistant","stopReason":"{stop}","content":{content}}}"#))
+    };
+    let (said, called) = (r#"[{"type":"text","text":"toolCall"}]"#, r#"[{"type":"toolCall","id":"c","name":"exec"}]"#);
+    for stop in ["stop", "length", "toolUse", "end_turn"] {
+        assert_eq!(answer(stop, said), Role::Judges(Judging::Stop), "{stop}");
+        assert_eq!(answer(stop, called), Role::Judges(Judging::ToolUse), "{stop}");
+        assert_eq!(answer(stop, r#"[{"type":"tool\u0043all"}]"#), Role::Judges(Judging::ToolUse), "{stop}");
+    }
+    assert_eq!(answer("error", called), Role::Judges(Judging::Error), "it was never made");
     assert_eq!(judged(r#"{"role":"assistant","provider":"openclaw","stopReason":"stop"}"#), Role::Plain);
     assert_eq!(judged("null"), Role::NoMessage);
     assert_eq!(judged("7"), Role::Plain);
