@@ -25,7 +25,7 @@ use crate::model::transcript::{Analyzer, Summary};
 mod beginning;
 
 /// Changes whenever a summary would come out differently for the same bytes.
-const FORMAT: &str = concat!("claw-sessions/cache/v8/", env!("CARGO_PKG_VERSION"));
+const FORMAT: &str = concat!("claw-sessions/cache/v9/", env!("CARGO_PKG_VERSION"));
 /// A file younger than this when the look began is not remembered.
 const SETTLED_NS: i64 = 2_000_000_000;
 /// More than a million transcripts take.

@@ -1,5 +1,6 @@
 //! One line of a transcript: what of it the loader looks at (`openclaw-format.md` §4.3, §4.5).
 
+pub use content::Misfit;
 pub use detail::Detail;
 use detail::TYPES;
 use message::{Message, message};
@@ -99,6 +100,8 @@ pub struct EntryLine {
     pub assistant: bool,
     /// The error of a failed answer, cut short.
     pub error: Option<String>,
+    /// What keeps its content from being sent.
+    pub misfit: Option<Misfit>,
     /// More, when it was asked for.
     pub detail: Option<Box<Detail>>,
 }
@@ -166,7 +169,8 @@ fn read_with(text: &[u8], closely: bool) -> Result<Line<'_>, JsonError> {
 }
 
 fn bare(role: Role) -> EntryLine {
-    EntryLine { id: Id::Undefined, parent: Id::Undefined, role, assistant: false, error: None, detail: None }
+    let (id, parent) = (Id::Undefined, Id::Undefined);
+    EntryLine { id, parent, role, assistant: false, error: None, misfit: None, detail: None }
 }
 
 /// A field of a line that matters.
@@ -230,13 +234,13 @@ impl Fields {
             (b"compaction", _) => (Role::Compaction(id(text, self.first_kept)), Message::default()),
             _ => (Role::Plain, Message::default()),
         };
-        let Message { assistant, error, detail, .. } = message;
+        let Message { assistant, error, misfit, detail, .. } = message;
         let (id, parent) = (id(text, self.id), id(text, self.parent));
         // An object is equal to itself only, so nothing finds it.
         let of_object = |value: Option<Value>| value.is_some_and(|v| matches!(v.kind, Kind::Object | Kind::Array));
         let id = if of_object(self.id) { Id::Falsy } else { id };
         let detail = closely.then(|| Box::new(Detail { unknown_type: !TYPES.contains(&&*kind), ..detail }));
-        Line::Entry(EntryLine { id, parent, role, assistant, error, detail }, timestamp)
+        Line::Entry(EntryLine { id, parent, role, assistant, error, misfit, detail }, timestamp)
     }
 }
 

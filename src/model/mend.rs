@@ -10,6 +10,8 @@ use super::json::{Scanner, Span};
 use super::line::{self, EntryLine, Id, Line, Links, Role};
 use super::transcript::{Analyzer, Cure, Summary, is_blank, trim_start};
 
+mod content;
+
 /// Sends lines through, mended.
 pub struct Mender<'a> {
     cure: &'a Cure,
@@ -65,7 +67,7 @@ impl<'a> Mender<'a> {
                     (None, Some(kind)) => (Span { start: kind.end, end: kind.end }, &b",\"version\":3"[..]),
                     (None, None) => return emit(text, true),
                 };
-                emit_patched(text, indent, span, new, emit)
+                emit_patched(text, indent, vec![(span, new.to_vec())], emit)
             }
             Line::Header(..) => emit(text, true),
             Line::Entry(entry, _) if matches!(entry.role, Role::Scalar | Role::Array) => Ok(()),
@@ -94,19 +96,19 @@ impl<'a> Mender<'a> {
         if self.cure.cycle.is_some_and(|(_, anchor)| anchor == Some(self.lines)) {
             self.anchor = links.id.map(|span| span.of(body).to_vec());
         }
+        let mut patches = if self.cure.misfits.contains(&self.lines) { content::patches(body) } else { Vec::new() };
         let closes_cycle = self.cure.cycle.is_some_and(|(line, _)| line == self.lines);
         let hangs_on_gone = matches!(entry.parent, Id::Key(parent) if self.gone.contains_key(&parent));
         match links.parent {
             Some(span) if closes_cycle => {
-                let new = self.anchor.clone().unwrap_or_else(|| b"null".to_vec());
-                emit_patched(text, indent, span, &new, emit)
+                patches.push((span, self.anchor.clone().unwrap_or_else(|| b"null".to_vec())));
             }
             Some(span) if hangs_on_gone => {
-                let new = self.parent_of(entry.parent, links, body);
-                emit_patched(text, indent, span, &new, emit)
+                patches.push((span, self.parent_of(entry.parent, links, body)));
             }
-            _ => emit(text, true),
+            _ => {}
         }
+        emit_patched(text, indent, patches, emit)
     }
 
     /// The parent of an entry as it stands there, or that of its parent when that was cut out.
@@ -120,17 +122,24 @@ impl<'a> Mender<'a> {
     }
 }
 
-/// Emits a line with other bytes at `span`, which counts from `indent`.
+/// Other bytes for a span of a line.
+type Patch = (Span, Vec<u8>);
+
+/// Emits a line with other bytes at some spans, which count from `indent` and do not overlap.
 fn emit_patched<E>(
     text: &[u8],
     indent: usize,
-    span: Span,
-    new: &[u8],
+    mut patches: Vec<Patch>,
     emit: &mut impl FnMut(&[u8], bool) -> Result<(), E>,
 ) -> Result<(), E> {
-    emit(&text[..indent + span.start], false)?;
-    emit(new, false)?;
-    emit(&text[indent + span.end..], true)
+    patches.sort_by_key(|(span, _)| (span.start, span.end));
+    let mut from = 0;
+    for (span, new) in patches {
+        emit(&text[from..indent + span.start], false)?;
+        emit(&new, false)?;
+        from = indent + span.end;
+    }
+    emit(&text[from..], true)
 }
 
 /// Gives each of several objects on one line a line of its own.

@@ -279,6 +279,10 @@ codes! {
             later "runs, and leaves the line";
         NoMessage "no-message" Fatal Repair, "a message entry without message, where the loader looks at it",
             "fails every run of this session", later "drops the entry";
+        ContentShape "content-shape" Fatal Repair,
+            "the content of a message in the context is no list of blocks, or has a null in it",
+            "fails every run of this session: it cannot build the request",
+            later "makes a list of a text; with the rest it was not tried";
         Cycle "cycle" Fatal Repair, "the parent of this line leads back to a line that hangs on it", "hangs, and the whole gateway with it";
         Empty "empty" High Nothing, "the transcript holds nothing", "starts empty";
         MalformedLine "malformed-line" High Nothing, "a line is not JSON",

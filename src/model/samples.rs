@@ -6,9 +6,12 @@ pub(super) const HEADER: &str =
 
 /// A message; `parent` as it stands in the line.
 pub(super) fn entry(id: &str, parent: &str, role: &str) -> String {
-    let stop = if role == "assistant" { r#","stopReason":"stop""# } else { "" };
+    let more = match role {
+        "assistant" => r#","content":[{"type":"text","text":"Yes."}],"stopReason":"stop""#,
+        _ => r#","content":"Really?""#,
+    };
     format!(
-        r#"{{"type":"message","id":"{id}","parentId":{parent},"timestamp":"2026-11-22T22:00:01.000Z","message":{{"role":"{role}"{stop}}}}}"#
+        r#"{{"type":"message","id":"{id}","parentId":{parent},"timestamp":"2026-11-22T22:00:01.000Z","message":{{"role":"{role}"{more}}}}}"#
     )
 }
 

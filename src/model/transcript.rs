@@ -300,6 +300,9 @@ impl Analyzer {
             }
             self.errors.push_back((self.tree.len(), message));
         }
+        if let Some(misfit) = entry.misfit {
+            self.tree.note(misfit);
+        }
         self.tree.push(entry.id, entry.parent, entry.role, self.lines, start);
     }
 

@@ -4,13 +4,16 @@
 use std::cell::{Cell, OnceCell};
 
 use judged::Judged;
+pub(super) use path::Walk;
+use path::{Kept, bit, set};
 use serde::{Deserialize, Serialize};
 
-use super::line::{Id, Judging, Role};
+use super::line::{Id, Judging, Misfit, Role};
 use super::problem::Code;
 
 mod judged;
 mod packed;
+mod path;
 
 /// The entries as a tree: eight bytes of id and one of role for each, and a parent only where it is not simply the
 /// entry before.
@@ -23,6 +26,8 @@ pub(super) struct Tree {
     parents: Vec<(u32, Id)>,
     kept: Vec<(u32, Id)>,
     lines: Vec<(u32, u64)>,
+    /// Entries whose content cannot be sent.
+    misfits: Vec<(u32, Misfit)>,
     /// The byte at which each entry's line begins, when somebody wants to know.
     #[serde(skip)]
     pub(super) starts: Option<Starts>,
@@ -62,36 +67,6 @@ impl Starts {
     }
 }
 
-/// What following the parents from the last entry to its root shows.
-#[derive(Default)]
-pub(super) struct Walk {
-    pub(super) cycle: bool,
-    pub(super) no_message: bool,
-    pub(super) cut: bool,
-    pub(super) last: Option<(Judging, u32)>,
-    pub(super) findings: Vec<(Code, u32)>,
-    /// The entry whose parent closes the cycle.
-    pub(super) closed_by: Option<u32>,
-    /// The entries on the path, one bit each.
-    visited: Vec<u64>,
-}
-
-impl Walk {
-    fn holds(&self, index: u32) -> bool {
-        bit(&self.visited, index)
-    }
-}
-
-fn bit(bits: &[u64], index: u32) -> bool {
-    bits.get(index as usize / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
-}
-
-fn set(bits: &mut [u64], index: u32) {
-    if let Some(word) = bits.get_mut(index as usize / 64) {
-        *word |= 1 << (index % 64);
-    }
-}
-
 impl Tree {
     pub(super) fn len(&self) -> u32 {
         self.ids.len() as u32
@@ -127,6 +102,16 @@ impl Tree {
         });
     }
 
+    /// Notes that the content of the next entry cannot be sent.
+    pub(super) fn note(&mut self, misfit: Misfit) {
+        self.misfits.push((self.len(), misfit));
+    }
+
+    /// Returns the entries in the context whose content cannot be sent.
+    pub(super) fn misfits(&self, walk: &Walk) -> impl Iterator<Item = (u32, Misfit)> {
+        self.misfits.iter().copied().filter(|(index, _)| walk.is_in_context(*index))
+    }
+
     pub(super) fn line_of(&self, index: u32) -> u64 {
         let at = self.lines.partition_point(|&(first, _)| first <= index);
         self.lines.get(at.wrapping_sub(1)).map_or(0, |&(first, line)| line + u64::from(index - first))
@@ -153,8 +138,7 @@ impl Tree {
         walk.visited = vec![0_u64; self.ids.len().div_ceil(64)];
         let mut before = None;
         let mut judged = Judged::default();
-        let mut kept: Option<Option<u64>> = None;
-        let mut kept_found = true;
+        let mut kept = Kept::default();
         // A leaf of `null` means before the first entry: the context is empty and nothing is walked.
         let mut next = (relinked || self.last_id != Id::Null).then_some(last);
         while let Some(current) = next {
@@ -174,28 +158,18 @@ impl Tree {
                 }
                 // An array does not keep the id that it is given when it is written.
                 RoleCode::Scalar if relinked => walk.cut = true,
-                RoleCode::Compaction if kept.is_none() && !relinked => {
-                    let wanted = match Self::at(&self.kept, current) {
-                        Some(Id::Key(key)) => Some(key),
-                        _ => None,
-                    };
-                    kept = Some(wanted);
-                    kept_found = false;
-                    walk.findings.push((Code::UnknownKept, current));
-                }
+                RoleCode::Compaction => kept.compaction(current, Self::at(&self.kept, current), &mut walk),
                 _ => {}
             }
-            if let Some(Some(wanted)) = kept {
-                kept_found |= self.ids[current as usize] == wanted;
-            }
+            kept.meet(self.ids[current as usize], &mut walk);
             next = if relinked { current.checked_sub(1) } else { self.parent_of(current, &index, &mut walk) };
         }
         // When the path tells nothing, the last message of the file is the best there is.
         walk.last = judged.last.or_else(|| self.last_message());
-        if kept_found {
-            walk.findings.retain(|(code, _)| *code != Code::UnknownKept);
-        } else if !walk.cycle {
-            walk.cut = true;
+        // A file of version 1 names what it keeps in another way.
+        if let Some(compaction) = kept.lost().filter(|_| !relinked) {
+            walk.findings.push((Code::UnknownKept, compaction));
+            walk.cut |= !walk.cycle;
         }
         walk
     }

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use claw_sessions::model::mend::{self, Mender, Proof};
+use claw_sessions::model::problem::Code;
 use claw_sessions::model::transcript::{Analyzer, Integrity, MAX_FINDINGS, Summary};
 use rayon::prelude::*;
 use serde_json::Value;
@@ -73,7 +74,8 @@ fn check(text: &[u8]) -> &'static str {
         assert!(ended == verdict || (verdict, ended) == (Integrity::Torn, Integrity::Intact), "ended: {ended:?}");
     }
     if verdict == Integrity::Intact {
-        let line: &[u8] = br#"{"type":"message","id":"healthy0","parentId":null,"message":{"role":"user"}}"#;
+        let line: &[u8] =
+            br#"{"type":"message","id":"healthy0","parentId":null,"message":{"role":"user","content":"Go on."}}"#;
         let grown = judge(&[text, line, b"\n"].concat()).integrity;
         assert!(!hurts(grown), "a healthy line makes it {grown:?}");
     }
@@ -217,6 +219,8 @@ fn the_loader_of_openclaw_agrees() {
 /// there is one; but where neither is said, nothing is lost at the next turn.
 fn agree(ours: &Summary, theirs: &str, stage: &str, lost: i64) -> bool {
     match ours.integrity {
+        // The loader takes any content; it is the request that cannot be built of it.
+        Integrity::Blocks if theirs == "loads" => ours.findings.iter().any(|found| found.code == Code::ContentShape),
         Integrity::Freezes | Integrity::Blocks | Integrity::Wiped => theirs == ours.integrity.as_str(),
         // A header without its newline, and nothing else: the next one is glued to it, and the one after finds neither.
         // A run does not append to such a file, it writes it anew.

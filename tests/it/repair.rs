@@ -24,7 +24,7 @@ fn lines(bytes: &[u8]) -> Vec<&[u8]> {
 }
 
 /// The folders with a defect that has one exact answer, and the codes that are mended there.
-const MENDABLE: [(&str, &[&str]); 20] = [
+const MENDABLE: [(&str, &[&str]); 24] = [
     ("no-final-newline", &["no-final-newline"]),
     ("truncated-last", &["no-final-newline"]),
     ("glued-last", &["glued-lines"]),
@@ -42,6 +42,10 @@ const MENDABLE: [(&str, &[&str]); 20] = [
     ("array-line", &["scalar-line"]),
     ("message-without-message", &["no-message"]),
     ("message-without-message-early", &["no-message"]),
+    ("content-text", &["content-shape"]),
+    ("content-null", &["content-shape"]),
+    ("content-absent", &["content-shape"]),
+    ("content-null-block", &["content-shape"]),
     ("cycle-duplicate-id", &["cycle"]),
     ("self-parent", &["cycle"]),
     ("mutual-cycle", &["cycle"]),

@@ -1,13 +1,72 @@
 //! The content of a message: a text, or a list of blocks, and what is in it.
 
+use serde::{Deserialize, Serialize};
+
 use super::detail::{Detail, holds_control_character, key_of};
 use crate::model::json::{self, JsonError, Kind, Scanner, Value};
 
-/// What the content of a message holds.
+/// What is wrong with the content of a message: the request that it belongs in cannot be built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Misfit {
+    /// A text, where only a list will do.
+    Text,
+    /// `null`.
+    Null,
+    /// There is none.
+    Absent,
+    /// Neither a text nor a list.
+    Other,
+    /// A list with a `null` in it.
+    NullBlock,
+}
+
+impl Misfit {
+    /// Returns it in words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Text => "a text",
+            Self::Null => "null",
+            Self::Absent => "no content",
+            Self::Other => "neither a text nor a list",
+            Self::NullBlock => "a null in the list",
+        }
+    }
+}
+
+/// What the content of a message is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Shape {
+    #[default]
+    Absent,
+    Null,
+    Text,
+    List,
+    Other,
+}
+
+/// What the content of a message is and holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Content {
+    shape: Shape,
+    /// A `null` among the blocks.
+    null_block: bool,
     /// A tool call.
     pub(super) calls: bool,
+}
+
+impl Content {
+    /// Returns what is wrong with it in a message of this role. What a tool gave back is made a list before it is sent,
+    /// whatever it is.
+    pub(super) fn misfit(self, role: &[u8]) -> Option<Misfit> {
+        let (list_only, known) = (role == b"assistant", matches!(role, b"assistant" | b"user"));
+        match self.shape {
+            Shape::List => (self.null_block && (known || role == b"toolResult")).then_some(Misfit::NullBlock),
+            Shape::Text => list_only.then_some(Misfit::Text),
+            Shape::Null => known.then_some(Misfit::Null),
+            Shape::Absent => known.then_some(Misfit::Absent),
+            Shape::Other => known.then_some(Misfit::Other),
+        }
+    }
 }
 
 /// Reads a content: a text, or a list of blocks.
@@ -19,11 +78,20 @@ pub(super) fn content(
     let mut holds = Content::default();
     if scanner.peek() != Some(b'[') {
         let value = scanner.value()?;
+        holds.shape = match value.kind {
+            Kind::String => Shape::Text,
+            Kind::Null => Shape::Null,
+            _ => Shape::Other,
+        };
         if let Some(detail) = detail {
-            detail.blank = value.kind == Kind::String && is_blank(json::inside(value).of(text));
+            detail.blank = match holds.shape {
+                Shape::Text => is_blank(json::inside(value).of(text)),
+                shape => shape == Shape::Null,
+            };
         }
         return Ok(holds);
     }
+    holds.shape = Shape::List;
     if let Some(detail) = &mut detail {
         detail.blank = true;
     }
@@ -31,10 +99,12 @@ pub(super) fn content(
         if scanner.peek() == Some(b'{') {
             return block(scanner, text, &mut holds, detail.as_deref_mut());
         }
+        let is_null = scanner.value()?.kind == Kind::Null;
+        holds.null_block |= is_null;
         if let Some(detail) = &mut detail {
-            detail.blank = false;
+            detail.blank &= is_null;
         }
-        scanner.value().map(|_| ())
+        Ok(())
     })?;
     Ok(holds)
 }

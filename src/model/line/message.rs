@@ -1,6 +1,7 @@
 //! The message of a line: who speaks, and how the run ended.
 
 use super::Judging;
+use super::Misfit;
 use super::content::{Content, content};
 use super::detail::{Detail, key_of};
 use crate::model::json::{self, JsonError, Kind, Scanner, Value};
@@ -13,6 +14,7 @@ pub(super) struct Message {
     pub(super) judging: Option<Judging>,
     pub(super) assistant: bool,
     pub(super) error: Option<String>,
+    pub(super) misfit: Option<Misfit>,
     pub(super) detail: Detail,
 }
 
@@ -46,7 +48,8 @@ impl Part {
 pub(super) fn message(scanner: &mut Scanner<'_>, text: &[u8], closely: bool) -> Result<Message, JsonError> {
     let mut values = [None; 6];
     let mut abort = false;
-    let mut detail = Detail::default();
+    // No content is no text either.
+    let mut detail = Detail { blank: true, ..Detail::default() };
     let mut holds = Content::default();
     scanner.object(|scanner, key| {
         let part = json::named(key.of(text), Part::of);
@@ -91,7 +94,7 @@ pub(super) fn message(scanner: &mut Scanner<'_>, text: &[u8], closely: bool) -> 
     detail.blank &= judging == Some(Judging::User);
     detail.mirror = assistant && *raw(provider) == *b"openclaw";
     detail.result_of = detail.result_of.filter(|_| judging == Some(Judging::ToolResult));
-    Ok(Message { judging, assistant, error, detail })
+    Ok(Message { judging, assistant, error, misfit: holds.misfit(&role), detail })
 }
 
 fn excerpt(raw: &[u8]) -> String {

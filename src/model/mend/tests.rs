@@ -155,6 +155,52 @@ fn what_has_no_exact_answer_is_left_alone() {
 }
 
 #[test]
+fn a_content_that_is_no_list_becomes_one_and_no_byte_besides_changes() {
+    let line = |content: &str, role: &str| {
+        let more = r#""provider":"p","stopReason":"stop""#;
+        format!(
+            r#"{{"type":"message","id":"bbbbbbbb","parentId":"aaaaaaaa","message":{{"role":"{role}"{content},{more}}}}}"#
+        )
+    };
+    let changes = |role: &str, content: &str, mended_content: &str| {
+        let (mut lines, mut whole) = (good(), good());
+        lines[2] = line(content, role);
+        whole[2] = line(mended_content, role);
+        case(text_of(&lines), &text_of(&whole));
+    };
+    changes(
+        "assistant",
+        r#", "content" : "a \"plain\" \u0041 string""#,
+        r#", "content" : [{"type":"text","text":"a \"plain\" \u0041 string"}]"#,
+    );
+    for role in ["assistant", "user"] {
+        changes(role, r#","content": null "#, r#","content": [] "#);
+        changes(role, "", r#","content":[]"#);
+        changes(role, r#","content":[null]"#, r#","content":[]"#);
+        let (a, b) = (r#"{"type":"text","text":"a, null"}"#, r#"{"type":"image","data":null}"#);
+        changes(role, &format!(r#","content":[ null, {a} ,null,null , {b}]"#), &format!(r#","content":[ {a} , {b}]"#));
+        changes(role, &format!(r#","content":[null,null,{a}, {b}, null ]"#), &format!(r#","content":[{a}, {b} ]"#));
+    }
+    // A user's text is a content of its own right; what is neither text nor list has no one answer.
+    let mut lines = good();
+    lines[2] = line(r#","content":{"type":"text","text":"a"}"#, "assistant");
+    assert_eq!(judge(text_of(&lines).as_bytes()).0.integrity, Integrity::Blocks);
+    assert_eq!(mended(text_of(&lines).as_bytes()), None);
+}
+
+#[test]
+fn a_content_that_is_no_list_is_mended_together_with_a_parent() {
+    let mut lines = good();
+    lines.insert(3, r#"{"type":"message","id":"eeeeeeee","parentId":"bbbbbbbb"}"#.to_owned());
+    lines[4] =
+        r#"{"message":{"content":"Hm.","role":"assistant"},"parentId":"eeeeeeee","id":"cccccccc","type":"message"}"#
+            .to_owned();
+    let mut whole = good();
+    whole[3] = r#"{"message":{"content":[{"type":"text","text":"Hm."}],"role":"assistant"},"parentId":"bbbbbbbb","id":"cccccccc","type":"message"}"#.to_owned();
+    case(text_of(&lines), &text_of(&whole));
+}
+
+#[test]
 fn several_defects_are_mended_at_once() {
     let mut lines = good();
     lines.remove(0);

@@ -9,8 +9,8 @@ use super::Summary;
 
 /// A good header further down is kept for its place at the top, when it is no longer than this.
 const LONGEST_HEADER: usize = 64 * 1024;
-/// More entries without message than this are not mended.
-const MOST_MESSAGELESS: usize = 100_000;
+/// More entries of a kind than this are not mended.
+const MOST_ENTRIES: usize = 100_000;
 
 /// What mends a transcript.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,8 @@ pub struct Cure {
     pub(in crate::model) copy: Option<Vec<u8>>,
     /// Lines of entries without message.
     pub(in crate::model) messageless: BTreeSet<u64>,
+    /// Lines of messages whose content cannot be sent.
+    pub(in crate::model) misfits: BTreeSet<u64>,
 }
 
 impl Cure {
@@ -64,8 +66,12 @@ impl Cure {
         self.messageless.insert(line);
     }
 
+    pub(super) fn misfit(&mut self, line: u64) {
+        self.misfits.insert(line);
+    }
+
     pub(super) fn is_bounded(&self) -> bool {
-        self.messageless.len() <= MOST_MESSAGELESS
+        self.messageless.len().max(self.misfits.len()) <= MOST_ENTRIES
     }
 
     /// Returns whether the file needs a header that is not in it.

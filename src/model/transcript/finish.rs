@@ -18,6 +18,7 @@ impl Analyzer {
         let relinked = self.header.as_ref().is_none_or(|header| header.is_below(2.0)) && self.first == First::Header;
         self.find_old_version();
         let walk = self.tree.walk(relinked);
+        self.find_misfits(&walk);
         let integrity = self.integrity(relinked, &walk);
         self.find_on_path(&walk);
         self.look_closely(relinked, &walk);
@@ -83,6 +84,16 @@ impl Analyzer {
             if !self.findings.iter().any(|found| (found.code, found.line) == (*code, line)) {
                 self.find(*code, line, self.tree.start_of(*index));
             }
+        }
+    }
+
+    /// Finds what of the context no request can be built of.
+    fn find_misfits(&mut self, walk: &Walk) {
+        let misfits: Vec<_> = self.tree.misfits(walk).collect();
+        for (index, misfit) in misfits {
+            let line = self.tree.line_of(index);
+            self.cure.misfit(line);
+            self.find_with(Code::ContentShape, line, self.tree.start_of(index), Some(misfit.words().to_owned()));
         }
     }
 
@@ -178,7 +189,7 @@ impl Analyzer {
         if walk.cycle {
             return Integrity::Freezes;
         }
-        if walk.no_message || self.append_fails {
+        if walk.no_message || self.append_fails || self.found.contains_key(&Code::ContentShape) {
             return Integrity::Blocks;
         }
         if walk.cut || (relinked && self.tree.has_ids()) {

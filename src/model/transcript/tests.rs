@@ -113,7 +113,10 @@ fn a_null_id_at_the_end_stands_before_the_first_entry() {
     case(last("null", "\"cccccccc\""), Cut);
     case(last("\"\"", "\"cccccccc\""), Freezes);
     case(|file| file.push(r#"{"type":"message","id":null,"parentId":"dddddddd"}"#.into()), Cut);
-    case(|file| drop(file.splice(1.., [r#"{"type":"message","message":{"role":"assistant"}}"#.to_owned()])), Cut);
+    case(
+        |file| drop(file.splice(1.., [r#"{"type":"message","message":{"role":"assistant","content":[]}}"#.to_owned()])),
+        Cut,
+    );
     case(|file| file.push(r#"{"type":"message","id":"","parentId":"dddddddd"}"#.into()), Blocks);
 }
 
@@ -142,7 +145,7 @@ fn a_version_one_file_is_made_one_chain_first() {
         },
         Cut,
     );
-    let flat = |line: &str| format!(r#"{{"type":"message","message":{{"role":"{line}"}}}}"#);
+    let flat = |line: &str| format!(r#"{{"type":"message","message":{{"role":"{line}","content":[]}}}}"#);
     assert_eq!(judge(&text_of(&[old.clone(), flat("user"), flat("assistant")])).integrity, Intact);
     assert_eq!(judge(&text_of(&[old.clone(), flat("user"), "[]".into(), flat("assistant")])).integrity, Cut);
     case(|file| file[0] = HEADER.replace('3', "2"), Intact);
@@ -156,6 +159,50 @@ fn a_compaction_must_find_what_it_keeps() {
     };
     case(|file| file.push(compaction("cccccccc")), Intact);
     case(|file| file.push(compaction("zzzzzzzz")), Cut);
+}
+
+#[test]
+fn a_content_that_cannot_be_sent_blocks_in_the_context_only() {
+    let odd = |id: &str, parent: &str, message: &str| {
+        format!(r#"{{"type":"message","id":"{id}","parentId":{parent},"message":{message}}}"#)
+    };
+    let answer = r#"{"role":"assistant","content":"Yes."}"#;
+    for message in [
+        answer,
+        r#"{"role":"assistant","content":null}"#,
+        r#"{"content":7,"role":"assistant"}"#,
+        r#"{"role":"assistant","provider":"openclaw"}"#,
+        r#"{"role":"assistant","content":[],"content":"Yes."}"#,
+        r#"{"role":"assistant","content":[{"type":"text","text":"a"},null],"stopReason":"error"}"#,
+        r#"{"role":"user"}"#,
+        r#"{"role":"user","content":null}"#,
+        r#"{"role":"user","content":[null]}"#,
+        r#"{"role":"toolResult","content":[null]}"#,
+    ] {
+        case(|file| file[3] = odd("cccccccc", "\"bbbbbbbb\"", message), Blocks);
+        // A side branch.
+        case(|file| file.insert(3, odd("eeeeeeee", "\"bbbbbbbb\"", message)), Intact);
+    }
+    for message in [
+        r#"{"role":"user","content":"Yes."}"#,
+        r#"{"role":"assistant","content":[]}"#,
+        r#"{"role":"toolResult","content":"Yes."}"#,
+        r#"{"role":"bashExecution"}"#,
+    ] {
+        case(|file| file[3] = odd("cccccccc", "\"bbbbbbbb\"", message), Intact);
+    }
+    let compacted = |kept: &str| {
+        let line =
+            format!(r#"{{"type":"compaction","id":"eeeeeeee","parentId":"dddddddd","firstKeptEntryId":"{kept}"}}"#);
+        move |file: &mut Vec<String>| {
+            file[2] = odd("bbbbbbbb", "\"aaaaaaaa\"", answer);
+            file.push(line);
+            file.push(entry("ffffffff", "\"eeeeeeee\"", "user"));
+        }
+    };
+    case(compacted("aaaaaaaa"), Blocks);
+    case(compacted("bbbbbbbb"), Blocks);
+    case(compacted("cccccccc"), Intact);
 }
 
 #[test]
