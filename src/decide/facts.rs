@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::rows;
 pub use super::run::{RunFailure, RunState};
-use crate::model::entry::Clock;
+use crate::model::entry::{Clock, Entry};
 use crate::model::failure::FailureKind;
 use crate::model::inventory::{Binding, Content, Side};
 use crate::model::lock::LockState;
@@ -243,6 +243,7 @@ fn run_state(binding: &Binding, side: &Side, integrity: Integrity, recent: bool)
     if let Content::Read(summary) = &binding.transcript.content {
         match &summary.ending {
             Some(Ending::Answered) => return (RunState::Completed, None),
+            Some(Ending::Empty) => return (after_nothing(entry), failure(None).filter(|_| has_failed(entry))),
             Some(Ending::Unanswered | Ending::InTool) => return (RunState::Interrupted, None),
             Some(Ending::Error(message)) => return (RunState::Errored, failure(message.as_ref())),
             Some(Ending::Aborted(_)) => return (RunState::Aborted, None),
@@ -279,6 +280,21 @@ fn run_state(binding: &Binding, side: &Side, integrity: Integrity, recent: bool)
         _ if header_only && entry.system_sent != Some(true) => (RunState::NeverRan, None),
         _ => (RunState::Unknown, None),
     }
+}
+
+/// Returns how a run stands whose last answer says nothing: only the entry can tell.
+fn after_nothing(entry: &Entry) -> RunState {
+    match entry.status.as_deref() {
+        Some("running") => RunState::Interrupted,
+        Some("failed") => RunState::Errored,
+        Some("killed" | "timeout") => RunState::Aborted,
+        _ if entry.aborted_last_run == Some(true) => RunState::Aborted,
+        _ => RunState::Unknown,
+    }
+}
+
+fn has_failed(entry: &Entry) -> bool {
+    entry.status.as_deref() == Some("failed")
 }
 
 fn remarks(binding: &Binding, findings: &mut Vec<Finding>) {

@@ -39,6 +39,8 @@ pub enum Judging {
     Stop,
     /// The same from a command line: an answer, or words of `agent --local` about a run that failed (F§13.5).
     StopByCli,
+    /// An answer that ended by itself, and says and calls nothing.
+    Empty,
     /// An answer that calls a tool, whatever its `stopReason` says.
     ToolUse,
     /// An answer that ended in an error.

@@ -322,6 +322,13 @@ codes! {
             "adds a made-up result before it asks some providers; older releases got 400";
         OrphanToolResult "orphan-tool-result" Low Nothing, "a tool result that no call asked for, or the second of one",
             "leaves it out when it asks some providers; older releases got 400";
+        EmptyAnswer "empty-answer" Low Nothing, "an answer without content: it says nothing and calls no tool",
+            "leaves it out of the request", later "sends it in some releases (2026.6.6): the provider answers 400";
+        ThinkingUnsigned "thinking-unsigned" Low Nothing, "an answer with a thinking block that has no signature",
+            "sends the block as a text",
+            later "sends it as it is up to 2026.7: the provider may answer 400, at every turn";
+        RepeatedCallId "repeated-call-id" Low Nothing, "ids of tool calls come again in later turns",
+            "takes the later results for second ones and sends a made-up one in their place; some providers answer 400";
         PartialJson "partial-json" Low Nothing, "a tool call keeps its partialJson, with control characters in it",
             "sends it to some providers, which answer 400";
         LoneSurrogate "lone-surrogate" Low Nothing, "half of a surrogate pair in a string",

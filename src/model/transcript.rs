@@ -276,7 +276,7 @@ impl Analyzer {
 
     fn accept_entry(&mut self, entry: EntryLine, stamp: Option<&[u8]>, start: u64) {
         if let Some(watch) = &mut self.watch {
-            watch.entry(&entry, stamp, self.lines, start);
+            watch.entry(&entry, stamp, self.tree.len(), (self.lines, start));
         }
         self.stamp(stamp);
         match entry.role {

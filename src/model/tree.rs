@@ -174,6 +174,18 @@ impl Tree {
         walk
     }
 
+    /// Returns the tool results at the beginning of the context: what called them is not in it.
+    pub(super) fn first_results(&self, walk: &Walk) -> impl Iterator<Item = u32> {
+        let judging = |index: u32| match self.roles[index as usize] {
+            RoleCode::Judges(judging) if judging != Judging::Reply && walk.is_in_context(index) => {
+                Some((index, judging))
+            }
+            _ => None,
+        };
+        let messages = (0..self.len()).filter_map(judging);
+        messages.take_while(|(_, judging)| *judging == Judging::ToolResult).map(|(index, _)| index)
+    }
+
     /// Returns the last message of the file that tells how a run ended.
     fn last_message(&self) -> Option<(Judging, u32)> {
         (0..self.len()).rev().find_map(|index| match self.roles[index as usize] {

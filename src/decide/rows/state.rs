@@ -32,7 +32,7 @@ fn failed(row: &SessionRow, summary: Option<&Summary>) -> (RunState, Option<RunF
     let errored = |message: Option<&String>| (RunState::Errored, Some(failure(message)));
     match summary.and_then(|summary| summary.ending.as_ref()) {
         Some(Ending::Error(message)) if !row.reset_since => errored(message.as_ref().or(row.more.last_error.as_ref())),
-        Some(Ending::Answered) if row.more.last_error.is_none() => {
+        Some(Ending::Answered | Ending::Empty) if row.more.last_error.is_none() => {
             let last = summary.and_then(|summary| summary.last_at).map(|at| at.timestamp_millis());
             let answered = row.more.started_at.zip(last).is_some_and(|(started, last)| last >= started);
             if answered { (RunState::Completed, None) } else { errored(None) }
@@ -44,6 +44,7 @@ fn failed(row: &SessionRow, summary: Option<&Summary>) -> (RunState, Option<RunF
 fn by_events(row: &SessionRow, summary: Option<&Summary>) -> (RunState, Option<RunFailure>) {
     match summary.and_then(|summary| summary.ending.as_ref()) {
         Some(Ending::Answered) => (RunState::Completed, None),
+        Some(Ending::Empty) => (RunState::Unknown, None),
         Some(Ending::Unanswered | Ending::InTool) => (RunState::Interrupted, None),
         Some(Ending::Aborted(_)) => (RunState::Aborted, None),
         // The conversation that it belongs to ended with the reset.

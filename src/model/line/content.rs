@@ -50,11 +50,20 @@ pub(super) struct Content {
     shape: Shape,
     /// A `null` among the blocks.
     null_block: bool,
+    /// Anything but blank texts.
+    says: bool,
     /// A tool call.
     pub(super) calls: bool,
+    /// A thinking block without signature.
+    pub(super) unsigned: bool,
 }
 
 impl Content {
+    /// Returns whether it says nothing and calls nothing.
+    pub(super) fn is_empty(self) -> bool {
+        !self.says
+    }
+
     /// Returns what is wrong with it in a message of this role. What a tool gave back is made a list before it is sent,
     /// whatever it is.
     pub(super) fn misfit(self, role: &[u8]) -> Option<Misfit> {
@@ -83,11 +92,12 @@ pub(super) fn content(
             Kind::Null => Shape::Null,
             _ => Shape::Other,
         };
+        holds.says = match holds.shape {
+            Shape::Text => !is_blank(json::inside(value).of(text)),
+            shape => shape == Shape::Other,
+        };
         if let Some(detail) = detail {
-            detail.blank = match holds.shape {
-                Shape::Text => is_blank(json::inside(value).of(text)),
-                shape => shape == Shape::Null,
-            };
+            detail.blank = !holds.says;
         }
         return Ok(holds);
     }
@@ -101,6 +111,7 @@ pub(super) fn content(
         }
         let is_null = scanner.value()?.kind == Kind::Null;
         holds.null_block |= is_null;
+        holds.says |= !is_null;
         if let Some(detail) = &mut detail {
             detail.blank &= is_null;
         }
@@ -118,7 +129,7 @@ fn block(
     holds: &mut Content,
     detail: Option<&mut Detail>,
 ) -> Result<(), JsonError> {
-    let mut values = [None; 4];
+    let mut values = [None; 6];
     scanner.object(|scanner, key| {
         let value = scanner.value()?;
         let place = json::named(key.of(text), |name| match name {
@@ -126,6 +137,8 @@ fn block(
             b"id" => Some(1),
             b"text" => Some(2),
             b"partialJson" => Some(3),
+            b"thinking" => Some(4),
+            b"thinkingSignature" => Some(5),
             _ => None,
         });
         if let Some(place) = place {
@@ -133,15 +146,19 @@ fn block(
         }
         Ok::<(), JsonError>(())
     })?;
-    let [kind, call, said, partial] = values;
+    let [kind, call, said, partial, thought, signature] = values;
     let string = |value: Option<Value>| {
         value.filter(|value| value.kind == Kind::String).map(|value| json::inside(value).of(text))
     };
     let kind = json::plain(string(kind).unwrap_or_default());
     let calls = CALLS.contains(&&*kind);
     holds.calls |= calls;
+    let is_blank_text = *kind == *b"text" && string(said).is_some_and(is_blank);
+    let unsigned = *kind == *b"thinking" && string(signature).is_none_or(is_blank);
+    holds.unsigned |= unsigned;
+    holds.says |= !is_blank_text && !(unsigned && string(thought).is_none_or(is_blank));
     let Some(detail) = detail else { return Ok(()) };
-    detail.blank &= *kind == *b"text" && string(said).is_some_and(is_blank);
+    detail.blank &= is_blank_text;
     if calls {
         detail.calls.extend(call.and_then(|call| key_of(text, call)));
         detail.partial_json |= string(partial).is_some_and(holds_control_character);

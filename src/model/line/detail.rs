@@ -13,6 +13,10 @@ pub struct Detail {
     pub result_of: Option<u64>,
     /// A user's message without text.
     pub blank: bool,
+    /// An answer that says and calls nothing.
+    pub empty: bool,
+    /// An answer with a thinking block that has no signature.
+    pub unsigned: bool,
     /// A tool call with control characters in its `partialJson`.
     pub partial_json: bool,
     /// An assistant's line that OpenClaw wrote itself (F§4.3).

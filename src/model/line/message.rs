@@ -82,6 +82,7 @@ pub(super) fn message(scanner: &mut Scanner<'_>, text: &[u8], closely: bool) -> 
         }
         (b"assistant", b"error") => Some(Judging::Error),
         (b"assistant", b"aborted") => Some(Judging::Aborted),
+        (b"assistant", _) if holds.is_empty() => Some(Judging::Empty),
         // A command line runs its tools itself. Of all others the calls tell, whatever they say why they stopped.
         (b"assistant", stop) if *raw(api) == *b"cli" && *stop != *b"toolUse" => Some(Judging::StopByCli),
         (b"assistant", _) if holds.calls => Some(Judging::ToolUse),
@@ -92,6 +93,13 @@ pub(super) fn message(scanner: &mut Scanner<'_>, text: &[u8], closely: bool) -> 
     let error = failed.then(|| raw(error)).filter(|raw| !raw.is_empty()).map(excerpt);
     let assistant = *role == *b"assistant";
     detail.blank &= judging == Some(Judging::User);
+    let (made, failed) = match judging {
+        Some(Judging::Stop | Judging::StopByCli | Judging::ToolUse | Judging::Empty) => (true, false),
+        Some(Judging::Error | Judging::Aborted) => (false, true),
+        _ => (false, false),
+    };
+    detail.empty = (made || failed) && holds.is_empty();
+    detail.unsigned = made && holds.unsigned;
     detail.mirror = assistant && *raw(provider) == *b"openclaw";
     detail.result_of = detail.result_of.filter(|_| judging == Some(Judging::ToolResult));
     Ok(Message { judging, assistant, error, misfit: holds.misfit(&role), detail })

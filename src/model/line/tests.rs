@@ -15,7 +15,7 @@ fn a_message_is_judged_by_role_and_stop_reason() {
     let judged = |message: &str| entry(&format!(r#"{{"type":"message","message":{message}}}"#)).role;
     assert_eq!(judged(r#"{"role":"user"}"#), Role::Judges(Judging::User));
     assert_eq!(judged(r#"{"role":"assistant","stopReason":"error"}"#), Role::Judges(Judging::Error));
-    assert_eq!(judged(r#"{"role":"assistant","stopReason":"length"}"#), Role::Judges(Judging::Stop));
+    assert_eq!(judged(r#"{"role":"assistant","content":"Yes.","stopReason":"length"}"#), Role::Judges(Judging::Stop));
     let answer = |stop: &str, content: &str| {
         judged(&format!(r#"{{"role":"assistant","stopReason":"{stop}","content":{content}}}"#))
     };
@@ -25,6 +25,15 @@ fn a_message_is_judged_by_role_and_stop_reason() {
         assert_eq!(answer(stop, called), Role::Judges(Judging::ToolUse), "{stop}");
         assert_eq!(answer(stop, r#"[{"type":"tool\u0043all"}]"#), Role::Judges(Judging::ToolUse), "{stop}");
     }
+    for nothing in
+        [r#""""#, "null", "[]", "[null]", r#"[{"type":"text","text":" \n"}]"#, r#"[{"type":"thinking","thinking":""}]"#]
+    {
+        assert_eq!(answer("stop", nothing), Role::Judges(Judging::Empty), "{nothing}");
+        assert_eq!(answer("toolUse", nothing), Role::Judges(Judging::Empty), "{nothing}");
+        assert_eq!(answer("error", nothing), Role::Judges(Judging::Error), "{nothing}");
+    }
+    assert_eq!(answer("stop", r#""Yes.""#), Role::Judges(Judging::Stop));
+    assert_eq!(answer("stop", r#"[{"type":"image"}]"#), Role::Judges(Judging::Stop));
     assert_eq!(answer("error", called), Role::Judges(Judging::Error), "it was never made");
     assert_eq!(judged(r#"{"role":"assistant","provider":"openclaw","stopReason":"stop"}"#), Role::Plain);
     assert_eq!(judged("null"), Role::NoMessage);

@@ -104,6 +104,7 @@ impl Analyzer {
                 Judging::User | Judging::ToolResult => Ending::Unanswered,
                 Judging::ToolUse => Ending::InTool,
                 Judging::Stop | Judging::StopByCli | Judging::Reply => Ending::Answered,
+                Judging::Empty => Ending::Empty,
                 Judging::Error => Ending::Error(message()),
                 Judging::Aborted => Ending::Aborted(message()),
             }
@@ -146,10 +147,26 @@ impl Analyzer {
                 self.find_with(Code::SideBranch, line, byte, Some(detail));
             }
         }
-        let found = watch.finish();
+        let (found, repeated) = watch.finish(walk);
         self.watch = Some(Watch::default());
         for LineFinding { code, line, byte, detail } in found {
             self.find_with(code, line, byte, detail);
+        }
+        if let Some((index, detail)) = repeated {
+            self.find_with(Code::RepeatedCallId, self.tree.line_of(index), self.tree.start_of(index), Some(detail));
+        }
+        self.find_lost_calls(walk);
+    }
+
+    /// Finds the tool results whose calls are not in the context.
+    fn find_lost_calls(&mut self, walk: &Walk) {
+        let results: Vec<u32> = if walk.cycle { Vec::new() } else { self.tree.first_results(walk).collect() };
+        for index in results {
+            let (code, line) = (Code::OrphanToolResult, self.tree.line_of(index));
+            if !self.findings.iter().any(|found| (found.code, found.line) == (code, line)) {
+                let detail = "its call is not in the context".to_owned();
+                self.find_with(code, line, self.tree.start_of(index), Some(detail));
+            }
         }
     }
 

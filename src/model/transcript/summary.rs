@@ -109,6 +109,8 @@ pub struct LineFinding {
 pub enum Ending {
     /// An answer that ended by itself.
     Answered,
+    /// An answer that ended by itself, and says nothing.
+    Empty,
     /// A user's message or a tool's result without an answer.
     Unanswered,
     /// A tool call without a result.

@@ -1,10 +1,11 @@
 //! What only a check of every line looks at: calls and results that belong together, and what is odd without doing harm.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::LineFinding;
-use crate::model::line::{EntryLine, Judging, Role};
+use crate::model::line::{Detail, EntryLine, Judging, Role};
 use crate::model::problem::Code;
+use crate::model::tree::Walk;
 
 /// A line longer than this is told.
 const LONG: usize = 1 << 20;
@@ -13,11 +14,15 @@ const LONG: usize = 1 << 20;
 #[derive(Default)]
 pub(super) struct Watch {
     found: Vec<LineFinding>,
+    /// Findings that matter where the entry is sent to a provider.
+    found_at: Vec<(u32, LineFinding)>,
+    /// Every tool call that was made: its entry, and its id.
+    calls: Vec<(u32, u64)>,
     /// What is told once for a file, with how often: where it was first, and how many times.
     tallies: BTreeMap<Code, (u64, u64, u64)>,
     /// Tool calls of the last answer that have no result yet, and where it stands.
     open: Vec<u64>,
-    asked_at: (u64, u64),
+    asked_at: (u32, (u64, u64)),
     /// Tool calls of the last answer that have one.
     answered: HashSet<u64>,
     stamp: Vec<u8>,
@@ -26,6 +31,10 @@ pub(super) struct Watch {
 }
 
 impl Watch {
+    fn find_at(&mut self, code: Code, index: u32, (line, byte): (u64, u64), detail: Option<String>) {
+        self.found_at.push((index, LineFinding { code, line, byte: Some(byte), detail }));
+    }
+
     fn find(&mut self, code: Code, (line, byte): (u64, u64), detail: Option<String>) {
         self.found.push(LineFinding { code, line, byte: Some(byte), detail });
     }
@@ -49,9 +58,9 @@ impl Watch {
     }
 
     /// Looks at an entry.
-    pub(super) fn entry(&mut self, entry: &EntryLine, stamp: Option<&[u8]>, line: u64, start: u64) {
+    pub(super) fn entry(&mut self, entry: &EntryLine, stamp: Option<&[u8]>, index: u32, at: (u64, u64)) {
         let Some(detail) = entry.detail.as_deref() else { return };
-        let at = (line, start);
+        let (line, start) = at;
         if detail.mirror {
             self.tally(Code::Mirror, line, start);
         }
@@ -67,10 +76,16 @@ impl Watch {
         if detail.blank {
             self.find(Code::BlankUser, at, None);
         }
+        if detail.empty {
+            self.find_at(Code::EmptyAnswer, index, at, None);
+        }
+        if detail.unsigned {
+            self.find_at(Code::ThinkingUnsigned, index, at, None);
+        }
         if let Role::Judges(judging) = entry.role
             && judging != Judging::Reply
         {
-            self.pair(judging, &detail.calls, detail.result_of, at);
+            self.pair(judging, detail, index, at);
         }
         if let Some(stamp) = stamp {
             // Times that OpenClaw writes have one width and one zone, so they sort as text.
@@ -83,14 +98,15 @@ impl Watch {
     }
 
     /// Every call of an answer has one result before the conversation goes on (F§4.3).
-    fn pair(&mut self, judging: Judging, calls: &[u64], result_of: Option<u64>, at: (u64, u64)) {
+    fn pair(&mut self, judging: Judging, Detail { calls, result_of, .. }: &Detail, index: u32, at: (u64, u64)) {
+        let result_of = *result_of;
         if judging == Judging::ToolResult {
             if let Some(index) = result_of.and_then(|id| self.open.iter().position(|&open| open == id)) {
                 let id = self.open.swap_remove(index);
                 self.answered.insert(id);
             } else {
                 let second = result_of.is_some_and(|id| self.answered.contains(&id));
-                self.find(Code::OrphanToolResult, at, second.then(|| "the second of one call".to_owned()));
+                self.find_at(Code::OrphanToolResult, index, at, second.then(|| "the second of one call".to_owned()));
             }
             return;
         }
@@ -99,24 +115,43 @@ impl Watch {
         }
         if !self.open.is_empty() {
             let times = self.open.len();
-            self.find(Code::MissingToolResult, self.asked_at, (times > 1).then(|| format!("{times} of them")));
+            let (index, at) = self.asked_at;
+            self.find_at(Code::MissingToolResult, index, at, (times > 1).then(|| format!("{times} of them")));
         }
         self.open.clear();
         self.answered.clear();
         // The calls of an answer that failed were never made.
         if matches!(judging, Judging::Stop | Judging::StopByCli | Judging::ToolUse) {
             self.open.extend_from_slice(calls);
-            self.asked_at = at;
+            self.asked_at = (index, at);
+            self.calls.extend(calls.iter().map(|&call| (index, call)));
         }
     }
 
-    /// All that was seen.
-    pub(super) fn finish(self) -> Vec<LineFinding> {
+    /// All that was seen, and the entry whose calls repeat ids of earlier ones.
+    pub(super) fn finish(self, walk: &Walk) -> (Vec<LineFinding>, Option<(u32, String)>) {
+        let repeated = repeated(&self.calls, walk);
         let mut found = self.found;
+        let counts = |(index, finding): &(u32, LineFinding)| match finding.code {
+            Code::EmptyAnswer | Code::ThinkingUnsigned => walk.is_in_context(*index),
+            _ => !walk.is_summarised(*index),
+        };
+        found.extend(self.found_at.into_iter().filter(counts).map(|(_, finding)| finding));
         for (code, (line, byte, times)) in self.tallies {
             let detail = (times > 1).then(|| format!("{times} of them"));
             found.push(LineFinding { code, line, byte: Some(byte), detail });
         }
-        found
+        (found, repeated)
     }
+}
+
+/// Returns the first entry of the context that calls a tool with an id of an earlier call, and how many calls do.
+fn repeated(calls: &[(u32, u64)], walk: &Walk) -> Option<(u32, String)> {
+    let mut ids = HashMap::new();
+    let is_again = |&&(index, id): &&(u32, u64)| *ids.entry(id).or_insert(index) != index;
+    let sent = calls.iter().filter(|(index, _)| walk.is_in_context(*index));
+    let repeats: Vec<(u32, u64)> = sent.filter(is_again).copied().collect();
+    let again: HashSet<u64> = repeats.iter().map(|(_, id)| *id).collect();
+    let (first, _) = repeats.first()?;
+    Some((*first, format!("{} calls with {} ids of earlier ones", repeats.len(), again.len())))
 }

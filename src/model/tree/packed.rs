@@ -10,7 +10,7 @@ use serde_bytes::ByteBuf;
 use super::{Judging, RoleCode};
 
 /// The roles by their number.
-const ROLES: [RoleCode; 12] = [
+const ROLES: [RoleCode; 13] = [
     RoleCode::Plain,
     RoleCode::NoMessage,
     RoleCode::Compaction,
@@ -23,6 +23,7 @@ const ROLES: [RoleCode; 12] = [
     RoleCode::Judges(Judging::Error),
     RoleCode::Judges(Judging::Aborted),
     RoleCode::Judges(Judging::Reply),
+    RoleCode::Judges(Judging::Empty),
 ];
 
 /// Eight bytes each.
@@ -108,6 +109,6 @@ mod tests {
         let again: Tree = rmp_serde::from_slice(&rmp_serde::to_vec_named(&tree).unwrap()).unwrap();
         assert!(again.roles == tree.roles && again.ids == tree.ids);
         let judges = |role: &RoleCode| matches!(role, RoleCode::Judges(_));
-        assert_eq!(tree.roles.iter().filter(|role| judges(role)).count(), 8, "all of `Judging`");
+        assert_eq!(tree.roles.iter().filter(|role| judges(role)).count(), 9, "all of `Judging`");
     }
 }

@@ -23,6 +23,11 @@ impl Walk {
         bit(&self.visited, index)
     }
 
+    /// Returns whether an entry is on the path, and a compaction has put its summary in the place of it.
+    pub(in crate::model) fn is_summarised(&self, index: u32) -> bool {
+        self.holds(index) && !self.is_in_context(index)
+    }
+
     /// Returns whether an entry is in the context: on the path, and not replaced by the summary of a compaction.
     pub(in crate::model) fn is_in_context(&self, index: u32) -> bool {
         bit(self.context.as_ref().unwrap_or(&self.visited), index)
