@@ -67,6 +67,8 @@ pub enum Role {
     Scalar,
     /// An array: read past like a scalar, but it can be given an id.
     Array,
+    /// An object without id that another program wrote: no message, and of a type that no release knows.
+    Foreign,
 }
 
 /// A `session` line.
@@ -230,14 +232,17 @@ impl Fields {
             };
             return Line::Header(header, timestamp);
         }
+        let id_of = id(text, self.id);
+        let is_foreign = !matches!(id_of, Id::Key(_)) && self.message.is_none() && !TYPES.contains(&&*kind);
         let (role, message) = match (&*kind, self.message) {
+            _ if is_foreign => (Role::Foreign, Message::default()),
             (b"message", None) => (Role::NoMessage, Message::default()),
             (b"message", Some(message)) => (message.judging.map_or(Role::Plain, Role::Judges), message),
             (b"compaction", _) => (Role::Compaction(id(text, self.first_kept)), Message::default()),
             _ => (Role::Plain, Message::default()),
         };
         let Message { assistant, error, misfit, detail, .. } = message;
-        let (id, parent) = (id(text, self.id), id(text, self.parent));
+        let (id, parent) = (id_of, id(text, self.parent));
         // An object is equal to itself only, so nothing finds it.
         let of_object = |value: Option<Value>| value.is_some_and(|v| matches!(v.kind, Kind::Object | Kind::Array));
         let id = if of_object(self.id) { Id::Falsy } else { id };

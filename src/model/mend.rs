@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use super::json::{Scanner, Span};
 use super::line::{self, EntryLine, Id, Line, Links, Role};
+use super::problem::Code;
 use super::transcript::{Analyzer, Cure, Summary, is_blank, trim_start};
 
 mod content;
@@ -22,13 +23,22 @@ pub struct Mender<'a> {
     gone: HashMap<u64, Vec<u8>>,
     /// The id of the entry that the line of the cycle will hang on, as it stands there.
     anchor: Option<Vec<u8>>,
+    /// Lines without id may be cut out: what was appended to one names no parent.
+    relinks: bool,
+    /// The line before was cut out and had no id.
+    behind_cut: bool,
+    /// The id of the nearest entry before, as it stands there, where lines without id are cut out.
+    nearest: Vec<u8>,
 }
 
 impl<'a> Mender<'a> {
     /// Mends by `cure`; `header` is put at the top when a header is due and the file has none.
     pub fn new(cure: &'a Cure, header: &'a [u8]) -> Self {
         let header = cure.copy.as_deref().unwrap_or(header);
-        Self { cure, header, lines: 0, version_due: cure.version, gone: HashMap::new(), anchor: None }
+        let relinks = cure.codes.iter().any(|code| matches!(code, Code::ScalarLine | Code::ForeignLine));
+        let (gone, version_due) = (HashMap::new(), cure.version);
+        let (behind_cut, nearest, anchor) = (false, Vec::new(), None);
+        Self { cure, header, lines: 0, version_due, gone, anchor, relinks, behind_cut, nearest }
     }
 
     /// Takes the next line, without its newline, and hands what becomes of it to `emit`: pieces of lines, and whether a
@@ -70,8 +80,19 @@ impl<'a> Mender<'a> {
                 emit_patched(text, indent, vec![(span, new.to_vec())], emit)
             }
             Line::Header(..) => emit(text, true),
-            Line::Entry(entry, _) if matches!(entry.role, Role::Scalar | Role::Array) => Ok(()),
+            Line::Entry(entry, _) if self.is_cut(entry.role) => {
+                self.behind_cut = true;
+                Ok(())
+            }
             Line::Entry(entry, _) => self.entry(&entry, text, indent, emit),
+        }
+    }
+
+    fn is_cut(&self, role: Role) -> bool {
+        match role {
+            Role::Scalar | Role::Array => true,
+            Role::Foreign => self.cure.codes.contains(&Code::ForeignLine),
+            _ => false,
         }
     }
 
@@ -108,7 +129,23 @@ impl<'a> Mender<'a> {
             }
             _ => {}
         }
+        if self.relinks {
+            patches.extend(self.relink(entry, links, body));
+        }
         emit_patched(text, indent, patches, emit)
+    }
+
+    /// Returns the parent of an entry that was appended to a line without id: the nearest entry before, as every appender
+    /// links.
+    fn relink(&mut self, entry: &EntryLine, links: Links, body: &[u8]) -> Option<Patch> {
+        let is_due = std::mem::take(&mut self.behind_cut) && entry.parent == Id::Undefined;
+        let span = links.id.filter(|_| matches!(entry.id, Id::Key(_)))?;
+        let behind = Span { start: span.end, end: span.end };
+        let patch =
+            (is_due && !self.nearest.is_empty()).then(|| (behind, [&b",\"parentId\":"[..], &self.nearest].concat()));
+        self.nearest.clear();
+        self.nearest.extend_from_slice(span.of(body));
+        patch
     }
 
     /// The parent of an entry as it stands there, or that of its parent when that was cut out.

@@ -311,6 +311,8 @@ codes! {
         NulLine "nul-line" Low Nothing, "a line of NUL bytes", "skips it";
         ScalarLine "scalar-line" Low Repair, "a line is a number, string, boolean or array",
             "keeps it as an entry without id; as the last line it cuts the context";
+        ForeignLine "foreign-line" Low Repair, "another program's line: an object without id, of a type that no release knows",
+            "keeps it as an entry without id; as the last line it cuts the context, and the next entry hangs on nothing";
         InvalidUtf8 "invalid-utf8" Low Nothing, "bytes that are not UTF-8", "reads U+FFFD in their place";
         ByteOrderMark "byte-order-mark" Low Nothing, "the transcript starts with a byte order mark",
             "reads it, but its own repair is off for this file";

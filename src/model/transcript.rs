@@ -274,12 +274,16 @@ impl Analyzer {
         }
     }
 
-    fn accept_entry(&mut self, entry: EntryLine, stamp: Option<&[u8]>, start: u64) {
+    fn accept_entry(&mut self, mut entry: EntryLine, stamp: Option<&[u8]>, start: u64) {
         if let Some(watch) = &mut self.watch {
             watch.entry(&entry, stamp, self.tree.len(), (self.lines, start));
         }
         self.stamp(stamp);
+        // Entries of version 1 have no ids.
+        let is_old = self.header.as_ref().is_some_and(|header| header.is_below(2.0)) && self.first == First::Header;
         match entry.role {
+            Role::Foreign if is_old => entry.role = Role::Plain,
+            Role::Foreign => self.find(Code::ForeignLine, self.lines, Some(start)),
             Role::Scalar | Role::Array => {
                 self.scalar_line |= entry.role == Role::Scalar;
                 self.find(Code::ScalarLine, self.lines, Some(start));

@@ -94,7 +94,7 @@ impl Tree {
             Role::Judges(judging) => RoleCode::Judges(judging),
             Role::Plain => RoleCode::Plain,
             Role::NoMessage => RoleCode::NoMessage,
-            Role::Scalar | Role::Array => RoleCode::Scalar,
+            Role::Scalar | Role::Array | Role::Foreign => RoleCode::Scalar,
             Role::Compaction(kept) => {
                 self.kept.push((index, kept));
                 RoleCode::Compaction

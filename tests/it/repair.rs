@@ -24,7 +24,7 @@ fn lines(bytes: &[u8]) -> Vec<&[u8]> {
 }
 
 /// The folders with a defect that has one exact answer, and the codes that are mended there.
-const MENDABLE: [(&str, &[&str]); 24] = [
+const MENDABLE: [(&str, &[&str]); 27] = [
     ("no-final-newline", &["no-final-newline"]),
     ("truncated-last", &["no-final-newline"]),
     ("glued-last", &["glued-lines"]),
@@ -40,6 +40,9 @@ const MENDABLE: [(&str, &[&str]); 24] = [
     ("scalar-line", &["scalar-line"]),
     ("scalar-last", &["scalar-line"]),
     ("array-line", &["scalar-line"]),
+    ("foreign-line", &["foreign-line"]),
+    ("foreign-last", &["foreign-line"]),
+    ("foreign-before-root", &["foreign-line"]),
     ("message-without-message", &["no-message"]),
     ("message-without-message-early", &["no-message"]),
     ("content-text", &["content-shape"]),

@@ -32,10 +32,14 @@ fn failed(row: &SessionRow, summary: Option<&Summary>) -> (RunState, Option<RunF
     let errored = |message: Option<&String>| (RunState::Errored, Some(failure(message)));
     match summary.and_then(|summary| summary.ending.as_ref()) {
         Some(Ending::Error(message)) if !row.reset_since => errored(message.as_ref().or(row.more.last_error.as_ref())),
-        Some(Ending::Answered | Ending::Empty) if row.more.last_error.is_none() => {
+        Some(ending @ (Ending::Answered | Ending::Empty)) if row.more.last_error.is_none() => {
             let last = summary.and_then(|summary| summary.last_at).map(|at| at.timestamp_millis());
             let answered = row.more.started_at.zip(last).is_some_and(|(started, last)| last >= started);
-            if answered { (RunState::Completed, None) } else { errored(None) }
+            match ending {
+                _ if !answered => errored(None),
+                Ending::Empty => (RunState::Unknown, None),
+                _ => (RunState::Completed, None),
+            }
         }
         _ => errored(row.more.last_error.as_ref()),
     }

@@ -103,6 +103,22 @@ fn a_later_duplicate_field_wins() {
 }
 
 #[test]
+fn what_another_program_wrote_has_no_id_no_message_and_no_known_type() {
+    for foreign in
+        [r#"{"type":"session_marker","uuid":"u"}"#, "{}", r#"{"type":7,"id":null}"#, r#"{"id":"","type":"x"}"#]
+    {
+        assert_eq!(entry(foreign).role, Role::Foreign, "{foreign}");
+    }
+    for known in [
+        r#"{"type":"session_marker","id":"a"}"#,
+        r#"{"type":"custom"}"#,
+        r#"{"type":"user","uuid":"u","message":{"role":"user","content":"words"}}"#,
+    ] {
+        assert_eq!(entry(known).role, Role::Plain, "{known}");
+    }
+}
+
+#[test]
 fn glued_objects_are_told_from_junk() {
     let glued = |text: &[u8]| read(text).is_err_and(|error| is_glued(text, error));
     assert!(glued(br#"{"a":1}{"b":2}"#));

@@ -201,6 +201,39 @@ fn a_content_that_is_no_list_is_mended_together_with_a_parent() {
 }
 
 #[test]
+fn a_line_of_another_program_is_cut_out_and_the_next_entry_hangs_on_the_nearest_before() {
+    let marker = r#"{"type":"session_marker","uuid":"u","agent":"pi"}"#;
+    for odd in [marker, "{}", "7"] {
+        for at in [1, 2, 3, 5] {
+            let mut lines = good();
+            lines.insert(at, odd.to_owned());
+            case(text_of(&lines), &text_of(&good()));
+            lines.insert(at, odd.to_owned());
+            case(text_of(&lines), &text_of(&good()));
+        }
+        let mut lines = good();
+        lines[3] = lines[3].replace(r#","parentId":"bbbbbbbb""#, "");
+        lines.splice(3..3, [odd.to_owned(), odd.to_owned()]);
+        case(text_of(&lines), &text_of(&good()));
+    }
+    // Nothing was cut out before it: what it hung on nobody knows.
+    let mut lines = good();
+    lines[3] = lines[3].replace(r#","parentId":"bbbbbbbb""#, "");
+    let whole = text_of(&lines);
+    lines.insert(2, marker.to_owned());
+    let new = mended(text_of(&lines).as_bytes()).unwrap();
+    assert_eq!(String::from_utf8_lossy(&new), whole);
+    // What has a message may be somebody's words, and lines of version 1 have no ids.
+    let words = r#"{"type":"user","uuid":"u","message":{"role":"user","content":"words"}}"#;
+    for (line, version) in [(words, ":3,"), (marker, ":1,")] {
+        let mut lines = good();
+        lines[0] = HEADER.replace(":3,", version);
+        lines.insert(3, line.to_owned());
+        assert_eq!(mended(text_of(&lines).as_bytes()), None, "{line}");
+    }
+}
+
+#[test]
 fn several_defects_are_mended_at_once() {
     let mut lines = good();
     lines.remove(0);

@@ -161,8 +161,9 @@ impl Summary {
     #[must_use]
     pub fn of_rows(mut self) -> Self {
         use Code::{
-            ByteOrderMark, CarriageReturns, ContentShape, DuplicateHeader, EmptyHeaderId, HeaderOnly, JunkBeforeHeader,
-            NewerVersion, NoFinalNewline, NoHeader, NoLines, NulTail, OldVersion, UserOnly, VersionAbsent, VersionOne,
+            ByteOrderMark, CarriageReturns, ContentShape, DuplicateHeader, EmptyHeaderId, ForeignLine, HeaderOnly,
+            JunkBeforeHeader, NewerVersion, NoFinalNewline, NoHeader, NoLines, NulTail, OldVersion, UserOnly,
+            VersionAbsent, VersionOne,
         };
         let of_files = [
             ByteOrderMark,
@@ -170,6 +171,7 @@ impl Summary {
             ContentShape,
             DuplicateHeader,
             EmptyHeaderId,
+            ForeignLine,
             HeaderOnly,
             JunkBeforeHeader,
             NewerVersion,
