@@ -156,7 +156,7 @@ fn block(
     let is_blank_text = *kind == *b"text" && string(said).is_some_and(is_blank);
     let unsigned = *kind == *b"thinking" && string(signature).is_none_or(is_blank);
     holds.unsigned |= unsigned;
-    holds.says |= !is_blank_text && !(unsigned && string(thought).is_none_or(is_blank));
+    holds.says |= !(is_blank_text || unsigned && string(thought).is_none_or(is_blank));
     let Some(detail) = detail else { return Ok(()) };
     detail.blank &= is_blank_text;
     if calls {
