@@ -5,7 +5,7 @@ use std::cell::{Cell, OnceCell};
 
 use judged::Judged;
 pub(super) use path::Walk;
-use path::{Kept, bit, set};
+use path::{KeptFrom, bit, set};
 use serde::{Deserialize, Serialize};
 
 use super::line::{Id, Judging, Misfit, Role};
@@ -138,7 +138,7 @@ impl Tree {
         walk.visited = vec![0_u64; self.ids.len().div_ceil(64)];
         let mut before = None;
         let mut judged = Judged::default();
-        let mut kept = Kept::default();
+        let mut kept = KeptFrom::default();
         // A leaf of `null` means before the first entry: the context is empty and nothing is walked.
         let mut next = (relinked || self.last_id != Id::Null).then_some(last);
         while let Some(current) = next {

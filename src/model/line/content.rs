@@ -35,7 +35,7 @@ impl Misfit {
 
 /// What the content of a message is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Shape {
+enum ContentKind {
     #[default]
     Absent,
     Null,
@@ -46,8 +46,8 @@ enum Shape {
 
 /// What the content of a message is and holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Content {
-    shape: Shape,
+pub(super) struct MessageContent {
+    shape: ContentKind,
     /// A `null` among the blocks.
     null_block: bool,
     /// Anything but blank texts.
@@ -58,7 +58,7 @@ pub(super) struct Content {
     pub(super) unsigned: bool,
 }
 
-impl Content {
+impl MessageContent {
     /// Returns whether it says nothing and calls nothing.
     pub(super) fn is_empty(self) -> bool {
         !self.says
@@ -69,11 +69,11 @@ impl Content {
     pub(super) fn misfit(self, role: &[u8]) -> Option<Misfit> {
         let (list_only, known) = (role == b"assistant", matches!(role, b"assistant" | b"user"));
         match self.shape {
-            Shape::List => (self.null_block && (known || role == b"toolResult")).then_some(Misfit::NullBlock),
-            Shape::Text => list_only.then_some(Misfit::Text),
-            Shape::Null => known.then_some(Misfit::Null),
-            Shape::Absent => known.then_some(Misfit::Absent),
-            Shape::Other => known.then_some(Misfit::Other),
+            ContentKind::List => (self.null_block && (known || role == b"toolResult")).then_some(Misfit::NullBlock),
+            ContentKind::Text => list_only.then_some(Misfit::Text),
+            ContentKind::Null => known.then_some(Misfit::Null),
+            ContentKind::Absent => known.then_some(Misfit::Absent),
+            ContentKind::Other => known.then_some(Misfit::Other),
         }
     }
 }
@@ -83,25 +83,25 @@ pub(super) fn content(
     scanner: &mut Scanner<'_>,
     text: &[u8],
     mut detail: Option<&mut Detail>,
-) -> Result<Content, JsonError> {
-    let mut holds = Content::default();
+) -> Result<MessageContent, JsonError> {
+    let mut holds = MessageContent::default();
     if scanner.peek() != Some(b'[') {
         let value = scanner.value()?;
         holds.shape = match value.kind {
-            Kind::String => Shape::Text,
-            Kind::Null => Shape::Null,
-            _ => Shape::Other,
+            Kind::String => ContentKind::Text,
+            Kind::Null => ContentKind::Null,
+            _ => ContentKind::Other,
         };
         holds.says = match holds.shape {
-            Shape::Text => !is_blank(json::inside(value).of(text)),
-            shape => shape == Shape::Other,
+            ContentKind::Text => !is_blank(json::inside(value).of(text)),
+            shape => shape == ContentKind::Other,
         };
         if let Some(detail) = detail {
             detail.blank = !holds.says;
         }
         return Ok(holds);
     }
-    holds.shape = Shape::List;
+    holds.shape = ContentKind::List;
     if let Some(detail) = &mut detail {
         detail.blank = true;
     }
@@ -126,7 +126,7 @@ const CALLS: [&[u8]; 3] = [b"toolCall", b"toolUse", b"functionCall"];
 fn block(
     scanner: &mut Scanner<'_>,
     text: &[u8],
-    holds: &mut Content,
+    holds: &mut MessageContent,
     detail: Option<&mut Detail>,
 ) -> Result<(), JsonError> {
     let mut values = [None; 6];
@@ -156,7 +156,8 @@ fn block(
     let is_blank_text = *kind == *b"text" && string(said).is_some_and(is_blank);
     let unsigned = *kind == *b"thinking" && string(signature).is_none_or(is_blank);
     holds.unsigned |= unsigned;
-    holds.says |= !(is_blank_text || unsigned && string(thought).is_none_or(is_blank));
+    let is_blank_thought = unsigned && string(thought).is_none_or(is_blank);
+    holds.says |= !(is_blank_text || is_blank_thought);
     let Some(detail) = detail else { return Ok(()) };
     detail.blank &= is_blank_text;
     if calls {

@@ -2,7 +2,7 @@
 
 use super::Judging;
 use super::Misfit;
-use super::content::{Content, content};
+use super::content::{MessageContent, content};
 use super::detail::{Detail, key_of};
 use crate::model::json::{self, JsonError, Kind, Scanner, Value};
 
@@ -50,7 +50,7 @@ pub(super) fn message(scanner: &mut Scanner<'_>, text: &[u8], closely: bool) -> 
     let mut abort = false;
     // No content is no text either.
     let mut detail = Detail { blank: true, ..Detail::default() };
-    let mut holds = Content::default();
+    let mut holds = MessageContent::default();
     scanner.object(|scanner, key| {
         let part = json::named(key.of(text), Part::of);
         if part == Some(Part::Content) {

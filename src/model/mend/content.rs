@@ -6,13 +6,13 @@ use crate::model::json::{self, JsonError, Kind, Value};
 /// Returns what makes the content of a message one that can be sent, with every byte of it that says something: a text
 /// becomes one block, no content an empty list, and a `null` among the blocks goes.
 pub(super) fn patches(line: &[u8]) -> Vec<Patch> {
-    let mut found = Found::default();
+    let mut found = MessageParts::default();
     let mut scanner = Scanner::new(line);
     let read = scanner.object(|scanner, key| {
         if *json::plain(key.of(line)) != *b"message" {
             return scanner.value().map(|_| ());
         }
-        found = Found::default();
+        found = MessageParts::default();
         if scanner.peek() == Some(b'{') { found.read(scanner, line) } else { scanner.value().map(|_| ()) }
     });
     if read.is_ok() { found.patches(line) } else { Vec::new() }
@@ -20,13 +20,13 @@ pub(super) fn patches(line: &[u8]) -> Vec<Patch> {
 
 /// A message: where its role and its content stand, and the blocks of a list.
 #[derive(Default)]
-struct Found {
+struct MessageParts {
     role: Option<Value>,
     content: Option<Value>,
     blocks: Vec<Value>,
 }
 
-impl Found {
+impl MessageParts {
     fn read(&mut self, scanner: &mut Scanner<'_>, line: &[u8]) -> Result<(), JsonError> {
         scanner.object(|scanner, key| {
             match &*json::plain(key.of(line)) {

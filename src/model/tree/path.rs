@@ -36,13 +36,13 @@ impl Walk {
 
 /// What the last compaction of the path keeps, while the path is followed from its end.
 #[derive(Default)]
-pub(super) struct Kept {
+pub(super) struct KeptFrom {
     /// The compaction, and the id from which on it keeps entries.
     last: Option<(u32, Option<u64>)>,
     found: bool,
 }
 
-impl Kept {
+impl KeptFrom {
     /// Takes a compaction of the path: the last one counts.
     pub(super) fn compaction(&mut self, index: u32, kept: Option<Id>, walk: &mut Walk) {
         if self.last.is_some() {
