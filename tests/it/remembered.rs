@@ -12,7 +12,7 @@ const LONG: &str = "agents/main/sessions/long.jsonl";
 const KEY: &str = "agent:main:telegram:direct:1";
 const BYTES: u64 = 3_000_000;
 const NEW: &str = concat!(
-    r#"{"type":"message","id":"eeeeeeee","parentId":null,"message":{"role":"assistant","stopReason":"error"}}"#,
+    r#"{"type":"message","id":"eeeeeeee","parentId":null,"message":{"role":"assistant","content":[],"stopReason":"error"}}"#,
     "\n"
 );
 
