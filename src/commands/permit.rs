@@ -169,7 +169,7 @@ pub(super) fn open(context: &Context<'_>, limits: Patience) -> Result<Journal, F
 pub(super) fn settle(context: &Context<'_>, journal: &Journal, limits: Patience) -> Result<Settled, Failure> {
     let Patience { patience, deadline } = limits;
     let started_at = context.session.started_at;
-    // What is finished now is hashed by as many threads as were asked for.
+    // As many threads as were asked for hash the files that are moved now.
     threads::start(context.session.cli.global.jobs.map(usize::from))?;
     Ok(settle::settle(journal, &settle::SettleOptions { started_at, patience, deadline })?)
 }

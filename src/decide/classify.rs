@@ -224,14 +224,14 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
         let lost = lost_indices(self.inventory);
         let judge = |(index, file): (usize, &LooseFile)| {
             let is_lost = file.path.parent().is_some_and(|dir| lost.contains_key(dir));
-            let (action, reason) = self.judge_file(file, all.as_ref().filter(|_| !is_lost));
-            let reason = if is_lost && reason == Reason::StoreUnknown { Reason::IndexLost } else { reason };
+            let (action, reason) = self.judge_file(file, all.as_ref(), is_lost);
             ClassifiedFile { index, action, reason }
         };
         self.inventory.files.iter().enumerate().map(judge).collect()
     }
 
-    fn judge_file(&self, file: &LooseFile, references: Option<&References>) -> (FileAction, Reason) {
+    /// `is_lost`: the index of its directory was lost.
+    fn judge_file(&self, file: &LooseFile, references: Option<&References>, is_lost: bool) -> (FileAction, Reason) {
         let keep = |reason| (FileAction::Keep, reason);
         if !self.policy.only.is_empty() {
             return keep(Reason::NotSelected);
@@ -263,6 +263,8 @@ impl<Tz: TimeZone> Judge<'_, Tz> {
                     keep(Reason::Referenced)
                 } else if file.held {
                     keep(Reason::LockLive)
+                } else if is_lost {
+                    keep(Reason::IndexLost)
                 } else if !self.policy.orphans.value {
                     keep(Reason::OrphansOff)
                 } else if quiet(file.touched_at) && file.last_at().is_none_or(quiet) {

@@ -243,22 +243,19 @@ fn run_state(binding: &Binding, side: &Side, integrity: Integrity, recent: bool)
     if let Content::Read(summary) = &binding.transcript.content {
         match &summary.ending {
             Some(Ending::Answered) => return (RunState::Completed, None),
-            Some(Ending::Empty) => return (after_nothing(entry), failure(None).filter(|_| has_failed(entry))),
+            // An answer that says nothing completes no run, whatever the entry says of it.
+            Some(Ending::Empty) => {
+                let told = by_status(entry).filter(|state| *state != RunState::Completed).unwrap_or(RunState::Unknown);
+                return (told, failure(None).filter(|_| told == RunState::Errored));
+            }
             Some(Ending::Unanswered | Ending::InTool) => return (RunState::Interrupted, None),
             Some(Ending::Error(message)) => return (RunState::Errored, failure(message.as_ref())),
             Some(Ending::Aborted(_)) => return (RunState::Aborted, None),
             None => {}
         }
     }
-    match entry.status.as_deref() {
-        Some("running") => return (RunState::Interrupted, None),
-        Some("failed") => return (RunState::Errored, failure(None)),
-        Some("killed" | "timeout") => return (RunState::Aborted, None),
-        Some("done") => return (RunState::Completed, None),
-        _ => {}
-    }
-    if entry.aborted_last_run == Some(true) {
-        return (RunState::Aborted, None);
+    if let Some(state) = by_status(entry) {
+        return (state, failure(None).filter(|_| state == RunState::Errored));
     }
     if entry.acp_state.as_deref() == Some("error") {
         return (RunState::Errored, failure(None));
@@ -282,19 +279,15 @@ fn run_state(binding: &Binding, side: &Side, integrity: Integrity, recent: bool)
     }
 }
 
-/// Returns how a run stands whose last answer says nothing: only the entry can tell.
-fn after_nothing(entry: &Entry) -> RunState {
+/// Returns how the entry itself says that a run ended.
+fn by_status(entry: &Entry) -> Option<RunState> {
     match entry.status.as_deref() {
-        Some("running") => RunState::Interrupted,
-        Some("failed") => RunState::Errored,
-        Some("killed" | "timeout") => RunState::Aborted,
-        _ if entry.aborted_last_run == Some(true) => RunState::Aborted,
-        _ => RunState::Unknown,
+        Some("running") => Some(RunState::Interrupted),
+        Some("failed") => Some(RunState::Errored),
+        Some("killed" | "timeout") => Some(RunState::Aborted),
+        Some("done") => Some(RunState::Completed),
+        _ => (entry.aborted_last_run == Some(true)).then_some(RunState::Aborted),
     }
-}
-
-fn has_failed(entry: &Entry) -> bool {
-    entry.status.as_deref() == Some("failed")
 }
 
 fn remarks(binding: &Binding, findings: &mut Vec<Finding>) {

@@ -29,19 +29,24 @@ pub fn lost_indices(inventory: &Inventory) -> BTreeMap<&Path, LostIndex> {
     for store in inventory.selected() {
         stores.entry(store.dir()).or_default().push(store);
     }
-    let known = stores.into_iter().filter(|(_, stores)| stores.iter().all(|store| store.is_known()));
-    known.filter_map(|(dir, stores)| Some((dir, lost(inventory, dir, &stores)?))).collect()
+    let mut unbound: BTreeMap<&Path, Vec<&LooseFile>> = BTreeMap::new();
+    for file in inventory.files.iter().filter(|file| is_conversation(inventory, file)) {
+        unbound.entry(file.path.parent().unwrap_or(&file.path)).or_default().push(file);
+    }
+    let of = |(dir, unbound): (_, Vec<&LooseFile>)| {
+        let stores = stores.get(dir).filter(|stores| stores.iter().all(|store| store.is_known()))?;
+        Some((dir, lost(stores, &unbound)?))
+    };
+    unbound.into_iter().filter_map(of).collect()
 }
 
-fn lost(inventory: &Inventory, dir: &Path, stores: &[&Store]) -> Option<LostIndex> {
-    let beside = inventory.files.iter().filter(|file| file.path.parent() == Some(dir));
-    let unbound: Vec<&LooseFile> = beside.filter(|file| is_conversation(inventory, file)).collect();
+fn lost(stores: &[&Store], unbound: &[&LooseFile]) -> Option<LostIndex> {
     let bindings = || stores.iter().flat_map(|store| &store.bindings);
     let found = LostIndex { bound: bindings().count(), unbound: unbound.len() };
     let far_fewer = found.unbound >= MANY && found.unbound >= TIMES * found.bound;
     let lost = match found.bound {
-        0 => found.unbound > 0,
-        bound => far_fewer || (found.unbound >= MANY && found.unbound > bound && all_began_later(bindings(), &unbound)),
+        0 => true,
+        bound => far_fewer || (found.unbound >= MANY && found.unbound > bound && all_began_later(bindings(), unbound)),
     };
     lost.then_some(found)
 }
@@ -49,11 +54,13 @@ fn lost(inventory: &Inventory, dir: &Path, stores: &[&Store]) -> Option<LostInde
 /// Returns whether a loose file is a conversation that a store may have bound: not that of a cron job's run, nor one that a
 /// run of ours still has to move.
 pub fn is_conversation(inventory: &Inventory, file: &LooseFile) -> bool {
+    let has_messages = matches!(&file.content, Content::Read(summary) if summary.ending.is_some());
+    if file.kind != FileKind::Orphan || file.special || !has_messages {
+        return false;
+    }
     let name = file.path.file_stem().map(|stem| stem.to_string_lossy());
     let of_cron = name.is_some_and(|id| inventory.side.cron_session_ids.contains(&*id));
-    let awaited = inventory.awaited.as_ref().is_some_and(|files| files.contains(&file.path));
-    let has_messages = matches!(&file.content, Content::Read(summary) if summary.ending.is_some());
-    file.kind == FileKind::Orphan && !file.special && !of_cron && !awaited && has_messages
+    !of_cron && inventory.awaited.as_ref().is_none_or(|files| !files.contains(&file.path))
 }
 
 /// Returns whether every binding began after the last line of every transcript: the index was made anew then.

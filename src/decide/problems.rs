@@ -104,7 +104,7 @@ pub struct Problems {
     pub transcripts: usize,
     /// Transcripts that were told of: two bindings may share one.
     seen: HashSet<PathBuf>,
-    /// Of the store at hand it was told that its paths lead to places that are gone.
+    /// The store at hand has one problem for all of its paths that lead to places that are gone.
     moved: bool,
 }
 

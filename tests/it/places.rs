@@ -114,6 +114,10 @@ fn a_file_in_another_agents_directory_stays_there() {
 fn of_a_path_that_openclaw_rejects_the_sessions_own_file_is_taken() {
     let store = naming("/var/lib/x/one.jsonl");
     assert!(codes(&store).is_empty(), "the session's own file is there");
+    let other = tempfile::tempdir().unwrap();
+    let rejected = other.path().join("one.jsonl");
+    std::fs::write(&rejected, "{}").unwrap();
+    assert!(codes(&naming(rejected.to_str().unwrap())).is_empty(), "it is used whether or not the other is there");
     // Beside the store under another name: OpenClaw would begin empty.
     let store = naming("/var/lib/x/old-name.jsonl");
     let path = |name: &str| store.path("agents/main/sessions").join(name);

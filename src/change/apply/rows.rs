@@ -107,7 +107,7 @@ impl Applying<'_> {
             match made {
                 Ok(Ok(Some(made))) => break made,
                 nothing => {
-                    // Of a transaction that an error has ended already nothing is left to roll back.
+                    // An error may have ended the transaction already: then nothing is left to roll back.
                     let _ = db.execute_batch("ROLLBACK");
                     shelf.dir.remove(&temporary)?;
                     let Err((at, refusal)) = nothing? else { return Ok(Ok(())) };

@@ -41,7 +41,7 @@ impl ReturningUnit<'_> {
         Ok(None)
     }
 
-    /// What comes back with the unit, or came back before it, and can be referred to.
+    /// Rows that come back with the unit, or came back before it, and can be referred to.
     fn returning(&self, reference: &Reference, units: &[TableRows], looked: Looked<'_>) -> HashSet<Vec<Cell>> {
         let Some(columns) = self.kept.columns(&reference.table) else { return HashSet::new() };
         let to = |to| columns.iter().position(|column| column == to);

@@ -20,7 +20,7 @@ use crate::disk::deadline::Deadline;
 struct Stays {
     /// The files of entries that did not leave.
     reverted: HashSet<PathBuf>,
-    /// What the stores refer to now; `None` when one of them cannot be read.
+    /// References of the stores as they are now; `None` when one of them cannot be read.
     references: Option<Vec<References>>,
 }
 

@@ -54,7 +54,7 @@ pub fn of_text(path: &Path, text: &[u8], now: DateTime<Utc>) -> Vec<Problem> {
     }
 }
 
-/// What is odd with an entry; `largest` are the largest fields of one that is huge.
+/// Returns the oddities of an entry; `largest` are the largest fields of one that is huge.
 pub(super) fn of_entry(binding: &Binding, largest: &[(String, usize)]) -> Vec<(Code, Option<String>)> {
     let mut found = Vec::new();
     if !binding.entry.not_an_object && binding.entry.updated_at.is_none() {

@@ -40,17 +40,21 @@ pub(super) fn locate(binding: &mut Binding, dir: &Path, listing: &Listing, same_
         }
         Some(Lead::Outside(target)) => {
             let named = Path::new(binding.entry.session_file.as_deref().unwrap_or_default());
-            if let Some(why) = in_use(named, &target) {
-                transcript.elsewhere = is_taken(&target);
+            let (taken, absolute) = (is_taken(&target), named.is_absolute());
+            let own = by_id.clone().filter(|path| absolute && exists(path));
+            // OpenClaw rejects any other path, and takes the session's own file: nothing is amiss where that is there.
+            let why = if taken || own.is_none() { in_use(named, &target) } else { None };
+            if let Some(why) = why {
+                transcript.elsewhere = taken;
                 transcript.path = Some(target);
                 transcript.content = Content::Outside(why);
                 return;
             }
             let sibling = target.file_name().map(|name| dir.join(name));
-            let found = [&sibling, &by_id].into_iter().flatten().find(|path| exists(path)).cloned();
-            // Of a path that it rejects OpenClaw takes the session's own file: nothing is amiss where that is there.
-            transcript.relocated = found.is_some() && (is_taken(&target) || found != by_id);
-            transcript.path = found.or(if is_taken(&target) { sibling } else { by_id });
+            let beside = sibling.clone().filter(|path| exists(path));
+            let found = if taken { beside.or(own) } else { own.or(beside) };
+            transcript.relocated = found.is_some() && (taken || found != by_id);
+            transcript.path = found.or(if taken { sibling } else { by_id });
         }
     }
     let Some(path) = transcript.path.clone() else { return };
